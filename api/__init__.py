@@ -1,0 +1,1 @@
+"""HTTP, SQL and processes around the services."""

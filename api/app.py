@@ -1,0 +1,65 @@
+"""The Flask application."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_cors import CORS
+
+from api import errors
+from api.config import Settings
+from api.http import BodyDeadline, Document, OrjsonProvider, set_headers, start_request
+from api.resources import datasets, fits, home, mappings, plots, service
+from api.store.base import Database
+
+DESCRIPTION = """\
+Which known curve is this? Post measured curves and a library of reference curves; for each
+measured curve the service picks the library curve that fits best, with the evidence. Then it
+says for every later point which chosen curve admits it, and why not where none does.
+
+Every error is `application/problem+json` and says where it is and what would be right.
+"""
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """An application on one database, which must be migrated before it serves."""
+    settings = settings or Settings.from_environment()
+    app = Flask(__name__, static_folder=None)
+    app.json = OrjsonProvider(app)
+    app.url_map.strict_slashes = False
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.limits.body_bytes,
+        MAX_FORM_PARTS=settings.limits.form_parts,
+        MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.extensions["idealfit.limits"] = settings.limits
+    app.extensions["idealfit.database"] = Database(settings.url)
+    app.before_request(start_request)
+    app.after_request(set_headers)
+    errors.register(app)
+    if settings.cors_origins:
+        CORS(
+            app,
+            origins=list(settings.cors_origins),
+            expose_headers=["ETag", "Location", "Link", "Retry-After", "X-Request-ID"],
+            max_age=600,
+        )
+    app.register_blueprint(home.room)
+    app.extensions["idealfit.document"] = _document(app)
+    app.wsgi_app = BodyDeadline(app.wsgi_app, settings.limits.body_stall_seconds)  # type: ignore[method-assign] # Flask's own way to add middleware
+    return app
+
+
+def _document(app: Flask) -> Document:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    app.config.update(
+        API_TITLE="Idealfit",
+        API_VERSION=version("idealfit"),
+        OPENAPI_VERSION="3.1.0",
+        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}},
+    )
+    document = Document(app)
+    for noun in (datasets, fits, mappings, plots, service):
+        document.register_blueprint(noun.room)
+    return document

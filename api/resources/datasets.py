@@ -1,0 +1,282 @@
+"""Datasets: curves come in, records and values go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import marshmallow as ma
+import numpy as np
+import orjson
+from flask import Response, g, url_for
+from sqlalchemy.orm import Session
+
+from api.errors import Problem
+from api.http import (
+    CSV,
+    ETAG,
+    JSON,
+    LINK,
+    LOCATION,
+    Room,
+    csv_reply,
+    database,
+    decode_cursor,
+    etag,
+    if_match,
+    invalid,
+    limits,
+    listing,
+    not_modified,
+    records_page,
+)
+from api.resources.uploads import FORM, TSV, read_upload
+from api.schemas.base import ListQuery, RecordsQuery, merge_patch
+from api.schemas.datasets import (
+    COLUMNS_EXAMPLE,
+    CURVE_EXAMPLE,
+    DATASET_EXAMPLE,
+    CurvesFields,
+    CurvesForm,
+    CurvesReply,
+    CurvesRequest,
+    DatasetFields,
+    DatasetForm,
+    DatasetPatch,
+    DatasetReply,
+    DatasetRequest,
+    DatasetsReply,
+    ValuesQuery,
+    ValuesReply,
+    check_attributes,
+)
+from api.store.base import InUse, find, find_version, now
+from api.store.datasets import (
+    Dataset,
+    add_dataset,
+    append_curves,
+    curve_indices,
+    curve_names,
+    page_of_curves,
+    read_curves,
+    read_grid,
+)
+from api.store.fits import users_of_dataset
+from api.store.mappings import users_of_test
+from services.errors import Fact, InvalidOption
+from services.tables import FloatArray
+from services.writers import csv_lines
+
+room = Room(
+    "datasets",
+    prefix="/v1/datasets",
+    description="One x column and one or more curves: training curves, a library, or test points.",
+)
+
+MORE_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y3": [1.0, 1.5, 2.0]}
+
+CSV_EXAMPLE = "x,y1,y2\n0.0,1.0,3.0\n0.1,1.1,2.9\n0.2,,2.8\n"
+
+
+def uploads(
+    json_schema: type[ma.Schema], form_schema: type[ma.Schema], example: dict[str, Any]
+) -> Callable[[Any], Any]:
+    """Document the kinds of body that `read_upload` reads."""
+    content: dict[str, Any] = {
+        JSON: {"schema": json_schema, "example": example},
+        FORM: {"schema": form_schema, "example": {"file": CSV_EXAMPLE}},
+        CSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
+        TSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE.replace(",", "\t")},
+    }
+
+    def decorator(function: Any) -> Any:  # noqa: ANN401 - handlers are decorated freely
+        body = {"required": True, "content": content}
+        return room.problems(400, 413, 415, 422)(room.doc(requestBody=body)(function))
+
+    return decorator
+
+
+@room.route("", methods=["POST"])
+@room.arguments(DatasetFields, location="query")
+@uploads(DatasetRequest, DatasetForm, {"name": "train", "columns": COLUMNS_EXAMPLE})
+@room.response(201, DatasetReply, example=DATASET_EXAMPLE, headers=LOCATION | ETAG)
+def create_dataset(query: dict[str, Any]) -> Any:
+    """Store a dataset
+
+    One x column and one or more curves: as JSON, as a form with a file, or the file itself
+    as body with the other fields in the query. Values never change.
+    """
+    upload = read_upload(DatasetRequest, DatasetForm, query)
+    fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
+    with database().writing() as session:
+        dataset = add_dataset(session, upload.table, upload.source, **fields)
+    location = url_for("datasets.read_dataset", dataset_id=dataset.id)
+    return dataset, {"Location": location, "ETag": etag(dataset.version)}
+
+
+@room.route("", methods=["GET"])
+@room.arguments(RecordsQuery, location="query")
+@room.response(200, DatasetsReply, example={"items": [DATASET_EXAMPLE], "next": None}, headers=LINK)
+def list_datasets(query: dict[str, Any]) -> Any:
+    """List datasets"""
+    with database().reading() as session:
+        page = records_page(session, Dataset, query)
+    return listing(page, page.items)
+
+
+@room.route("/<dataset_id>", methods=["GET"])
+@room.problems(404)
+@room.conditional
+@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+def read_dataset(dataset_id: str) -> Any:
+    """Read a dataset's record"""
+    with database().reading() as session:
+        dataset = find(session, Dataset, dataset_id)
+    return not_modified(dataset.version) or (dataset, {"ETag": etag(dataset.version)})
+
+
+@room.route("/<dataset_id>", methods=["PATCH"])
+@room.patches(DatasetPatch, {"name": "train 2", "attributes": {"instrument": None}})
+@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
+    """Change name, description or attributes
+
+    A merge patch (RFC 7396): null removes an attribute, empties the description or the
+    attributes. Send If-Match with the ETag that was read.
+    """
+    version = if_match(required=True)
+    with database().writing() as session:
+        dataset = find_version(session, Dataset, dataset_id, version)
+        dataset.name = patch.get("name", dataset.name)
+        dataset.description = patch.get("description", dataset.description) or ""
+        if "attributes" in patch:
+            dataset.attributes = _merged(dataset.attributes, patch["attributes"])
+        if session.is_modified(dataset):
+            dataset.updated_at = now()
+        session.flush()
+    return dataset, {"ETag": etag(dataset.version)}
+
+
+def _merged(attributes: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
+    merged: dict[str, Any] = merge_patch(attributes, patch) or {}
+    try:
+        check_attributes(merged)
+    except ma.ValidationError as error:
+        raise invalid({"attributes": error.messages}) from None
+    return merged
+
+
+@room.route("/<dataset_id>", methods=["DELETE"])
+@room.deletes
+@room.response(204)
+def delete_dataset(dataset_id: str) -> Any:
+    """Delete a dataset
+
+    409 while a fit or a mapping uses it.
+    """
+    with database().writing() as session:
+        dataset = find_version(session, Dataset, dataset_id, if_match(required=False))
+        users = [f"/v1/fits/{fit}" for fit in users_of_dataset(session, dataset_id)]
+        users += [f"/v1/mappings/{mapping}" for mapping in users_of_test(session, dataset_id)]
+        if users:
+            raise InUse(f"The dataset is used by {', '.join(users)}; delete these first.")
+        session.delete(dataset)
+    return Response(status=204)
+
+
+@room.route("/<dataset_id>/curves", methods=["GET"])
+@room.arguments(ListQuery, location="query")
+@room.problems(404)
+@room.response(200, CurvesReply, example={"items": [CURVE_EXAMPLE], "next": None}, headers=LINK)
+def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
+    """List the curves of a dataset"""
+    after = decode_cursor(query["cursor"], int)
+    with database().reading() as session:
+        dataset = find(session, Dataset, dataset_id)
+        page = page_of_curves(session, dataset, after[0] if after else -1, query["limit"])
+    return listing(page, page.items)
+
+
+@room.route("/<dataset_id>/curves", methods=["POST"])
+@room.arguments(CurvesFields, location="query")
+@room.problems(404, 412)
+@uploads(CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
+@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
+    """Append curves on the same x
+
+    The body holds the dataset's x column and the new curves. All are appended, or none. Fits
+    and mappings keep the curves they were made with.
+    """
+    with database().reading() as session:
+        find(session, Dataset, dataset_id)
+    upload = read_upload(CurvesRequest, CurvesForm, query)
+    with database().writing() as session:
+        find_version(session, Dataset, dataset_id, if_match(required=False))
+        dataset = append_curves(session, dataset_id, upload.table)
+    return dataset, {"ETag": etag(dataset.version)}
+
+
+@room.route("/<dataset_id>/values", methods=["GET"])
+@room.arguments(ValuesQuery, location="query")
+@room.offers(JSON, CSV)
+@room.problems(404)
+@room.response(200, {"type": "string"}, content_type=CSV, example=CSV_EXAMPLE)
+@room.response(200, ValuesReply, example={"columns": COLUMNS_EXAMPLE})
+def read_values(query: dict[str, Any], dataset_id: str) -> Any:
+    """Read values
+
+    The columns as named, or all with x first; the rows from `start`.
+    """
+    with database().reading() as session:
+        dataset = find(session, Dataset, dataset_id)
+        names, indices = _columns(session, dataset, query.get("columns"))
+        start = min(query["start"], dataset.n_points)
+        count = query["count"] or (1000 if g.media == JSON else dataset.n_points)
+        stop = min(start + count, dataset.n_points)
+        if g.media == JSON:
+            _refuse_many(len(names) * (stop - start))
+        values = _read_columns(session, dataset, indices, start, stop)
+    if g.media == CSV:
+        return csv_reply(csv_lines(names, list(values)), "values")
+    columns = dict(zip(names, values, strict=True))
+    body = orjson.dumps({"columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, content_type=JSON)
+
+
+X = -1
+"""Stands for the x column among the positions of curves."""
+
+
+def _columns(
+    session: Session, dataset: Dataset, names: list[str] | None
+) -> tuple[list[str], list[int]]:
+    """Names and positions of the columns asked for."""
+    if names is None:
+        found = curve_names(session, dataset, range(dataset.n_curves))
+        return [dataset.x_column, *found.values()], [X, *found]
+    places = curve_indices(session, dataset, names) | {dataset.x_column: X}
+    for position, name in enumerate(names):
+        if name not in places or name in names[:position]:
+            what = "there is no such column" if name not in places else "it is asked for twice"
+            detail = f"columns: {name!r}: {what}."
+            raise InvalidOption(detail, [Fact(detail, "unknown_column", parameter="columns")])
+    return names, [places[name] for name in names]
+
+
+def _refuse_many(numbers: int) -> None:
+    most = limits().json_values
+    if numbers > most:
+        detail = f"That would be {numbers} numbers; JSON holds {most}. Ask for fewer, or for CSV."
+        raise Problem(422, detail, [Fact(detail, "too_many", parameter="count")])
+
+
+def _read_columns(
+    session: Session, dataset: Dataset, indices: Sequence[int], start: int, stop: int
+) -> FloatArray:
+    """Values of columns, X among them, shape (len(indices), stop - start)."""
+    places = np.array(indices, dtype=np.intp)
+    values = np.empty((len(places), stop - start))
+    values[places == X] = read_grid(session, dataset)[start:stop]
+    values[places != X] = read_curves(session, dataset, places[places != X], start, stop)
+    return values

@@ -1,0 +1,72 @@
+"""The service itself: its limits and its health."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response
+from marshmallow import fields
+from sqlalchemy import text
+
+from api.errors import Problem, problem
+from api.http import Room, database, limits
+from api.schemas.base import Reply
+from api.store.migrate import is_current
+
+room = Room("service", prefix="", description="Limits and health of this service.")
+
+
+class LimitsReply(Reply):
+    """What one request may ask for."""
+
+    body_bytes = fields.Integer(required=True)
+    json_body_bytes = fields.Integer(required=True)
+    columns = fields.Integer(required=True)
+    rows = fields.Integer(required=True)
+    json_values = fields.Integer(
+        required=True, metadata={"description": "Numbers in one JSON reply."}
+    )
+    name_length = fields.Integer(required=True)
+    top_k = fields.Integer(required=True)
+    page = fields.Integer(required=True)
+    json_depth = fields.Integer(required=True)
+    form_parts = fields.Integer(required=True)
+    form_text_bytes = fields.Integer(required=True)
+    body_stall_seconds = fields.Integer(required=True)
+
+
+class HealthReply(Reply):
+    """Whether the service can work."""
+
+    status = fields.String(required=True)
+
+
+LIMITS_EXAMPLE = {name: 1000 for name in LimitsReply().fields}
+
+
+@room.route("/v1/limits", methods=["GET"])
+@room.response(200, LimitsReply, example=LIMITS_EXAMPLE)
+def read_limits() -> Any:
+    """Read the limits in force"""
+    return asdict(limits())
+
+
+@room.route("/health/live", methods=["GET"])
+@room.response(200, HealthReply, example={"status": "ok"})
+def check_live() -> Any:
+    """Tell whether the process answers"""
+    return {"status": "ok"}
+
+
+@room.route("/health/ready", methods=["GET"])
+@room.problems(503)
+@room.response(200, HealthReply, example={"status": "ok"})
+def check_ready() -> Any:
+    """Tell whether requests can be served
+
+    503 with the reason when the database cannot be reached or is not migrated.
+    """
+    if not is_current(database()):
+        raise Problem(503, "The database is not migrated; run idealfit migrate.")
+    return {"status": "ok"}

@@ -1,0 +1,307 @@
+"""Words of datasets and their curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+import numpy as np
+import orjson
+from marshmallow import fields
+
+from api.schemas.base import (
+    Choice,
+    Moment,
+    Reply,
+    Request,
+    Whole,
+    Words,
+    name_field,
+    next_field,
+    read_numbers,
+)
+from services.errors import Fact
+from services.tables import NAME_LENGTH, FloatArray
+
+ATTRIBUTES_BYTES = 65_536
+ATTRIBUTES_DEPTH = 64
+
+DATASET_EXAMPLE = {
+    "id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
+    "name": "train",
+    "description": "",
+    "attributes": {"instrument": "A"},
+    "x_column": "x",
+    "n_points": 400,
+    "n_curves": 4,
+    "x_min": -20.0,
+    "x_max": 19.9,
+    "n_gaps": 0,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "source": {
+        "format": "csv",
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "decimal": ".",
+        "header": "present",
+    },
+    "version": 1,
+    "created_at": "2026-11-22T09:00:00.000000Z",
+    "updated_at": "2026-11-22T09:00:00.000000Z",
+}
+
+CURVE_EXAMPLE = {
+    "index": 0,
+    "name": "y1",
+    "n_gaps": 0,
+    "y_min": -40.0,
+    "y_max": 40.0,
+    "y_mean": 0.1,
+}
+
+COLUMNS_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y1": [1.0, 1.1, None], "y2": [3.0, 2.9, 2.8]}
+
+
+class Attributes(fields.Dict):
+    """A JSON object that the client keeps with a record."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        found = super()._deserialize(value, *args, **kwargs)
+        check_attributes(found)
+        return found
+
+
+def check_attributes(attributes: Any) -> None:  # noqa: ANN401
+    """Refuse what one of the databases could not keep, or nobody could read."""
+    if _depth(attributes) > ATTRIBUTES_DEPTH:
+        raise ma.ValidationError(f"Nested deeper than {ATTRIBUTES_DEPTH}.")
+    text = orjson.dumps(attributes)
+    if len(text) > ATTRIBUTES_BYTES:
+        raise ma.ValidationError(f"Longer than {ATTRIBUTES_BYTES} bytes of JSON.")
+    if b"\\u0000" in text:
+        raise ma.ValidationError("The character NUL is not allowed.")
+
+
+def _depth(value: Any) -> int:  # noqa: ANN401
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = [item.values() if isinstance(item, dict) else item for item in level]
+        level = [
+            item
+            for items in inner
+            if not isinstance(items, str | int | float | None)
+            for item in items
+            if isinstance(item, dict | list)
+        ]
+    return depth
+
+
+class AttributesText(Attributes):
+    """The same as text, for forms and queries."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        try:
+            parsed = orjson.loads(value)
+        except (orjson.JSONDecodeError, TypeError):
+            raise ma.ValidationError("Not a JSON object.") from None
+        return super()._deserialize(parsed, *args, **kwargs)
+
+
+class Columns(fields.Field[tuple[list[str], FloatArray]]):
+    """Named columns as one array of shape (columns, rows), in the order sent."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+        metadata = {
+            "type": "object",
+            "minProperties": 2,
+            "propertyNames": {"minLength": 1, "maxLength": NAME_LENGTH},
+            "additionalProperties": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": ["number", "null"]},
+            },
+            "description": "Columns of equal length; null is a gap.",
+            "example": COLUMNS_EXAMPLE,
+        }
+        super().__init__(metadata=metadata, required=True, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[list[str], FloatArray]:  # noqa: ANN401
+        if not isinstance(value, dict) or not value:
+            raise ma.ValidationError("Not an object of columns.")
+        arrays = [
+            read_numbers(cells, name, f"/columns/{name.replace('~', '~0').replace('/', '~1')}")
+            for name, cells in value.items()
+        ]
+        names = list(value)
+        for name, array in zip(names, arrays, strict=True):
+            if array.size != arrays[0].size:
+                detail = (
+                    f"{name} has {array.size} rows, {names[0]} has {arrays[0].size};"
+                    " give every column a value or null in each row."
+                )
+                row = min(array.size, arrays[0].size)
+                fact = Fact(detail, "ragged", row=row, column=name, pointer="/columns")
+                raise ma.ValidationError([fact])  # type: ignore[list-item] # facts pass through
+        return names, np.stack(arrays)
+
+
+def x_column_field() -> Words:
+    """Name of the x column."""
+    return Words(
+        NAME_LENGTH,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Default: the column called x in any case, else the first."},
+    )
+
+
+def header_field() -> Choice:
+    """Whether a file has a header row."""
+    return Choice(
+        "present",
+        "absent",
+        load_default="present",
+        metadata={"description": "absent: the columns are then x, y1, y2, ..."},
+    )
+
+
+class DatasetRequest(Request):
+    """A dataset as JSON."""
+
+    name = name_field(required=True)
+    columns = Columns()
+    x_column = x_column_field()
+    description = Words(10_000, load_default="")
+    attributes = Attributes(keys=fields.String(), load_default=dict)
+
+
+class DatasetFields(Request):
+    """What goes with a file, in the query or as form fields."""
+
+    name = name_field(
+        load_default=None, metadata={"description": "Default: the stem of the file's name."}
+    )
+    x_column = x_column_field()
+    header = header_field()
+    description = Words(10_000, load_default="")
+    attributes = AttributesText(
+        load_default=dict, metadata={"type": "string", "description": "A JSON object as text."}
+    )
+
+
+def file_field() -> fields.Raw:
+    """The file part of a form."""
+    return fields.Raw(
+        required=True,
+        metadata={"type": "string", "format": "binary", "description": "*.csv, *.tsv"},
+    )
+
+
+class DatasetForm(DatasetFields):
+    """A dataset as a form."""
+
+    file = file_field()
+
+
+class CurvesRequest(Request):
+    """More curves as JSON, with the x column of the dataset."""
+
+    columns = Columns()
+    x_column = x_column_field()
+
+
+class CurvesFields(Request):
+    """What goes with a file of more curves."""
+
+    x_column = x_column_field()
+    header = header_field()
+
+
+class CurvesForm(CurvesFields):
+    """More curves as a form."""
+
+    file = file_field()
+
+
+class DatasetPatch(Request):
+    """A merge patch (RFC 7396) of a dataset; null resets."""
+
+    name = name_field()
+    description = Words(10_000, allow_none=True)
+    attributes = Attributes(keys=fields.String(), allow_none=True)
+
+
+class SourceReply(Reply):
+    """How the file was read."""
+
+    format = fields.String(required=True)
+    encoding = fields.String(required=True, allow_none=True)
+    delimiter = fields.String(required=True, allow_none=True)
+    decimal = fields.String(required=True, allow_none=True)
+    header = fields.String(required=True, allow_none=True)
+
+
+class DatasetReply(Reply):
+    """A dataset's record."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    description = fields.String(required=True)
+    attributes = fields.Dict(required=True)
+    x_column = fields.String(required=True)
+    n_points = fields.Integer(required=True)
+    n_curves = fields.Integer(required=True)
+    x_min = fields.Float(required=True, allow_none=True)
+    x_max = fields.Float(required=True, allow_none=True)
+    n_gaps = fields.Integer(required=True, metadata={"description": "Empty cells of all curves."})
+    sha256 = fields.String(required=True)
+    source = fields.Nested(SourceReply, required=True)
+    version = fields.Integer(required=True)
+    created_at = Moment(required=True)
+    updated_at = Moment(required=True)
+
+
+class DatasetsReply(Reply):
+    """A page of datasets."""
+
+    items = fields.List(fields.Nested(DatasetReply), required=True)
+    next = next_field()
+
+
+class CurveReply(Reply):
+    """A curve of a dataset."""
+
+    index = fields.Integer(required=True)
+    name = fields.String(required=True)
+    n_gaps = fields.Integer(required=True)
+    y_min = fields.Float(required=True, allow_none=True)
+    y_max = fields.Float(required=True, allow_none=True)
+    y_mean = fields.Float(required=True, allow_none=True)
+
+
+class CurvesReply(Reply):
+    """A page of curves."""
+
+    items = fields.List(fields.Nested(CurveReply), required=True)
+    next = next_field()
+
+
+class ValuesQuery(Request):
+    """Which values."""
+
+    columns = fields.List(
+        Words(NAME_LENGTH), metadata={"description": "Repeat it; default: all, x first."}
+    )
+    start = Whole(0, load_default=0, metadata={"description": "First row."})
+    count = Whole(1, load_default=None, metadata={"description": "Rows; JSON: 1000, else all."})
+
+
+class ValuesReply(Reply):
+    """Columns of values."""
+
+    columns = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.Float(allow_none=True)),
+        required=True,
+    )

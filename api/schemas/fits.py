@@ -1,0 +1,211 @@
+"""Words of fits and matches."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from api.schemas.base import (
+    Choice,
+    Given,
+    Moment,
+    Real,
+    RecordsQuery,
+    Reply,
+    Request,
+    RowsQuery,
+    Whole,
+    Words,
+    name_field,
+    next_field,
+)
+from services.tables import NAME_LENGTH
+
+MATCH_EXAMPLE = {
+    "training": "y1",
+    "training_index": 0,
+    "rank": 1,
+    "ideal": "y42",
+    "ideal_index": 41,
+    "score": 34.2466,
+    "sse": 34.2466,
+    "rmse": 0.2926,
+    "mae": 0.2549,
+    "max_deviation": 0.495968,
+    "r2": 0.99984,
+    "n": 400,
+    "scale": 1.0,
+    "offset": 0.0,
+}
+
+FIT_REQUEST_EXAMPLE = {
+    "training_id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
+    "ideal_id": "5d8e1c0a2b3f4d5e8f7a6b5c4d3e2f10",
+    "criterion": "sse",
+}
+
+FIT_EXAMPLE = {
+    "id": "c3f1a2b4d5e6478890a1b2c3d4e5f607",
+    "name": "train / library",
+    "training_id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
+    "ideal_id": "5d8e1c0a2b3f4d5e8f7a6b5c4d3e2f10",
+    "criterion": "sse",
+    "transform": "none",
+    "alignment": "exact",
+    "x_tolerance": 1e-07,
+    "outside": "reject",
+    "min_overlap": 1.0,
+    "top_k": 1,
+    "training_curves": None,
+    "ideal_curves": None,
+    "training_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "ideal_sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+    "n_training": 4,
+    "n_ideal": 50,
+    "state": "succeeded",
+    "progress": {"done": 50, "total": 50},
+    "error": None,
+    "engine": "numpy",
+    "created_at": "2026-11-22T09:00:00.000000Z",
+    "started_at": "2026-11-22T09:00:00.000000Z",
+    "finished_at": "2026-11-22T09:00:00.010000Z",
+    "version": 1,
+    "matches": {"items": [MATCH_EXAMPLE], "next": None},
+}
+
+
+def id_field(what: str) -> Words:
+    """Id of another record."""
+    return Words(64, shortest=1, required=True, metadata={"description": f"Id of the {what}."})
+
+
+def curves_field(what: str) -> fields.List:
+    """Names of curves."""
+    return fields.List(
+        Words(NAME_LENGTH, shortest=1),
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": f"Only these {what}; the order is the dataset's.",
+            "minItems": 1,
+            "uniqueItems": True,
+        },
+    )
+
+
+class FitRequest(Request):
+    """What to fit, and how."""
+
+    training_id = id_field("dataset of training curves")
+    ideal_id = id_field("dataset that is the library")
+    name = name_field(load_default=None, allow_none=True)
+    criterion = Choice("sse", "mae", "max", load_default="sse")
+    transform = Choice("none", "offset", "scale", "affine", load_default="none")
+    alignment = Choice("exact", "linear", load_default="exact")
+    x_tolerance = Real(load_default=None, allow_none=True, metadata={"minimum": 0})
+    outside = Choice("reject", "omit", load_default="reject")
+    min_overlap = Real(load_default=1.0, metadata={"exclusiveMinimum": 0, "maximum": 1})
+    top_k = Whole(1, 1000, load_default=1)
+    training_curves = curves_field("training curves")
+    ideal_curves = curves_field("library curves")
+
+
+class NamePatch(Request):
+    """A merge patch of the name."""
+
+    name = name_field()
+
+
+class ProgressReply(Reply):
+    """How far a job is."""
+
+    done = fields.Integer(required=True)
+    total = fields.Integer(required=True)
+
+
+class MatchReply(Reply):
+    """One library curve in the ranking of one training curve."""
+
+    training = fields.String(required=True)
+    training_index = fields.Integer(required=True)
+    rank = fields.Integer(required=True)
+    ideal = fields.String(required=True)
+    ideal_index = fields.Integer(required=True)
+    score = fields.Float(required=True)
+    sse = fields.Float(required=True, allow_none=True)
+    rmse = fields.Float(required=True, allow_none=True)
+    mae = fields.Float(required=True, allow_none=True)
+    max_deviation = fields.Float(required=True, allow_none=True)
+    r2 = fields.Float(required=True, allow_none=True)
+    n = fields.Integer(required=True)
+    scale = fields.Float(required=True)
+    offset = fields.Float(required=True)
+
+
+class MatchesReply(Reply):
+    """A page of matches."""
+
+    items = Given(MatchReply, many=True, required=True)
+    next = next_field()
+
+
+class JobReply(Reply):
+    """What fits and mappings have in common."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    state = Choice("queued", "running", "succeeded", "failed", "cancelled", required=True)
+    progress = fields.Nested(ProgressReply, required=True)
+    error = fields.Dict(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    started_at = Moment(required=True, allow_none=True)
+    finished_at = Moment(required=True, allow_none=True)
+    version = fields.Integer(required=True)
+
+
+class FitReply(JobReply):
+    """A fit's record."""
+
+    training_id = fields.String(required=True)
+    ideal_id = fields.String(required=True)
+    criterion = fields.String(required=True)
+    transform = fields.String(required=True)
+    alignment = fields.String(required=True)
+    x_tolerance = fields.Float(required=True, allow_none=True)
+    outside = fields.String(required=True)
+    min_overlap = fields.Float(required=True)
+    top_k = fields.Integer(required=True)
+    training_curves = fields.List(fields.String(), required=True, allow_none=True)
+    ideal_curves = fields.List(fields.String(), required=True, allow_none=True)
+    training_sha256 = fields.String(required=True)
+    ideal_sha256 = fields.String(required=True)
+    n_training = fields.Integer(required=True)
+    n_ideal = fields.Integer(required=True)
+    engine = fields.String(required=True)
+    matches = Given(MatchesReply, required=True)
+
+
+class FitsReply(Reply):
+    """A page of fits."""
+
+    items = fields.List(fields.Nested(FitReply), required=True)
+    next = next_field()
+
+
+class JobsQuery(RecordsQuery):
+    """Part of a list of jobs."""
+
+    state = Choice("queued", "running", "succeeded", "failed", "cancelled")
+
+
+class FitsQuery(JobsQuery):
+    """Part of the list of fits."""
+
+    training_id = Words(64)
+    ideal_id = Words(64)
+
+
+class MatchesQuery(RowsQuery):
+    """Part of the matches of a fit."""
+
+    training = Words(NAME_LENGTH, load_default=None)
+    rank = Whole(1, 1000, load_default=None)

@@ -1,0 +1,1 @@
+"""Records in SQL: models and queries, one file per noun."""

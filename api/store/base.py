@@ -1,0 +1,247 @@
+"""The database: sessions, types, and what every record has.
+
+Store functions take the session first, flush and never commit: the `with` of the caller is
+the transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Engine,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    and_,
+    create_engine,
+    event,
+    make_url,
+    or_,
+    select,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm.attributes import InstrumentedAttribute
+from sqlalchemy.types import JSON, TypeDecorator
+
+SQLITE_PAGE_BYTES = 16_384
+"""Blocks read as fast as with 64 KiB pages, small commits are twice as fast (ADR 0003)."""
+
+BUSY_MILLISECONDS = 10_000
+"""How long a writer waits for another on SQLite before the request gets 503."""
+
+# Names of text columns sort by code point on both databases.
+Name = String(200).with_variant(String(200, collation="C"), "postgresql")
+Document = JSON(none_as_null=True)
+Blob = LargeBinary
+
+
+class NotFound(Exception):  # noqa: N818 - named for what it is
+    """There is no such record."""
+
+    def __init__(self, kind: str, record_id: str) -> None:
+        super().__init__(f"There is no {kind} {record_id!r}.")
+
+
+class InUse(Exception):  # noqa: N818
+    """Other records need this one."""
+
+
+class NotReady(Exception):  # noqa: N818
+    """The state of the record does not allow this."""
+
+
+class Stale(Exception):  # noqa: N818
+    """The record has another version than the caller knows."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f'The record has changed; its ETag is now "{current}".')
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A UTC time, aware in Python on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and dialect.name == "sqlite":
+            return value.astimezone(UTC).replace(tzinfo=None)
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+    # Counts of cells pass 2**31.
+    type_annotation_map = {int: BigInteger}  # noqa: RUF012 - SQLAlchemy's own way to say it
+
+
+class Record(Base):
+    """What datasets, fits and mappings have in common.
+
+    The version is checked by the write itself: an UPDATE or DELETE that finds another one
+    raises StaleDataError, which becomes 412.
+    """
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Name, index=True)
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy hands in the class
+        return {"version_id_col": cls.version}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The columns by name."""
+        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+
+
+R = TypeVar("R", bound=Record)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Database:
+    """One engine and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(
+            self.url,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            # A connection that died with a restarted server is replaced, not handed out.
+            pool_pre_ping=not self.sqlite,
+            pool_size=16,
+            max_overflow=16,
+        )
+        if self.sqlite:
+            _prepare_sqlite(self.engine)
+            self._reader = self.engine
+            self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
+        else:
+            # Two statements of one reader see the same records.
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._writer = self.engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Transaction that only reads; it sees one state and blocks nobody."""
+        with Session(self._reader, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Transaction that is stored whole at the end of the block, or not at all."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's class
+        # The driver's own transactions start late and lose updates; ours start with BEGIN.
+        connection.isolation_level = None
+        for pragma in (
+            f"page_size={SQLITE_PAGE_BYTES}",
+            f"busy_timeout={BUSY_MILLISECONDS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:  # noqa: ANN401
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def find(session: Session, model: type[R], record_id: str) -> R:
+    """The record, or NotFound."""
+    record = session.get(model, record_id)
+    if record is None:
+        raise NotFound(model.__name__.lower(), record_id)
+    return record
+
+
+def find_version(session: Session, model: type[R], record_id: str, version: int | None) -> R:
+    """The record to change; Stale unless it has the version the caller knows."""
+    record = find(session, model, record_id)
+    if version is not None and record.version != version:
+        raise Stale(record.version)
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, and the key after which the next part starts."""
+
+    items: Sequence[Any]
+    next: list[Any] | None
+
+
+def page_of(  # noqa: PLR0913 - the words of a list in the contract
+    session: Session,
+    model: type[R],
+    *,
+    filters: dict[str, str],
+    sort: str,
+    after: list[Any] | None,
+    limit: int,
+) -> Page:
+    """Records in the order of (sort column, id), from behind the key `after`."""
+    column: InstrumentedAttribute[Any] = getattr(model, sort.removeprefix("-"))
+    down = sort.startswith("-")
+    query: Select[tuple[R]] = select(model).filter_by(**filters)
+    if after is not None:
+        value, last_id = after
+        beyond = column < value if down else column > value
+        id_beyond = model.id < last_id if down else model.id > last_id
+        query = query.where(or_(beyond, and_(column == value, id_beyond)))
+    order = (column.desc(), model.id.desc()) if down else (column, model.id)
+    records = session.scalars(query.order_by(*order).limit(limit + 1)).all()
+    if len(records) <= limit:
+        return Page(records, None)
+    last = records[limit - 1]
+    return Page(records[:limit], [getattr(last, column.key), last.id])

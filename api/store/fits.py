@@ -1,0 +1,170 @@
+"""Fits: the record, which is also the job, and its matches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from api.store.base import Base, Document, InUse, Name, Page, Record, Timestamp, find_version
+from services.fitting import FitOptions, Match
+
+
+class Job(Record):
+    """A record that is its own job."""
+
+    __abstract__ = True
+
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    done: Mapped[int]
+    total: Mapped[int]
+    error: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    def as_dict(self) -> dict[str, Any]:
+        return super().as_dict() | {"progress": {"done": self.done, "total": self.total}}
+
+
+class Fit(Job):
+    """What was compared, how, and how far it is."""
+
+    __tablename__ = "fits"
+
+    training_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    ideal_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    criterion: Mapped[str] = mapped_column(String(8))
+    transform: Mapped[str] = mapped_column(String(8))
+    alignment: Mapped[str] = mapped_column(String(8))
+    x_tolerance: Mapped[float | None]
+    outside: Mapped[str] = mapped_column(String(8))
+    min_overlap: Mapped[float]
+    top_k: Mapped[int]
+    training_curves: Mapped[list[str] | None] = mapped_column(Document)
+    ideal_curves: Mapped[list[str] | None] = mapped_column(Document)
+    training_sha256: Mapped[str] = mapped_column(String(64))
+    ideal_sha256: Mapped[str] = mapped_column(String(64))
+    n_training: Mapped[int]
+    n_ideal: Mapped[int]
+    engine: Mapped[str] = mapped_column(String(32))
+
+    @property
+    def options(self) -> FitOptions:
+        """The parameters as the services take them."""
+        return FitOptions(
+            self.criterion,  # type: ignore[arg-type] # the schema allows the three words only
+            self.transform,  # type: ignore[arg-type]
+            self.alignment,  # type: ignore[arg-type]
+            self.x_tolerance,
+            self.outside,  # type: ignore[arg-type]
+            self.min_overlap,
+            self.top_k,
+        )
+
+
+class FitMatch(Base):
+    """One library curve in the ranking of one training curve."""
+
+    __tablename__ = "matches"
+
+    fit_id: Mapped[str] = mapped_column(ForeignKey("fits.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    training: Mapped[str] = mapped_column(Name)
+    training_index: Mapped[int]
+    rank: Mapped[int]
+    ideal: Mapped[str] = mapped_column(Name)
+    ideal_index: Mapped[int]
+    score: Mapped[float]
+    sse: Mapped[float | None]
+    rmse: Mapped[float | None]
+    mae: Mapped[float | None]
+    max_deviation: Mapped[float | None]
+    r2: Mapped[float | None]
+    n: Mapped[int]
+    scale: Mapped[float]
+    offset: Mapped[float]
+
+
+MATCH_FIELDS = tuple(
+    column.key for column in FitMatch.__table__.columns if column.key not in {"fit_id", "ordinal"}
+)
+"""Columns of a match, in the order of the contract."""
+
+
+def match_dict(match: FitMatch) -> dict[str, Any]:
+    """A match in the words of the contract."""
+    return {name: getattr(match, name) for name in MATCH_FIELDS}
+
+
+def add_matches(
+    session: Session,
+    fit: Fit,
+    matches: Sequence[Match],
+    training_names: dict[int, str],
+    ideal_names: dict[int, str],
+) -> None:
+    """Store the answer of a fit."""
+    rows = [
+        {"fit_id": fit.id, "ordinal": ordinal}
+        | {name: getattr(match, name) for name in Match.__slots__}
+        | {
+            "training": training_names[match.training_index],
+            "ideal": ideal_names[match.ideal_index],
+        }
+        for ordinal, match in enumerate(matches)
+    ]
+    if rows:
+        session.execute(FitMatch.__table__.insert(), rows)
+
+
+def page_of_matches(
+    session: Session, fit: Fit, filters: dict[str, Any], *, after: int = -1, limit: int = 100
+) -> Page:
+    """Matches behind position `after`, by training curve, then rank.
+
+    `filters` are values of `training` and `rank`, None for any.
+    """
+    query = select(FitMatch).where(FitMatch.fit_id == fit.id, FitMatch.ordinal > after)
+    query = query.filter_by(**{name: v for name, v in filters.items() if v is not None})
+    rows = session.scalars(query.order_by(FitMatch.ordinal).limit(limit + 1)).all()
+    more = len(rows) > limit
+    return Page(rows[:limit], [rows[limit - 1].ordinal] if more else None)
+
+
+def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
+    """First page of matches of each of several fits."""
+    rows: dict[str, list[FitMatch]] = {fit.id: [] for fit in fits}
+    query = (
+        select(FitMatch)
+        .where(FitMatch.fit_id.in_(rows), FitMatch.ordinal <= limit)
+        .order_by(FitMatch.ordinal)
+    )
+    for match in session.scalars(query):
+        rows[match.fit_id].append(match)
+    return {
+        fit_id: Page(found[:limit], [limit - 1] if len(found) > limit else None)
+        for fit_id, found in rows.items()
+    }
+
+
+def chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
+    """The matches of rank 1, in the order of the training curves."""
+    return session.scalars(
+        select(FitMatch)
+        .where(FitMatch.fit_id == fit.id, FitMatch.rank == 1)
+        .order_by(FitMatch.ordinal)
+    ).all()
+
+
+def users_of_dataset(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
+    """Ids of fits made with a dataset, some of them."""
+    return list(
+        session.scalars(
+            select(Fit.id)
+            .where((Fit.training_id == dataset_id) | (Fit.ideal_id == dataset_id))
+            .limit(limit)
+        )
+    )

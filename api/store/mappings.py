@@ -1,0 +1,188 @@
+"""Mappings: the record, which is also the job, and its assignments in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ForeignKey, String, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from api.store.base import Base, Blob, Document, Page
+from api.store.fits import Job
+from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions
+
+BLOCK_ITEMS = 65_536
+"""Items of a block, 2.6 MB."""
+
+
+class Mapping(Job):
+    """Which points were mapped with which fit, how, and what came out."""
+
+    __tablename__ = "mappings"
+
+    fit_id: Mapped[str] = mapped_column(ForeignKey("fits.id"), index=True)
+    test_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    policy: Mapped[str] = mapped_column(String(8))
+    tolerance_factor: Mapped[float]
+    alignment: Mapped[str] = mapped_column(String(8))
+    x_tolerance: Mapped[float | None]
+    test_sha256: Mapped[str] = mapped_column(String(64))
+    columns: Mapped[list[str]] = mapped_column(Document)
+    n_points: Mapped[int]
+    mapped_points: Mapped[int]
+    unmapped_points: Mapped[int]
+    n_assignments: Mapped[int]
+    unmapped_reasons: Mapped[dict[str, int]] = mapped_column(Document)
+    functions: Mapped[list[dict[str, Any]]] = mapped_column(Document)
+
+    @property
+    def options(self) -> MapOptions:
+        """The parameters as the services take them."""
+        return MapOptions(
+            self.policy,  # type: ignore[arg-type] # the schema allows the three words only
+            self.tolerance_factor,
+            self.alignment,  # type: ignore[arg-type]
+            self.x_tolerance,
+        )
+
+
+class ItemBlock(Base):
+    """Some items of a mapping, in order, as `services.mapping.ITEM` lays them out."""
+
+    __tablename__ = "item_blocks"
+
+    mapping_id: Mapped[str] = mapped_column(
+        ForeignKey("mappings.id", ondelete="CASCADE"), primary_key=True
+    )
+    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int]
+    data: Mapped[bytes] = mapped_column(Blob)
+
+
+def add_items(session: Session, mapping: Mapping, spool: BinaryIO) -> None:
+    """Store the items of a mapping from a file that holds them one after the other."""
+    first = 0
+    while data := spool.read(BLOCK_ITEMS * ITEM.itemsize):
+        count = len(data) // ITEM.itemsize
+        row = {"mapping_id": mapping.id, "first": first, "count": count, "data": data}
+        session.execute(ItemBlock.__table__.insert(), [row])
+        first += count
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Which items a caller asked for.
+
+    `functions` are positions in the mapping's list, None for any.
+    """
+
+    mapped: bool | None = None
+    functions: Sequence[int] | None = None
+
+    def keep(self, items: Items) -> NDArray[np.bool_]:
+        chosen = np.ones(len(items), dtype=bool)
+        if self.mapped is not None:
+            chosen &= (items["reason"] == MAPPED) == self.mapped
+        if self.functions is not None:
+            chosen &= np.isin(items["function"], self.functions)
+        return chosen
+
+
+def stream_items(
+    session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1
+) -> Iterator[tuple[NDArray[np.intp], Items]]:
+    """Positions and items behind position `after` that pass the filter, a block at a time."""
+    query = (
+        select(ItemBlock.first, ItemBlock.data)
+        .where(
+            ItemBlock.mapping_id == mapping.id,
+            ItemBlock.first + ItemBlock.count > after + 1,
+        )
+        .order_by(ItemBlock.first)
+        .execution_options(yield_per=1)
+    )
+    for first, data in session.execute(query).tuples():
+        items = np.frombuffer(data, dtype=ITEM)
+        keep = wanted.keep(items)
+        keep[: max(0, after + 1 - first)] = False
+        places = np.flatnonzero(keep)
+        yield places + first, items[places]
+
+
+def page_of_items(
+    session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1, limit: int = 100
+) -> Page:
+    """Items behind position `after` that pass the filter."""
+    positions: list[int] = []
+    found: list[Items] = [np.empty(0, dtype=ITEM)]
+    for places, items in stream_items(session, mapping, wanted, after):
+        positions += places[: limit + 1].tolist()
+        found.append(items[: limit + 1])
+        if len(positions) > limit:
+            break
+    items = np.concatenate(found)[:limit]
+    return Page(items, [positions[limit - 1]] if len(positions) > limit else None)
+
+
+def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
+    """First page of items of each of several mappings, without reading whole blocks."""
+    size = ITEM.itemsize
+    query = select(
+        ItemBlock.mapping_id,
+        ItemBlock.count,
+        func.substr(ItemBlock.data, 1, limit * size),
+    ).where(ItemBlock.mapping_id.in_([mapping.id for mapping in mappings]), ItemBlock.first == 0)
+    pages = {mapping.id: Page(np.empty(0, dtype=ITEM), None) for mapping in mappings}
+    for mapping_id, count, data in session.execute(query).tuples():
+        more = count > limit
+        pages[mapping_id] = Page(np.frombuffer(data, dtype=ITEM), [limit - 1] if more else None)
+    return pages
+
+
+def users_of_fit(session: Session, fit_id: str, limit: int = 10) -> list[str]:
+    """Ids of mappings made with a fit, some of them."""
+    return list(session.scalars(select(Mapping.id).where(Mapping.fit_id == fit_id).limit(limit)))
+
+
+def users_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
+    """Ids of mappings of a test dataset, some of them."""
+    return list(
+        session.scalars(select(Mapping.id).where(Mapping.test_id == dataset_id).limit(limit))
+    )
+
+
+_UNMAPPED = {"training": None, "ideal": None, "limit": None}
+
+POINT_FIELDS = ("point", "column", "x", "y", "training", "ideal", "deviation", "limit", "reason")
+"""Fields of a point, in the order of the contract."""
+
+
+def point_columns(
+    items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
+) -> dict[str, list[Any]]:
+    """Items in the words of the contract, one list a field; NaN stands for none."""
+    mapped = items["function"].tolist()
+    named = [functions[function] if function >= 0 else _UNMAPPED for function in mapped]
+    return {
+        "point": items["point"].tolist(),
+        "column": [columns[column] for column in items["column"].tolist()],
+        "x": items["x"].tolist(),
+        "y": items["y"].tolist(),
+        "training": [function["training"] for function in named],
+        "ideal": [function["ideal"] for function in named],
+        "deviation": items["deviation"].tolist(),
+        "limit": [function["limit"] for function in named],
+        "reason": [REASONS[reason] for reason in items["reason"].tolist()],
+    }
+
+
+def point_dicts(
+    items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Items in the words of the contract, one object each."""
+    named = point_columns(items, columns, functions)
+    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]

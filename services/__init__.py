@@ -1,0 +1,1 @@
+"""The numbers: curves in, choices out. Knows neither HTTP nor SQL."""

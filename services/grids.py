@@ -1,0 +1,299 @@
+"""Which row of one grid is which row of the other, and what lies between two rows.
+
+The definitions are in docs/method.md, "Pair".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.errors import Fact, GridError, InvalidOption
+from services.tables import FloatArray
+
+BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.intp]
+AlignmentKind = Literal["exact", "linear"]
+
+FIRST_FEW = 10
+"""Rows that an error names before it stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class SortedGrid:
+    """A grid in ascending order.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Ascending, no value twice. [unit of x]
+    rows : ndarray of shape (n,)
+        Row of each in the dataset.
+    """
+
+    x: FloatArray
+    rows: IndexArray
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Where each of p abscissae stands in a grid.
+
+    Parameters
+    ----------
+    covered : ndarray of bool of shape (p,)
+        Whether the grid has this x; the other arrays mean something only there.
+    left, right : ndarray of shape (p,)
+        Rows of the neighbouring grid values; the same row where x is found in the grid.
+    rise, run : ndarray of shape (p,)
+        x - x0 and x1 - x0 between two neighbours, else 0 and 1. [unit of x]
+    """
+
+    covered: BoolArray
+    left: IndexArray
+    right: IndexArray
+    rise: FloatArray
+    run: FloatArray
+
+    def only(self, chosen: BoolArray | IndexArray) -> Alignment:
+        """Alignment of some of the abscissae.
+
+        Parameters
+        ----------
+        chosen : ndarray
+            Mask or positions.
+
+        Returns
+        -------
+        Alignment
+            Theirs alone, in the order chosen.
+        """
+        return Alignment(
+            self.covered[chosen],
+            self.left[chosen],
+            self.right[chosen],
+            self.rise[chosen],
+            self.run[chosen],
+        )
+
+
+def sort_grid(x: FloatArray) -> SortedGrid:
+    """Put a grid in ascending order.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        A grid that `check_grid` accepts. [unit of x]
+
+    Returns
+    -------
+    SortedGrid
+        Its values and the rows they came from.
+    """
+    rows = np.argsort(x, kind="stable")
+    return SortedGrid(x[rows], rows)
+
+
+def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
+    """Refuse an x column that is no grid.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        The x column of a dataset. [unit of x]
+    role : str
+        ``training`` or ``library``, for the words of the error.
+    x_name : str
+        Name of the x column, for the facts of the error.
+
+    Raises
+    ------
+    GridError
+        A row has no x, or two rows have the same (0.0 and -0.0 are the same).
+    """
+    facts = [
+        Fact(f"Row {row} has no {x_name}.", "missing_x", row=int(row), column=x_name)
+        for row in np.flatnonzero(np.isnan(x))[:FIRST_FEW]
+    ]
+    if not facts:
+        grid = sort_grid(x)
+        for again in np.flatnonzero(grid.x[1:] == grid.x[:-1])[:FIRST_FEW]:
+            first, second = sorted((int(grid.rows[again]), int(grid.rows[again + 1])))
+            detail = f"Rows {first} and {second} both have {x_name} = {x[second]!r}."
+            facts.append(Fact(detail, "repeated_x", row=second, column=x_name))
+    if facts:
+        raise GridError(
+            f"The x column of the {role} curves is no grid: {facts[0].detail}"
+            " Every row needs an x of its own.",
+            facts,
+        )
+
+
+def default_tolerance(x: FloatArray) -> float:
+    """Tolerance used when none is given: a millionth of the smallest step of the grid.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        A grid that `check_grid` accepts. [unit of x]
+
+    Returns
+    -------
+    float
+        Tolerance, 0 for a grid of one point. [unit of x]
+    """
+    if x.size < 2:  # noqa: PLR2004 - a step needs two values
+        return 0.0
+    ordered = np.sort(x)
+    with np.errstate(over="ignore"):
+        step = float(np.min(np.diff(ordered)))
+    if not np.isfinite(step):
+        # Two values more than the largest float64 apart: half the step can be held.
+        return float(ordered[1] * 0.5 - ordered[0] * 0.5) * 2e-6
+    return 1e-6 * step
+
+
+def check_tolerance(alignment: AlignmentKind, x_tolerance: float | None) -> None:
+    """Refuse a tolerance that is negative, or that linear alignment would ignore.
+
+    Parameters
+    ----------
+    alignment : str
+        ``exact`` or ``linear``.
+    x_tolerance : float or None
+        As it was asked for. [unit of x]
+
+    Raises
+    ------
+    InvalidOption
+        With the pointer of the field.
+    """
+    if x_tolerance is None:
+        return
+    if alignment == "linear":
+        detail = "x_tolerance does not apply to linear alignment; leave it out or use exact."
+    elif not 0 <= x_tolerance < np.inf:
+        detail = "x_tolerance must be a finite number, 0 or more."
+    else:
+        return
+    raise InvalidOption(detail, [Fact(detail, "invalid_option", pointer="/x_tolerance")])
+
+
+def align(
+    x: FloatArray,
+    grid: FloatArray | SortedGrid,
+    alignment: AlignmentKind = "exact",
+    x_tolerance: float | None = None,
+) -> Alignment:
+    """Find abscissae in a grid.
+
+    Parameters
+    ----------
+    x : ndarray of shape (p,)
+        Abscissae in any order, NaN where there is none. [unit of x]
+    grid : ndarray of shape (n,) or SortedGrid
+        A grid that `check_grid` accepts. [unit of x]
+    alignment : str
+        ``exact`` or ``linear``.
+    x_tolerance : float or None
+        For exact alignment; None means `default_tolerance`. [unit of x]
+
+    Returns
+    -------
+    Alignment
+        Where each x stands.
+    """
+    ordered = grid if isinstance(grid, SortedGrid) else sort_grid(grid)
+    if alignment == "linear":
+        return _between(x, ordered)
+    tolerance = default_tolerance(ordered.x) if x_tolerance is None else x_tolerance
+    return _nearest(x, ordered, tolerance)
+
+
+def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
+    last = grid.x.size - 1
+    position = np.searchsorted(grid.x, x)
+    below = np.clip(position - 1, 0, last)
+    above = np.minimum(position, last)
+    with np.errstate(over="ignore"):
+        to_below = np.abs(x - grid.x[below])
+        to_above = np.abs(x - grid.x[above])
+    found = np.where(to_below <= to_above, below, above)
+    distance = np.minimum(to_below, to_above)
+    covered = distance <= tolerance
+    found = _smallest_as_near(x, grid.x, found, distance, covered)
+    rows = grid.rows[found]
+    return Alignment(covered, rows, rows, np.zeros_like(x), np.ones_like(x))
+
+
+def _smallest_as_near(
+    x: FloatArray,
+    grid: FloatArray,
+    found: IndexArray,
+    distance: FloatArray,
+    covered: BoolArray,
+) -> IndexArray:
+    """Smallest grid value whose float64 distance is the least one.
+
+    Far from the grid many values can be equally far in float64; the rule says the smallest.
+    """
+    with np.errstate(over="ignore"):
+        tied = covered & (found > 0) & (np.abs(x - grid[found - 1]) <= distance)
+        if not tied.any():
+            return found
+        low, high = np.zeros_like(found[tied]), found[tied]
+        while (low < high).any():
+            middle = (low + high) // 2
+            as_near = np.abs(x[tied] - grid[middle]) <= distance[tied]
+            low, high = np.where(as_near, low, middle + 1), np.where(as_near, middle, high)
+            low = np.minimum(low, high)
+    found[tied] = high
+    return found
+
+
+def _between(x: FloatArray, grid: SortedGrid) -> Alignment:
+    last = grid.x.size - 1
+    position = np.searchsorted(grid.x, x)
+    above = np.minimum(position, last)
+    on_grid = grid.x[above] == x
+    inside = (position > 0) & (position <= last) & ~on_grid
+    below = np.where(inside, above - 1, above)
+    with np.errstate(over="ignore"):
+        rise = np.where(inside, x - grid.x[below], 0.0)
+        run = np.where(inside, grid.x[above] - grid.x[below], 1.0)
+    return Alignment(on_grid | inside, grid.rows[below], grid.rows[above], rise, run)
+
+
+def read(curves: FloatArray, alignment: Alignment) -> tuple[FloatArray, BoolArray]:
+    """Values of curves at aligned abscissae.
+
+    Parameters
+    ----------
+    curves : ndarray of shape (m, n)
+        Curves on the grid, C-contiguous; NaN is a gap. [unit of y]
+    alignment : Alignment
+        Of p abscissae.
+
+    Returns
+    -------
+    values : ndarray of shape (m, p)
+        f0 + (f1 - f0)·(x - x0)/(x1 - x0), in that order, between two grid values. [unit of y]
+    present : ndarray of bool of shape (m, p)
+        Whether the curve has a number at all that is needed. Where x is not covered,
+        neither array means anything.
+    """
+    # np.take keeps a curve a contiguous row; curves[:, rows] would not, and np.sum of
+    # its rows would give other bits.
+    values = np.take(curves, alignment.left, axis=1)
+    present = ~np.isnan(values)
+    between = np.flatnonzero(alignment.left != alignment.right)
+    if between.size:
+        f0 = np.take(values, between, axis=1)
+        f1 = np.take(curves, alignment.right[between], axis=1)
+        present[:, between] &= ~np.isnan(f1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values[:, between] = f0 + (f1 - f0) * alignment.rise[between] / alignment.run[between]
+    return values, present
