@@ -14,20 +14,24 @@ import codecs
 import math
 import re
 from array import array
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain, islice
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
 from services.errors import CurveError, Fact, InvalidTable, TooLarge, UnreadableFile
 from services.tables import NAME_LENGTH, FloatArray, Table, canonical, clean_names
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 _DELIMITERS = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 _GAPS = {"", "nan", "na", "null", "none"}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Also 12%, 1_000, 1.234,5 and 1e999: no data row shall pass for a header because it is refused.
+_LIKE_NUMBER = re.compile(r"[-+.,]*+(?:inf(?:inity)?|\d[-+.,e_%'\d\s]*+)")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -109,7 +113,7 @@ def read_text(
     number that has one; a number with the other mark, or with two marks as in ``1.234,5``, is
     refused. So ``1,234`` between semicolons is a little more than one, never a thousand.
 
-    *Header.* A first row of nothing but numbers and gaps is no header, and refused as one.
+    *Header.* A first row of nothing but numbers (also such as are refused) and gaps is none.
 
     Parameters
     ----------
@@ -209,18 +213,20 @@ class _Lines:
     def __init__(self, stream: BinaryIO, longest: int) -> None:
         self._stream = stream
         self._longest = longest
-        self._first = _read_full(stream, _CHUNK)
-        self._mark, self.encoding = next(
-            ((mark, name) for mark, name in _BOMS if self._first.startswith(mark)), (b"", "utf-8")
+        chunk = _read_full(stream, _CHUNK)
+        mark, self.encoding = next(
+            ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)), (b"", "utf-8")
         )
+        # Some tools put a mark before a mark; left there, it would be part of the first name.
+        self._first = chunk.removeprefix(mark).removeprefix(mark)
+        self._bytes = len(chunk) - len(self._first)  # read so far
         self._decoder = codecs.getincrementaldecoder(self.encoding.removesuffix("-sig"))()
-        self._bytes = len(self._mark)  # read so far
         self._ended = 0  # lines so far
         self._held = ""  # carriage returns that may be the first half of a line end
         self._tail = ""  # the line that is not complete yet
 
     def __iter__(self) -> Iterator[str]:
-        chunk = self._first[len(self._mark) :]
+        chunk = self._first
         while chunk:
             yield from self._split(self._decode(chunk))
             chunk = _read_full(self._stream, _CHUNK)
@@ -358,13 +364,7 @@ def _reads(first: _Record, sample: _Record, delimiter: str) -> bool:
 def _is_numeric(cell: str) -> bool:
     """Tell whether a cell is a gap or was meant as a number, accepted or not."""
     text = cell.strip().lower()
-    if text in _GAPS:
-        return True
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    return text in _GAPS or _LIKE_NUMBER.fullmatch(text) is not None
 
 
 def _read_names(first: _Record, delimiter: str, header: str, limits: ReadLimits) -> tuple[str, ...]:

@@ -8,14 +8,18 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.errors import Fact, InvalidTable
-from services.tables import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.tables import Table
 
 CSV_ROWS = 1000
 """Rows in one piece of CSV."""

@@ -160,7 +160,7 @@ def list_points(query: dict[str, Any], mapping_id: str) -> Any:
         mapping = find(session, Mapping, mapping_id)
         wanted = _filter(mapping, query)
         if g.media == CSV and limit is None:
-            return csv_reply(_point_rows(database(), mapping, wanted, after), "points")
+            return csv_reply(point_rows(database(), mapping, wanted, after), "points")
         page = page_of_items(session, mapping, wanted, after, limit or FIRST)
     if g.media == JSON:
         return listing(page, point_dicts(page.items, mapping.columns, mapping.functions))
@@ -180,8 +180,8 @@ def _filter(mapping: Mapping, query: dict[str, Any]) -> ItemFilter:
     return ItemFilter(None if status is None else status == "mapped", functions)
 
 
-def _point_rows(
-    database: Database, mapping: Mapping, wanted: ItemFilter, after: int
+def point_rows(
+    database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Iterator[bytes]:
     """All points from behind `after` on, as CSV, a block at a time."""
     yield from csv_lines(POINT_FIELDS, [[] for _ in POINT_FIELDS])

@@ -9,7 +9,6 @@ import orjson
 from flask import Response, g
 from sqlalchemy.orm import Session
 
-from api.engine import training_of
 from api.http import HTML, JSON, Room, database
 from api.pages import plots
 from api.store.base import NotReady, find
@@ -83,12 +82,17 @@ def plot_mapping(mapping_id: str) -> Any:
     """
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
-        fit = find(session, Fit, mapping.fit_id)
-        matches = _chosen(session, fit)
-        panels = _panels(session, fit, matches[: plots.MAX_PANELS], mapping.tolerance_factor)
-        wanted = ItemFilter(functions=[-1, *range(len(panels))])
-        page = page_of_items(session, mapping, wanted, limit=plots.MAX_POINTS)
-    items = page.items
+        figure = mapping_figure(session, mapping)
+    return _reply(figure, mapping.name)
+
+
+def mapping_figure(session: Session, mapping: Mapping) -> Any:  # noqa: ANN401 - a Bokeh model
+    """The picture of a mapping."""
+    fit = find(session, Fit, mapping.fit_id)
+    matches = _chosen(session, fit)
+    panels = _panels(session, fit, matches[: plots.MAX_PANELS], mapping.tolerance_factor)
+    wanted = ItemFilter(functions=[-1, *range(len(panels))])
+    items = page_of_items(session, mapping, wanted, limit=plots.MAX_POINTS).items
     named = point_columns(items, mapping.columns, mapping.functions)
     points = plots.MappedPoints(
         x=items["x"],
@@ -100,10 +104,7 @@ def plot_mapping(mapping_id: str) -> Any:
         reason=named["reason"],
     )
     left_out = mapping.n_assignments + mapping.unmapped_points - len(items)
-    figure = plots.mapping_figure(
-        mapping.name, panels, points, len(matches) - len(panels), left_out
-    )
-    return _reply(figure, mapping.name)
+    return plots.mapping_figure(mapping.name, panels, points, len(matches) - len(panels), left_out)
 
 
 def _chosen(session: Session, fit: Fit) -> list[FitMatch]:

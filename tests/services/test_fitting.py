@@ -484,12 +484,30 @@ def test_a_score_that_is_not_finite_ranks_last():
     assert [math.isfinite(m.score) for m in matches] == [True, True, False, False]
 
 
-def test_a_score_that_is_no_number_ranks_last():
-    training = a_training([0.0, 0.0], x=[0.5, 1])
-    # (f1 - f0)·0.5 overflows to -inf, and -inf + inf in the transform is no number.
-    library = a_library([1.7e308, -1.7e308], [9, 9])
-    for transform in TRANSFORMS:
-        assert chosen(training, library, alignment="linear", transform=transform)[0] == 1
+@pytest.mark.parametrize("cuts", [(), (1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_score_that_is_no_number_ranks_last(transform, criterion, cuts):
+    training = a_training([0.0, 1.0], x=[0.5, 1])
+    # f1 - f0 overflows, and the sums and products of a transform then make NaN of it.
+    bad = [1.7e308, -1.7e308]
+    options = {"criterion": criterion, "transform": transform, "alignment": "linear"}
+    library = a_library(bad, [9, 10], bad, [8, 8])
+    everything = fitted(training, library, top_k=4, cuts=cuts, **options)
+    assert [math.isfinite(m.score) for m in everything] == [True, True, False, False]
+    assert {m.ideal_index for m in everything[:2]} == {1, 3}
+    for top_k in (1, 2, 3):
+        best = fitted(training, library, top_k=top_k, cuts=cuts, **options)
+        assert repr(best) == repr(everything[:top_k])
+
+
+def test_matches_without_a_finite_score_are_as_many_as_asked_for():
+    training = a_training([0.0, 1.0], x=[0.5, 1])
+    bad = [1.7e308, -1.7e308]
+    matches = fitted(
+        training, a_library(bad, bad, [9, 10], bad), alignment="linear", transform="affine", top_k=2
+    )
+    assert [m.ideal_index for m in matches] == [2, 0]
 
 
 def test_a_match_without_a_finite_score_is_refused_with_the_names_of_the_curves():
@@ -847,6 +865,21 @@ def test_many_curves_are_ranked_as_by_the_loops(kind, criterion):
         for match in got:
             score = scores[match.training_index, match.ideal_index]
             assert match.score == score or not np.isfinite([match.score, score]).any()
+
+
+@pytest.mark.parametrize("criterion", ["sse", "mae"])
+@pytest.mark.parametrize("size", [9, 60, 300])
+def test_scores_that_differ_by_the_order_of_the_sum_alone_are_ranked_by_it(criterion, size):
+    # All curves hold the same numbers, so the last bits of np.sum over a row decide.
+    random = np.random.default_rng(7)
+    noise = random.normal(size=size)
+    library = a_library(*[random.permutation(noise) for _ in range(200)])
+    training = a_training([0.0] * size, [0.1] * size)
+    options = FitOptions(criterion=criterion)
+    scores = brute_scores(training, library, options)
+    assert len(set(scores[0])) > 2
+    got = fitted(training, library, criterion=criterion, top_k=20, cuts=(3, 90))
+    assert [m.ideal_index for m in got] == expected_ranking(scores, 20)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

@@ -1,0 +1,48 @@
+# make run: start the service. make test: all tests. Both do their own set-up, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check openapi examples bench clean
+
+run: $(VENV)/.run
+	@$(BIN)/idealfit serve
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/idealfit openapi --check
+
+openapi: $(VENV)/.test
+	$(BIN)/idealfit openapi
+
+examples: $(VENV)/.run
+	$(BIN)/python -m api.examples
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/http.py
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "Idealfit needs Python 3.11 or newer; $(PYTHON) was not found. Say which with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Idealfit needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Say which with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python pyproject.toml
+	@echo "Installing into $(VENV) (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml
+	@echo "Installing into $(VENV) for the tests (once, about two minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/.run

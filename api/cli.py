@@ -1,0 +1,283 @@
+"""The command line: `idealfit --help`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from marshmallow import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table as Grid
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import demo as demonstration
+from api import examples
+from api.app import create_app
+from api.config import SettingError, Settings
+from api.engine import export_project, make_fit, make_mapping
+from api.pages import plots
+from api.resources.mappings import point_rows
+from api.resources.plots import mapping_figure
+from api.schemas.fits import FitRequest
+from api.schemas.mappings import MappingRequest
+from api.server import Server
+from api.store.base import Database
+from api.store.datasets import Dataset, add_dataset
+from api.store.fits import Fit, FitMatch, chosen
+from api.store.mappings import ItemFilter, Mapping
+from api.store.migrate import migrate as migrate_database
+from services.errors import CurveError
+from services.readers import read_text
+
+OPENAPI = Path("openapi/openapi.json")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="idealfit")
+def cli() -> None:
+    """Which known curve is this?
+
+    Idealfit picks, for each measured curve, the curve of a library that fits it best, and says
+    for every later point which chosen curve admits it.
+
+    \b
+      idealfit serve                                   the HTTP service
+      idealfit run training.csv ideal.csv test.csv     the whole job, once, without a server
+      idealfit demo                                    example data into a running server
+
+    The environment sets IDEALFIT_DATA (folder of the SQLite file, default data), DATABASE_URL
+    (PostgreSQL instead), HOST, PORT and IDEALFIT_CORS_ORIGINS.
+    """
+
+
+def main() -> None:
+    """Entry point: settings that cannot be used end with one line."""
+    try:
+        cli()
+    except (SettingError, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        click.echo(f"Error: {reason}", err=True)
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--host", envvar="HOST", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535)
+)
+@click.option(
+    "--workers",
+    envvar="WEB_CONCURRENCY",
+    default=2,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Web processes.",
+)
+@click.option(
+    "--threads", default=8, show_default=True, type=click.IntRange(min=1), help="Of each process."
+)
+def serve(host: str, port: int, workers: int, threads: int) -> None:
+    """Migrate the database and serve HTTP until interrupted."""
+    settings = Settings.from_environment()
+    _migrate(settings)
+    _refuse_busy(host, port)
+    url = f"http://{host}:{port}"
+    click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_shown(settings)}")
+    sys.stdout.flush()
+    Server(host, port, workers, threads).run()
+
+
+def _refuse_busy(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(
+                f"Port {port} of {host} cannot be used ({error.strerror}); set PORT to another."
+            ) from None
+
+
+@cli.command()
+@click.argument("revision", default="head")
+def migrate(revision: str) -> None:
+    """Bring the database to the schema of this version, or to REVISION."""
+    settings = Settings.from_environment()
+    _migrate(settings, revision)
+    click.echo(f"{_shown(settings)} is at {revision}.")
+
+
+def _migrate(settings: Settings, revision: str = "head") -> None:
+    database = Database(settings.url)
+    try:
+        migrate_database(database, revision)
+    finally:
+        database.close()
+
+
+def _shown(settings: Settings) -> str:
+    """The database without its password."""
+    url = Database(settings.url).url
+    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
+
+
+@cli.command()
+@click.option(
+    "--check", is_flag=True, help="Write nothing; fail unless the file is the generated one."
+)
+def openapi(*, check: bool) -> None:
+    """Write the OpenAPI document to openapi/openapi.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(Settings(data=Path(folder)))
+        document = app.extensions["idealfit.document"].spec.to_dict()
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    text = orjson.dumps(document, option=options)
+    if not check:
+        OPENAPI.parent.mkdir(exist_ok=True)
+        OPENAPI.write_bytes(text)
+    elif not OPENAPI.exists() or OPENAPI.read_bytes() != text:
+        raise click.ClickException(f"{OPENAPI} is not the generated one; run idealfit openapi.")
+
+
+@cli.command()
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="A running server.")
+def demo(url: str) -> None:
+    """Post example data to a running server, fit and map it, and say where to look."""
+    try:
+        mapping_id = demonstration.post_examples(url)
+    except demonstration.NoServerError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Posted the examples of {examples.FOLDER}. Look at:")
+    click.echo(f"  {url}/v1/mappings/{mapping_id}/plot\n  {url}/")
+
+
+def _choice(name: str, words: str, default: str, text: str) -> Any:  # noqa: ANN401 - a decorator
+    return click.option(
+        f"--{name}", type=click.Choice(words.split()), default=default, show_default=True, help=text
+    )
+
+
+@cli.command()
+@click.argument("training", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("ideal", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("test", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for plot.html, mapped.csv and project.db; made if it is not there.",
+)
+@_choice("criterion", "sse mae max", "sse", "What ranks the library curves.")
+@_choice("transform", "none offset scale affine", "none", "The family a library curve stands for.")
+@_choice("alignment", "exact linear", "exact", "How x is found in the library's grid.")
+@click.option("--x-tolerance", type=float, help="For exact alignment.  [default: 1e-6 steps]")
+@_choice("outside", "reject omit", "reject", "Training x that the library does not cover.")
+@click.option("--min-overlap", type=float, default=1.0, show_default=True)
+@_choice("policy", "all nearest first", "all", "Which of the functions that admit a point.")
+@click.option("--tolerance-factor", type=float, default=2**0.5, show_default="√2")
+def run(training: Path, ideal: Path, test: Path, out: Path, **options: Any) -> None:  # noqa: ANN401
+    """Fit TRAINING to the library IDEAL and map the points of TEST.
+
+    All three are CSV files with a header, x first. Prints the chosen functions and writes
+    plot.html, mapped.csv and project.db.
+    """
+    with _scratch() as database, Progress(console=Console(stderr=True), transient=True) as bars:
+        paths = {"training": training, "ideal": ideal, "test": test}
+        ids = {role: _store(database, role, path) for role, path in paths.items()}
+        try:
+            fit, mapping = _compute(database, ids, options, bars)
+            out.mkdir(parents=True, exist_ok=True)
+            export_project(database, mapping.id, out / "project.db")
+        except CurveError as error:
+            raise click.ClickException(error.detail) from None
+        except OSError as error:
+            raise click.ClickException(f"{out}: {error.strerror}") from None
+        with (out / "mapped.csv").open("wb") as file:
+            file.writelines(point_rows(database, mapping, ItemFilter()))
+        with database.reading() as session:
+            figure = mapping_figure(session, mapping)
+            rows = chosen(session, fit)
+        (out / "plot.html").write_text(plots.page(figure, mapping.name), encoding="utf-8")
+    _report(rows, mapping, out)
+
+
+@contextmanager
+def _scratch() -> Iterator[Database]:
+    """A database of its own for one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Settings(data=Path(folder)).url)
+        migrate_database(database)
+        yield database
+        database.close()
+
+
+def _store(database: Database, role: str, path: Path) -> str:
+    """Read a file and store it; the id of the dataset."""
+    kind = "tsv" if path.suffix.lower() in {".tsv", ".tab"} else "csv"
+    try:
+        with path.open("rb") as stream:
+            table, source = read_text(stream, format=kind)
+    except CurveError as error:
+        raise click.ClickException(f"{path}: {error.detail}") from None
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+    with database.writing() as session:
+        dataset: Dataset = add_dataset(session, table, source, name=role)
+    return dataset.id
+
+
+def _compute(
+    database: Database, ids: dict[str, str], options: dict[str, Any], bars: Progress
+) -> tuple[Fit, Mapping]:
+    """The fit and the mapping, each with a bar."""
+
+    def bar(title: str) -> Any:  # noqa: ANN401 - a callback
+        task = bars.add_task(title)
+        return lambda done, total: bars.update(task, completed=done, total=total)
+
+    mapped = {name: options.pop(name) for name in ("policy", "tolerance_factor")}
+    try:
+        body = options | {"training_id": ids["training"], "ideal_id": ids["ideal"]}
+        fit = make_fit(database, FitRequest().load(body), bar("fit"))
+        body = mapped | {"fit_id": fit.id, "test_id": ids["test"]}
+        return fit, make_mapping(database, MappingRequest().load(body), bar("map"))
+    except ValidationError as error:
+        field, messages = next(iter(error.normalized_messages().items()))
+        raise click.ClickException(f"--{field.replace('_', '-')}: {messages[0]}") from None
+
+
+def _report(rows: Sequence[FitMatch], mapping: Mapping, out: Path) -> None:
+    """The chosen functions as a table, and what was written."""
+    grid = Grid("training", "ideal", title="Chosen functions", title_justify="left")
+    for column in ("sse", "rmse", "max deviation", "limit", "points"):
+        grid.add_column(column, justify="right")
+    for row, function in zip(rows, mapping.functions, strict=True):
+        figures = (row.sse, row.rmse, row.max_deviation, function["limit"])
+        shown = ["–" if figure is None else f"{figure:.6g}" for figure in figures]
+        grid.add_row(
+            escape(row.training), escape(row.ideal), *shown, f"{function['n_assignments']}"
+        )
+    console = Console()
+    console.print(grid)
+    console.print(
+        f"{mapping.mapped_points} of {mapping.n_points} points mapped,"
+        f" {mapping.n_assignments} assignments; not mapped: "
+        + ", ".join(f"{reason} {count}" for reason, count in mapping.unmapped_reasons.items()),
+        highlight=False,
+    )
+    for name in ("plot.html", "mapped.csv", "project.db"):
+        click.echo(out / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""Write the example files beside this one."""
+
+from api.examples import FOLDER, write
+
+write(FOLDER)
