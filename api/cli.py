@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import tempfile
@@ -45,7 +44,7 @@ OPENAPI = Path("openapi/openapi.json")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idealfit")
 def cli() -> None:
-    """Which known curve is this?
+    r"""Find out which known curve this is.
 
     Idealfit picks, for each measured curve, the curve of a library that fits it best, and says
     for every later point which chosen curve admits it.
@@ -161,7 +160,7 @@ def demo(url: str) -> None:
     click.echo(f"  {url}/v1/mappings/{mapping_id}/plot\n  {url}/")
 
 
-def _choice(name: str, words: str, default: str, text: str) -> Any:  # noqa: ANN401 - a decorator
+def _choice(name: str, words: str, default: str, text: str) -> Any:
     return click.option(
         f"--{name}", type=click.Choice(words.split()), default=default, show_default=True, help=text
     )
@@ -185,7 +184,7 @@ def _choice(name: str, words: str, default: str, text: str) -> Any:  # noqa: ANN
 @click.option("--min-overlap", type=float, default=1.0, show_default=True)
 @_choice("policy", "all nearest first", "all", "Which of the functions that admit a point.")
 @click.option("--tolerance-factor", type=float, default=2**0.5, show_default="√2")
-def run(training: Path, ideal: Path, test: Path, out: Path, **options: Any) -> None:  # noqa: ANN401
+def run(training: Path, ideal: Path, test: Path, out: Path, **options: Any) -> None:
     """Fit TRAINING to the library IDEAL and map the points of TEST.
 
     All three are CSV files with a header, x first. Prints the chosen functions and writes
@@ -241,7 +240,7 @@ def _compute(
 ) -> tuple[Fit, Mapping]:
     """The fit and the mapping, each with a bar."""
 
-    def bar(title: str) -> Any:  # noqa: ANN401 - a callback
+    def bar(title: str) -> Any:
         task = bars.add_task(title)
         return lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -252,7 +251,7 @@ def _compute(
         body = mapped | {"fit_id": fit.id, "test_id": ids["test"]}
         return fit, make_mapping(database, MappingRequest().load(body), bar("map"))
     except ValidationError as error:
-        field, messages = next(iter(error.normalized_messages().items()))
+        field, messages = next(iter(dict(error.messages_dict).items()))
         raise click.ClickException(f"--{field.replace('_', '-')}: {messages[0]}") from None
 
 

@@ -49,7 +49,7 @@ def _post(url: str, body: bytes, content_type: str) -> str:
         ) from None
 
 
-def _detail(body: bytes) -> Any:  # noqa: ANN401 - whatever the server said
+def _detail(body: bytes) -> Any:
     try:
         return orjson.loads(body)["detail"]
     except (ValueError, KeyError, TypeError):

@@ -182,7 +182,12 @@ def map_options(request: dict[str, Any], fit: Fit) -> MapOptions:
     x_tolerance = request["x_tolerance"]
     if x_tolerance is None and alignment == fit.alignment:
         x_tolerance = fit.x_tolerance
-    options = MapOptions(request["policy"], request["tolerance_factor"], alignment, x_tolerance)
+    options = MapOptions(
+        policy=request["policy"],
+        tolerance_factor=request["tolerance_factor"],
+        alignment=alignment,  # type: ignore[arg-type] # the schema allows the two words only
+        x_tolerance=x_tolerance,
+    )
     mapping.check_options(options)
     return options
 

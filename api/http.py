@@ -27,7 +27,7 @@ from webargs.flaskparser import FlaskParser
 
 from api.config import Limits
 from api.errors import PROBLEM_JSON, Problem
-from api.schemas.base import ProblemReply
+from api.schemas.base import LARGEST, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
 
@@ -56,18 +56,18 @@ def limits() -> Limits:
 class OrjsonProvider(JSONProvider):
     """orjson both ways: NaN never leaves (it is null), and never enters."""
 
-    def dumps(self, obj: Any, **_: Any) -> str:  # noqa: ANN401 - Flask's signature
+    def dumps(self, obj: Any, **_: Any) -> str:
         return orjson.dumps(obj).decode()
 
-    def loads(self, s: str | bytes, **_: Any) -> Any:  # noqa: ANN401
+    def loads(self, s: str | bytes, **_: Any) -> Any:
         return orjson.loads(s)
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401
+    def response(self, *args: Any, **kwargs: Any) -> Response:
         body = orjson.dumps(self._prepare_response_obj(args, kwargs))
         return Response(body, content_type=JSON)
 
 
-def parse_json(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def parse_json(data: bytes) -> Any:
     """The value of a JSON text; 400 where it is none, or gives one name two values."""
     if not data:
         raise Problem(400, "The body is empty; send a JSON object.")
@@ -84,7 +84,7 @@ def parse_json(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def _strings(value: Any) -> int:  # noqa: ANN401
+def _strings(value: Any) -> int:
     """How many names and strings a value holds; arrays of numbers are not looked into."""
     if isinstance(value, dict):
         return len(value) + sum(map(_strings, value.values()))
@@ -120,12 +120,12 @@ class Parser(FlaskParser):
         ("json", "query", "form", "files", "headers", "cookies"), ma.RAISE
     )
 
-    def load_json(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ANN401
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
         del schema
         expect_type(JSON, *((MERGE_PATCH,) if req.method == "PATCH" else ()))
         return parse_json(json_body())
 
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:  # noqa: ANN401
+    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
         repeated = [
             name
             for name, values in req.args.lists()
@@ -137,14 +137,13 @@ class Parser(FlaskParser):
 
     def handle_error(
         self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         del req, schema
-        messages = error.messages
-        location = next(iter(messages)) if isinstance(messages, dict) else "json"
-        raise invalid(messages[location], location)
+        location, messages = next(iter(error.messages_dict.items()))
+        raise invalid(messages, location)
 
 
-def invalid(messages: Any, location: str = "json") -> Problem:  # noqa: ANN401
+def invalid(messages: Any, location: str = "json") -> Problem:
     """422 from marshmallow's nested messages."""
     facts = list(_facts(messages, (), location))
     return Problem(422, facts[0].detail if facts else "The request does not fit.", facts[:50])
@@ -157,7 +156,7 @@ _CODES = {
 }
 
 
-def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact]:  # noqa: ANN401
+def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact]:
     if isinstance(messages, dict):
         for key, value in messages.items():
             yield from _facts(value, path if key == "_schema" else (*path, str(key)), location)
@@ -220,7 +219,7 @@ def etag(version: int) -> str:
 def not_modified(version: int) -> Response | None:
     """304 if the client has this version; weak and strong tags compare alike (RFC 9110)."""
     tags = request.if_none_match
-    known = tags.star_tag or str(version) in tags.as_set(include_weak=True)
+    known = tags.star_tag or tags.contains_weak(str(version))
     return Response(status=304, headers={"ETag": etag(version)}) if known else None
 
 
@@ -283,13 +282,15 @@ def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
         raise Problem(422, detail, [Fact(detail, "invalid", parameter="cursor")]) from None
 
 
-def _cursor_part(part: Any, kind: type) -> Any:  # noqa: ANN401
+def _cursor_part(part: Any, kind: type) -> Any:
     if kind is datetime:
         moment = datetime.fromisoformat(part)
         if moment.tzinfo is None:
             raise ValueError
         return moment
-    if type(part) is not kind or (kind is str and "\0" in part) or (kind is int and part < 0):
+    if type(part) is not kind or part == "" or "\0" in str(part):
+        raise ValueError
+    if isinstance(part, int) and not 0 <= part <= LARGEST:
         raise ValueError
     return part
 
@@ -312,9 +313,9 @@ class Room(Blueprint):
         self,
         rule: str,
         endpoint: str | None = None,
-        view_func: Any = None,  # noqa: ANN401 - flask-smorest has no types
+        view_func: Any = None,
         provide_automatic_options: bool | None = None,  # noqa: FBT001
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> None:
         words = view_func.__name__.split("_")
         identifier = words[0] + "".join(word.title() for word in words[1:])
@@ -331,12 +332,12 @@ class Room(Blueprint):
 
         def decorator(function: Handler) -> Handler:
             @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
                 g.media = negotiate(*formats)
                 return function(*args, **kwargs)
 
             wrapper.offered = formats  # type: ignore[attr-defined]
-            return cast("Handler", self.problems(406)(wrapper))
+            return self.problems(406)(wrapper)
 
         return decorator
 
@@ -380,7 +381,7 @@ class Room(Blueprint):
 
 def _without_query(function: Handler) -> Handler:
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         if request.args:
             raise invalid({name: ["Unknown field."] for name in request.args}, "query")
         return function(*args, **kwargs)
@@ -461,7 +462,7 @@ class BodyDeadline:
         self.application = application
         self.seconds = seconds
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:  # noqa: ANN401
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         connection = environ.get("gunicorn.socket")
         if connection is not None:
             connection.settimeout(self.seconds)

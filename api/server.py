@@ -41,6 +41,6 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         for name, value in self.options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Any:  # noqa: ANN401 - a WSGI application
+    def load(self) -> Any:
         """Make the application, in each worker anew."""
         return create_app()

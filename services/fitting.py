@@ -234,7 +234,7 @@ def _refuse_outside(
 
 def _refuse_empty(names: tuple[str, ...], numbers: BoolArray) -> None:
     facts = [
-        Fact(f"{names[position]} has no number at an x of the library.", "no_pair", column=name)
+        Fact(f"{name} has no number at an x of the library.", "no_pair", column=name)
         for position, name in enumerate(names)
         if not numbers[position].any()
     ][: grids.FIRST_FEW]
@@ -297,7 +297,7 @@ def fit_block(problem: Problem, block: Block) -> Ranking:
 
 def _eligible(present: BoolArray, min_overlap: float) -> BoolArray:
     left = present.sum(axis=1)
-    return (left > 0) & (left / present.shape[1] >= min_overlap)
+    return np.asarray((left > 0) & (left / present.shape[1] >= min_overlap))
 
 
 def _best_rows(scores: FloatArray, eligible: BoolArray, top_k: int) -> IndexArray:

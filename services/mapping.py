@@ -188,7 +188,7 @@ def _assign_rows(  # noqa: PLR0913, PLR0917 - the pieces of one block, used once
     _apply(policy, admitted, deviation)
     mapped = np.nonzero(admitted)
     missing = np.isnan(x)[:, np.newaxis] | np.isnan(y.T)
-    unmapped = np.nonzero(~admitted.any(axis=2))
+    unmapped = np.nonzero(np.logical_not(admitted.any(axis=2)))
     reason = np.where(present.any(axis=0)[:, np.newaxis], DEVIATION, NOT_COVERED)
     reason = np.where(missing, MISSING, reason)
 

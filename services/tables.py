@@ -71,11 +71,8 @@ def clean_names(names: list[str]) -> list[str]:
     for position, name in enumerate(cleaned):
         problem = _name_problem(name)
         if problem is None and name in seen:
-            problem = (
-                f"Columns {seen[name] + 1} and {position + 1} are both called {name!r}; "
-                "give each column a name of its own.",
-                "duplicate_name",
-            )
+            both = f"Columns {seen[name] + 1} and {position + 1} are both called {name!r}"
+            problem = (f"{both}; give each column a name of its own.", "duplicate_name")
         seen.setdefault(name, position)
         if problem is not None:
             detail, code = problem

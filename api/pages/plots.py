@@ -393,7 +393,7 @@ def _ordered(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return thin(x[order], y[order], MAX_DRAWN)
 
 
-def _source(x: FloatArray, y: FloatArray, **more: Any) -> ColumnDataSource:  # noqa: ANN401 - columns
+def _source(x: FloatArray, y: FloatArray, **more: Any) -> ColumnDataSource:
     # The columns have fixed names: a curve's name in a hover template would be read as markup.
     return ColumnDataSource({"x": x, "y": y, **more})
 

@@ -89,7 +89,7 @@ def uploads(
         TSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE.replace(",", "\t")},
     }
 
-    def decorator(function: Any) -> Any:  # noqa: ANN401 - handlers are decorated freely
+    def decorator(function: Any) -> Any:
         body = {"required": True, "content": content}
         return room.problems(400, 413, 415, 422)(room.doc(requestBody=body)(function))
 

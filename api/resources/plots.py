@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.http import HTML, JSON, Room, database
 from api.pages import plots
 from api.store.base import NotReady, find
-from api.store.datasets import Dataset, Selection, curve_names, read_curves, read_grid
+from api.store.datasets import Dataset, curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.mappings import ItemFilter, Mapping, page_of_items, point_columns
 from services.mapping import limits
@@ -24,14 +24,14 @@ DEFAULT_FACTOR = float(np.sqrt(2))
 """A fit has no tolerance yet; its band shows the one a mapping takes by default."""
 
 
-def plotted(function: Any) -> Any:  # noqa: ANN401 - handlers are decorated freely
+def plotted(function: Any) -> Any:
     """Document the formats of a plot."""
     for content_type, schema in ((JSON, {"type": "object"}), (HTML, {"type": "string"})):
         function = room.response(200, schema, content_type=content_type)(function)
     return room.offers(HTML, JSON)(room.problems(404)(function))
 
 
-def _reply(figure: Any, title: str) -> Response:  # noqa: ANN401 - any Bokeh model
+def _reply(figure: Any, title: str) -> Response:
     if g.media == HTML:
         return Response(plots.page(figure, title), content_type="text/html; charset=utf-8")
     return Response(orjson.dumps(plots.json_item(figure)), content_type=JSON)
@@ -86,7 +86,7 @@ def plot_mapping(mapping_id: str) -> Any:
     return _reply(figure, mapping.name)
 
 
-def mapping_figure(session: Session, mapping: Mapping) -> Any:  # noqa: ANN401 - a Bokeh model
+def mapping_figure(session: Session, mapping: Mapping) -> Any:
     """The picture of a mapping."""
     fit = find(session, Fit, mapping.fit_id)
     matches = _chosen(session, fit)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Response
 from marshmallow import fields
-from sqlalchemy import text
 
-from api.errors import Problem, problem
+from api.config import Limits
+from api.errors import Problem
 from api.http import Room, database, limits
 from api.schemas.base import Reply
 from api.store.migrate import is_current
@@ -42,7 +41,7 @@ class HealthReply(Reply):
     status = fields.String(required=True)
 
 
-LIMITS_EXAMPLE = {name: 1000 for name in LimitsReply().fields}
+LIMITS_EXAMPLE = asdict(Limits())
 
 
 @room.route("/v1/limits", methods=["GET"])

@@ -10,7 +10,8 @@ import marshmallow as ma
 from flask import request
 from werkzeug.datastructures import FileStorage
 
-from api.http import CSV, JSON, Problem, expect_type, invalid, json_body, limits, parse_json
+from api.errors import Problem
+from api.http import CSV, JSON, expect_type, invalid, json_body, limits, parse_json
 from services.errors import TooLarge
 from services.readers import ReadLimits, Source, pick_x, read_text
 from services.tables import NAME_LENGTH, FloatArray, Table, clean_names
@@ -58,7 +59,7 @@ def read_upload(
     return _from_form(form_schema)
 
 
-def _load(schema: type[ma.Schema], data: Any, location: str) -> dict[str, Any]:  # noqa: ANN401
+def _load(schema: type[ma.Schema], data: Any, location: str) -> dict[str, Any]:
     try:
         return cast("dict[str, Any]", schema().load(data))
     except ma.ValidationError as error:
@@ -92,7 +93,7 @@ def _from_form(schema: type[ma.Schema]) -> Upload:
     return _from_file(cast("BinaryIO", file.stream), kind, fields)
 
 
-def _from_file(stream: Any, kind: TextFormat, fields: dict[str, Any]) -> Upload:  # noqa: ANN401
+def _from_file(stream: Any, kind: TextFormat, fields: dict[str, Any]) -> Upload:
     most = limits()
     others = dict(fields)
     table, source = read_text(

@@ -42,7 +42,7 @@ class Words(fields.String):
 
     def __init__(
         self, longest: int, *, shortest: int = 0, strip: bool = False, **kwargs: Any
-    ) -> None:  # noqa: ANN401, E501
+    ) -> None:
         self.strip = strip
         checks = [
             validate.Length(min=shortest, max=longest),
@@ -50,12 +50,12 @@ class Words(fields.String):
         ]
         super().__init__(validate=checks, **kwargs)
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
         return text.strip() if self.strip else text
 
 
-def name_field(**kwargs: Any) -> Words:  # noqa: ANN401
+def name_field(**kwargs: Any) -> Words:
     """Name of a record."""
     return Words(200, shortest=1, strip=True, **kwargs)
 
@@ -63,7 +63,7 @@ def name_field(**kwargs: Any) -> Words:  # noqa: ANN401
 class Real(fields.Float):
     """A finite JSON number; text and booleans are none."""
 
-    def _validated(self, value: Any) -> float | None:  # noqa: ANN401
+    def _validated(self, value: Any) -> float:
         if type(value) not in (int, float) or not math.isfinite(value):
             raise self.make_error("invalid", input=value)
         return float(value)
@@ -72,10 +72,10 @@ class Real(fields.Float):
 class Whole(fields.Integer):
     """A whole number, written as JSON number or, in a query, as digits."""
 
-    def __init__(self, least: int, most: int = LARGEST, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, least: int, most: int = LARGEST, **kwargs: Any) -> None:
         super().__init__(validate=validate.Range(least, most), **kwargs)
 
-    def _validated(self, value: Any) -> int:  # noqa: ANN401
+    def _validated(self, value: Any) -> int:
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:  # noqa: PLR2004 - digits of 2**53
             return int(value)
         if type(value) is int or (type(value) is float and value.is_integer()):
@@ -86,18 +86,18 @@ class Whole(fields.Integer):
 class Choice(fields.String):
     """One of a few words."""
 
-    def __init__(self, *words: str, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *words: str, **kwargs: Any) -> None:
         super().__init__(validate=validate.OneOf(words), **kwargs)
 
 
 class Numbers(fields.Field[FloatArray]):
     """An array of numbers, null where there is none, read by NumPy at once."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, **kwargs: Any) -> None:
         metadata = {"type": "array", "items": {"type": ["number", "null"]}}
         super().__init__(metadata=metadata | kwargs.pop("metadata", {}), **kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> FloatArray:  # noqa: ANN401
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> FloatArray:
         del data
         return read_numbers(value, attr or "", f"/{attr}")
 
@@ -105,32 +105,35 @@ class Numbers(fields.Field[FloatArray]):
 _NUMBER_TYPES = {int, float, type(None)}
 
 
-def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:  # noqa: ANN401
+def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:
     """An array from a JSON list; ValidationError with the place of the first other thing."""
     if not isinstance(value, list):
         raise ma.ValidationError(
-            [Fact(f"{pointer}: Not an array of numbers.", "not_an_array", pointer=pointer)]  # type: ignore[list-item] # facts pass through
+            [Fact(f"{pointer}: Not an array of numbers.", "not_an_array", pointer=pointer)]
         )
     if not set(map(type, value)) <= _NUMBER_TYPES:
         row = next(i for i, cell in enumerate(value) if type(cell) not in _NUMBER_TYPES)
         detail = f"Row {row} of {column} is {str(value[row])[:40]!r}, neither a number nor null."
         fact = Fact(detail, "not_a_number", row=row, column=column, pointer=f"{pointer}/{row}")
-        raise ma.ValidationError([fact])  # type: ignore[list-item]
+        raise ma.ValidationError([fact])
     return np.array(value, dtype=np.float64)
 
 
 class Given(fields.Nested):
     """Documented like Nested, and written as it is: the handler made it to measure."""
 
-    def _serialize(self, nested_obj: Any, *_: Any, **__: Any) -> Any:  # noqa: ANN401
+    def _serialize(self, nested_obj: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override] # marshmallow's own names differ
         return nested_obj
 
 
 class Moment(fields.DateTime):
     """RFC 3339 in UTC."""
 
-    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:  # noqa: ANN401
-        return value and value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    def _serialize(
+        self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any
+    ) -> str | None:
+        del attr, obj, kwargs
+        return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class FactReply(Reply):
@@ -183,7 +186,7 @@ def next_field() -> fields.String:
     return fields.String(required=True, allow_none=True)
 
 
-def merge_patch(target: Any, patch: Any) -> Any:  # noqa: ANN401
+def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7396: null removes, objects merge, anything else replaces."""
     if not isinstance(patch, Mapping):
         return patch

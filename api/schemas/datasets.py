@@ -65,13 +65,13 @@ COLUMNS_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y1": [1.0, 1.1, None], "y2": [3.0, 2.9
 class Attributes(fields.Dict):
     """A JSON object that the client keeps with a record."""
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        found = super()._deserialize(value, *args, **kwargs)
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        found = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call] # marshmallow's Dict
         check_attributes(found)
         return found
 
 
-def check_attributes(attributes: Any) -> None:  # noqa: ANN401
+def check_attributes(attributes: Any) -> None:
     """Refuse what one of the databases could not keep, or nobody could read."""
     if _depth(attributes) > ATTRIBUTES_DEPTH:
         raise ma.ValidationError(f"Nested deeper than {ATTRIBUTES_DEPTH}.")
@@ -82,7 +82,7 @@ def check_attributes(attributes: Any) -> None:  # noqa: ANN401
         raise ma.ValidationError("The character NUL is not allowed.")
 
 
-def _depth(value: Any) -> int:  # noqa: ANN401
+def _depth(value: Any) -> int:
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -100,7 +100,7 @@ def _depth(value: Any) -> int:  # noqa: ANN401
 class AttributesText(Attributes):
     """The same as text, for forms and queries."""
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             parsed = orjson.loads(value)
         except (orjson.JSONDecodeError, TypeError):
@@ -111,7 +111,7 @@ class AttributesText(Attributes):
 class Columns(fields.Field[tuple[list[str], FloatArray]]):
     """Named columns as one array of shape (columns, rows), in the order sent."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, **kwargs: Any) -> None:
         metadata = {
             "type": "object",
             "minProperties": 2,
@@ -126,7 +126,7 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
         }
         super().__init__(metadata=metadata, required=True, **kwargs)
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[list[str], FloatArray]:  # noqa: ANN401
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[list[str], FloatArray]:
         if not isinstance(value, dict) or not value:
             raise ma.ValidationError("Not an object of columns.")
         arrays = [
@@ -142,7 +142,7 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
                 )
                 row = min(array.size, arrays[0].size)
                 fact = Fact(detail, "ragged", row=row, column=name, pointer="/columns")
-                raise ma.ValidationError([fact])  # type: ignore[list-item] # facts pass through
+                raise ma.ValidationError([fact])
         return names, np.stack(arrays)
 
 

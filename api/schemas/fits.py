@@ -78,7 +78,7 @@ def id_field(what: str) -> Words:
     return Words(64, shortest=1, required=True, metadata={"description": f"Id of the {what}."})
 
 
-def curves_field(what: str) -> fields.List:
+def curves_field(what: str) -> fields.List[str]:
     """Names of curves."""
     return fields.List(
         Words(NAME_LENGTH, shortest=1),

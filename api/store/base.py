@@ -7,7 +7,7 @@ the transaction.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     MetaData,
-    Select,
     String,
     and_,
     create_engine,
@@ -155,8 +154,8 @@ class Database:
         )
         if self.sqlite:
             _prepare_sqlite(self.engine)
-            self._reader = self.engine
-            self._writer = self.engine.execution_options(begin="BEGIN IMMEDIATE")
+            self._reader: Engine = self.engine
+            self._writer: Engine = self.engine.execution_options(begin="BEGIN IMMEDIATE")
         else:
             # Two statements of one reader see the same records.
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
@@ -180,7 +179,7 @@ class Database:
 
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's class
+    def _connect(connection: Any, _record: object) -> None:
         # The driver's own transactions start late and lose updates; ours start with BEGIN.
         connection.isolation_level = None
         for pragma in (
@@ -193,7 +192,7 @@ def _prepare_sqlite(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:  # noqa: ANN401
+    def _begin(connection: Any) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
@@ -215,9 +214,12 @@ def find_version(session: Session, model: type[R], record_id: str, version: int 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list, and the key after which the next part starts."""
+    """Part of a list, and the key after which the next part starts.
 
-    items: Sequence[Any]
+    `items` are records, or an array of items.
+    """
+
+    items: Any
     next: list[Any] | None
 
 
@@ -233,7 +235,7 @@ def page_of(  # noqa: PLR0913 - the words of a list in the contract
     """Records in the order of (sort column, id), from behind the key `after`."""
     column: InstrumentedAttribute[Any] = getattr(model, sort.removeprefix("-"))
     down = sort.startswith("-")
-    query: Select[tuple[R]] = select(model).filter_by(**filters)
+    query = select(model).filter_by(**filters)
     if after is not None:
         value, last_id = after
         beyond = column < value if down else column > value

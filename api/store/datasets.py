@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, func, select
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import (
@@ -202,9 +202,9 @@ def _add_curves(session: Session, dataset: Dataset, table: Table) -> None:
     session.add(dataset)
     session.flush()
     if rows:
-        session.execute(Curve.__table__.insert(), rows)
+        session.execute(insert(Curve), rows)
     for block in blocks:
-        session.execute(CurveBlock.__table__.insert(), [block])
+        session.execute(insert(CurveBlock), [block])
 
 
 def _statistics(y: FloatArray) -> dict[str, float | None]:
@@ -303,7 +303,7 @@ def stream_blocks(session: Session, selection: Selection) -> Iterator[Block]:
 def _blocks_with(session: Session, dataset: Dataset, indices: NDArray[np.intp]) -> list[int]:
     """First curve of each block that holds one of the curves."""
     firsts = np.array(_firsts(session, dataset))
-    return np.unique(firsts[np.searchsorted(firsts, indices, side="right") - 1]).tolist()
+    return list(np.unique(firsts[np.searchsorted(firsts, indices, side="right") - 1]).tolist())
 
 
 def _firsts(session: Session, dataset: Dataset) -> Sequence[int]:

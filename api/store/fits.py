@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Document, InUse, Name, Page, Record, Timestamp, find_version
+from api.store.base import Base, Document, Name, Page, Record, Timestamp
 from services.fitting import FitOptions, Match
 
 
@@ -117,7 +117,7 @@ def add_matches(
         for ordinal, match in enumerate(matches)
     ]
     if rows:
-        session.execute(FitMatch.__table__.insert(), rows)
+        session.execute(insert(FitMatch), rows)
 
 
 def page_of_matches(

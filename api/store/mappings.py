@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, func, select
+from sqlalchemy import ForeignKey, String, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Blob, Document, Page
@@ -63,13 +63,13 @@ class ItemBlock(Base):
     data: Mapped[bytes] = mapped_column(Blob)
 
 
-def add_items(session: Session, mapping: Mapping, spool: BinaryIO) -> None:
+def add_items(session: Session, mapping: Mapping, spool: IO[bytes]) -> None:
     """Store the items of a mapping from a file that holds them one after the other."""
     first = 0
     while data := spool.read(BLOCK_ITEMS * ITEM.itemsize):
         count = len(data) // ITEM.itemsize
         row = {"mapping_id": mapping.id, "first": first, "count": count, "data": data}
-        session.execute(ItemBlock.__table__.insert(), [row])
+        session.execute(insert(ItemBlock), [row])
         first += count
 
 

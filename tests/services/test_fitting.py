@@ -868,7 +868,7 @@ def test_many_curves_are_ranked_as_by_the_loops(kind, criterion):
 
 
 @pytest.mark.parametrize("criterion", ["sse", "mae"])
-@pytest.mark.parametrize("size", [9, 60, 300])
+@pytest.mark.parametrize("size", [60, 300])
 def test_scores_that_differ_by_the_order_of_the_sum_alone_are_ranked_by_it(criterion, size):
     # All curves hold the same numbers, so the last bits of np.sum over a row decide.
     random = np.random.default_rng(7)

@@ -14,7 +14,7 @@ ID = sa.String(32)
 DOCUMENT = sa.JSON(none_as_null=True)
 TIME = sa.DateTime(timezone=True)
 WHOLE = sa.BigInteger()
-REAL = sa.Double()
+REAL: sa.Double[float] = sa.Double()
 BYTES = sa.LargeBinary()
 
 
