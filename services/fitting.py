@@ -432,10 +432,14 @@ def _affine(
     constant_f = np.max(f, axis=-1) == np.min(f, axis=-1)
     y_mean = np.where(constant_y, first, np.sum(y, axis=-1) / n)
     f_mean = np.sum(f, axis=-1) / n
-    f_centred = f - f_mean[:, np.newaxis]
-    products = np.sum(f_centred * (y - y_mean[:, np.newaxis]), axis=-1)
-    scale = np.where(constant_f, 0.0, products / np.sum(f_centred * f_centred, axis=-1))
-    offset = np.where(constant_f, y_mean, y_mean - scale * f_mean)
+    f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
+    # The rounded mean leaves a rest. On ordinary curves it is below the last bit; on curves
+    # whose values are neighbouring floats it is all there is (the corrected two-pass formula).
+    f_rest, y_rest = np.sum(f_centred, axis=-1) / n, np.sum(y_centred, axis=-1) / n
+    products = np.sum(f_centred * y_centred, axis=-1) - n * f_rest * y_rest
+    squares = np.sum(f_centred * f_centred, axis=-1) - n * f_rest * f_rest
+    scale = np.where(constant_f, 0.0, products / squares)
+    offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
     return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
 
 
@@ -452,8 +456,6 @@ def _match(y: FloatArray, f: FloatArray, options: FitOptions, indices: tuple[int
         scale, offset = (float(v[0]) for v in _family(y, f[np.newaxis], options.transform))
         r = y - (scale * f + offset)
         sse = np.sum(r * r)
-        spread = y - np.sum(y) / y.size
-        r2 = math.nan if np.max(y) == np.min(y) else 1 - sse / np.sum(spread * spread)
         return Match(
             training_index=indices[0],
             rank=0,
@@ -463,11 +465,21 @@ def _match(y: FloatArray, f: FloatArray, options: FitOptions, indices: tuple[int
             rmse=_held(np.sqrt(sse / y.size)),
             mae=_held(np.sum(np.abs(r)) / y.size),
             max_deviation=_held(np.max(np.abs(r))),
-            r2=_held(r2),
+            r2=_held(_r2(y, r)),
             n=y.size,
             scale=scale,
             offset=offset,
         )
+
+
+def _r2(y: FloatArray, r: FloatArray) -> float:
+    """1 - Σr² / Σ(y - ȳ)², NaN where y is constant; powers of two are factored out of both."""
+    if np.max(y) == np.min(y):
+        return math.nan
+    shift = -_shift(y[np.newaxis])
+    y, r = np.ldexp(y, shift), np.ldexp(r, shift)
+    spread = y - np.sum(y) / y.size
+    return float(1 - np.sum(r * r) / np.sum(spread * spread))
 
 
 def _held(value: float) -> float | None:

@@ -122,7 +122,7 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
         grid = sort_grid(x)
         for again in np.flatnonzero(grid.x[1:] == grid.x[:-1])[:FIRST_FEW]:
             first, second = sorted((int(grid.rows[again]), int(grid.rows[again + 1])))
-            detail = f"Rows {first} and {second} both have {x_name} = {x[second]!r}."
+            detail = f"Rows {first} and {second} both have {x_name} = {float(x[second])!r}."
             facts.append(Fact(detail, "repeated_x", row=second, column=x_name))
     if facts:
         raise GridError(

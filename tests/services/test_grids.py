@@ -263,7 +263,7 @@ def searches(draw):
 @example(([0.5], [0.0, 1.0], [[1, 2]], 0.5), "exact")
 @example(([1e17], [0.5, 0.0, -1.0, -3.0, 2.0], [[1, 2, 3, 4, 5]], 1e300), "exact")
 @example(([0.0], [-5e-324, 5e-324], [[1, 2]], None), "exact")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_alignment_and_reading_agree_with_the_loops(search, alignment):
     x, grid, curves, x_tolerance = search
     x, grid = numbers(x), numbers(grid)
@@ -288,7 +288,7 @@ def test_alignment_and_reading_agree_with_the_loops(search, alignment):
 
 
 @given(searches(), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_the_grid_does_not_matter(search, random):
     x, grid, _, x_tolerance = search
     order = list(range(len(grid)))

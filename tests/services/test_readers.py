@@ -450,6 +450,7 @@ tables = st.integers(1, 4).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(
     rows=tables,
     delimiter=st.sampled_from(",;\t|"),
@@ -474,6 +475,7 @@ names_in_use = st.text(
 ).map(str.strip)
 
 
+@settings(deadline=None)
 @given(st.lists(names_in_use.filter(bool), min_size=1, max_size=5, unique=True))
 @example(['"', ",", ";;", "|", "x"])
 @example(['a"b', "c , d"])
@@ -496,6 +498,7 @@ cells = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=5), st.sampled_from(";|\t"))
 def test_the_fast_way_and_the_careful_way_agree(rows, delimiter):
     """A quoted cell is never read the fast way."""
@@ -512,6 +515,7 @@ def test_the_fast_way_and_the_careful_way_agree(rows, delimiter):
     assert outcome("") == outcome('"')
 
 
+@settings(deadline=None)
 @given(finite)
 @example(-0.0)
 @example(5e-324)
@@ -566,7 +570,7 @@ def check_outcome(data, **options):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(
     st.lists(pieces, max_size=20).map(b"".join),
     st.sampled_from(["csv", "tsv"]),
@@ -577,7 +581,7 @@ def test_any_bytes_give_a_true_table_or_a_clear_error(data, kind, header):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(
     st.sampled_from([case for case in [*GOOD.values(), *BAD.values()] if len(case.data) < 999]),
     st.data(),

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.errors import InvalidTable
@@ -76,6 +76,7 @@ class TestCsvLines:
         """A client sees the header at once, however long the table is."""
         assert next(csv_lines(["x"], [range(10**12)])) == b"x\n"
 
+    @settings(deadline=None)
     @given(
         st.lists(
             st.tuples(
