@@ -26,6 +26,10 @@ _SAFE_EXPONENT = 400
 """Numbers below 2**400 can be squared, and millions of squares added, within float64."""
 
 
+_REST = 2.0**-40
+"""Share of the squares from which on the rest of a rounded mean would show in the scale."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitOptions:
     """How curves are compared; the words of the contract.
@@ -433,12 +437,14 @@ def _affine(
     y_mean = np.where(constant_y, first, np.sum(y, axis=-1) / n)
     f_mean = np.sum(f, axis=-1) / n
     f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
-    # The rounded mean leaves a rest. On ordinary curves it is below the last bit; on curves
-    # whose values are neighbouring floats it is all there is (the corrected two-pass formula).
+    squares = np.sum(f_centred * f_centred, axis=-1)
+    # The rounded mean leaves a rest. On ordinary curves it is nothing, and the plain formula
+    # stands to the bit; between neighbouring floats it is all there is, and is taken out
+    # (the corrected two-pass formula).
     f_rest, y_rest = np.sum(f_centred, axis=-1) / n, np.sum(y_centred, axis=-1) / n
+    f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
     products = np.sum(f_centred * y_centred, axis=-1) - n * f_rest * y_rest
-    squares = np.sum(f_centred * f_centred, axis=-1) - n * f_rest * f_rest
-    scale = np.where(constant_f, 0.0, products / squares)
+    scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
     offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
     return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
 
