@@ -25,7 +25,7 @@ examples: $(VENV)/.run
 	$(BIN)/python -m api.examples
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/http.py
+	$(BIN)/python benchmarks/requests_per_second.py
 
 clean:
 	rm -rf $(VENV)
