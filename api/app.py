@@ -7,7 +7,7 @@ from flask_cors import CORS
 
 from api import errors
 from api.config import Settings
-from api.http import BodyDeadline, Document, OrjsonProvider, set_headers, start_request
+from api.http import BodyGuard, Document, OrjsonProvider, WholeForms, set_headers, start_request
 from api.resources import datasets, fits, home, mappings, plots, service
 from api.store.base import Database
 
@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     app = Flask(__name__, static_folder=None)
     app.json = OrjsonProvider(app)
+    app.request_class = WholeForms
     app.url_map.strict_slashes = False
     app.config.update(
         MAX_CONTENT_LENGTH=settings.limits.body_bytes,
@@ -46,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         )
     app.register_blueprint(home.room)
     app.extensions["idealfit.document"] = _document(app)
-    app.wsgi_app = BodyDeadline(app.wsgi_app, settings.limits.body_stall_seconds)  # type: ignore[method-assign] # Flask's own way to add middleware
+    app.wsgi_app = BodyGuard(app.wsgi_app, settings.limits.body_stall_seconds)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app
 
 

@@ -190,7 +190,9 @@ def run(training: Path, ideal: Path, test: Path, out: Path, **options: Any) -> N
     All three are CSV files with a header, x first. Prints the chosen functions and writes
     plot.html, mapped.csv and project.db.
     """
-    with _scratch() as database, Progress(console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with _scratch() as database, bars:
         paths = {"training": training, "ideal": ideal, "test": test}
         ids = {role: _store(database, role, path) for role, path in paths.items()}
         try:

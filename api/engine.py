@@ -176,12 +176,14 @@ def load_functions(session: Session, fit: Fit) -> ChosenFunctions:
     return ChosenFunctions(matches, grid, read_curves(session, ideal, indices))
 
 
-def map_options(request: dict[str, Any], fit: Fit) -> MapOptions:
-    """Options of a mapping; alignment and tolerance are the fit's unless asked otherwise."""
+def map_options(request: dict[str, Any], fit: Fit, grid: SortedGrid) -> MapOptions:
+    """Options of a mapping as used; those of the fit unless asked otherwise."""
     alignment = request["alignment"] or fit.alignment
     x_tolerance = request["x_tolerance"]
     if x_tolerance is None and alignment == fit.alignment:
         x_tolerance = fit.x_tolerance
+    if x_tolerance is None and alignment == "exact":
+        x_tolerance = grids.default_tolerance(grid.x)
     options = MapOptions(
         policy=request["policy"],
         tolerance_factor=request["tolerance_factor"],
@@ -249,7 +251,7 @@ def make_mapping(
             fit = _named(session, Fit, request, "fit_id")
             test = _named(session, Dataset, request, "test_id")
             functions = load_functions(session, fit)
-            options = map_options(request, fit)
+            options = map_options(request, fit, functions.grid)
             table = read_table(session, Selection(test, test.n_curves))
         outcome = assign_points(
             table, functions, options, lambda items: spool.write(items.tobytes()), progress

@@ -12,7 +12,7 @@ import orjson
 from flask import Flask, Response, current_app, g
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api.store.base import InUse, NotFound, NotReady, Stale
 from services.errors import CurveError, Fact, TooLarge, UnreadableFile
@@ -121,6 +121,8 @@ def _werkzeug(error: HTTPException) -> Response:
         413: f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes,"
         " or a form has too many or too long parts; /v1/limits lists the limits.",
     }
+    if isinstance(error, ClientDisconnected):
+        details[400] = "The body ended early, stalled, or broke the chunked coding."
     return problem(status, details.get(status) or error.description or "", headers=kept)
 
 

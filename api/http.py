@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -22,8 +22,11 @@ import orjson
 from flask import Request, Response, current_app, g, request
 from flask.json.provider import JSONProvider
 from flask_smorest import Api, Blueprint
+from gunicorn.http.errors import ParseException
 from sqlalchemy.orm import Session
 from webargs.flaskparser import FlaskParser
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.formparser import FormDataParser
 
 from api.config import Limits
 from api.errors import PROBLEM_JSON, Problem
@@ -73,15 +76,24 @@ def parse_json(data: bytes) -> Any:
         raise Problem(400, "The body is empty; send a JSON object.")
     try:
         value = orjson.loads(data)
-        if data.count(b'"') != 2 * _strings(value):
-            # More quotes than names and strings: escaped ones, or a name given twice, which
-            # orjson would drop without a word. The slow parser tells.
-            json.loads(data, object_pairs_hook=_unique)
+        # More quotes than names and strings: escaped ones, or a name given twice, which orjson
+        # would drop without a word. And it reads -0 as 0. The slow parser tells.
+        if data.count(b'"') != 2 * _strings(value) or _MINUS_ZERO.search(data):
+            value = json.loads(data, object_pairs_hook=_unique, parse_int=_whole)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error}.") from None
     except RecursionError:
         raise Problem(400, "The body is nested too deeply.") from None
     return value
+
+
+_MINUS_ZERO = re.compile(rb"-0(?![.eE0-9])")
+
+
+def _whole(digits: str) -> int | float:
+    """As orjson, but for -0: a float where 64 bits hold no such integer."""
+    whole = int(digits)
+    return whole if digits != "-0" and -(2**63) <= whole < 2**64 else float(digits)
 
 
 def _strings(value: Any) -> int:
@@ -191,11 +203,21 @@ def expect_type(*accepted: str) -> str:
 
 def json_body() -> bytes:
     """The whole body, unless it is longer than a JSON body may be."""
-    most = limits().json_body_bytes
-    if (request.content_length or 0) > most:
+    most = min(limits().json_body_bytes, limits().body_bytes)
+    # A chunked body ends without a word where it may not go on, so it may have one byte more.
+    request.max_content_length = most + 1
+    if (request.content_length or 0) > most or len(data := request.get_data(cache=False)) > most:
         raise Problem(413, f"A JSON body may have {most} bytes; send a CSV file instead.")
-    request.max_content_length = most
-    return request.get_data(cache=False)
+    return data
+
+
+class WholeForms(Request):
+    """A request whose form ends: the library takes one that is cut off for an empty one."""
+
+    def make_form_data_parser(self) -> FormDataParser:
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
 
 
 # ---- Negotiation, versions, pages ----------------------------------------------------------
@@ -205,7 +227,9 @@ def negotiate(*offered: str) -> str:
     """The media type of the reply; 406 names what there is."""
     if not request.accept_mimetypes:
         return offered[0]
-    best = request.accept_mimetypes.best_match(offered)
+    # What we send has no parameters but charset, so a client that asks for one means the type.
+    accepted = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
+    best = MIMEAccept(accepted).best_match(offered)
     if best is None:
         raise Problem(406, f"This address has {', '.join(offered)}.")
     return best
@@ -223,16 +247,19 @@ def not_modified(version: int) -> Response | None:
     return Response(status=304, headers={"ETag": etag(version)}) if known else None
 
 
-def if_match(*, required: bool) -> int | None:
-    """The version the client knows, None for any; 428 if it must say one and does not."""
+def if_match(*, required: bool) -> frozenset[int] | None:
+    """The versions the client knows, None for any; 428 if it must say one and does not."""
     header = request.headers.get("If-Match")
     if header is None and required:
         raise Problem(428, "Send If-Match with the ETag of the record you read, or *.")
     if header is None or header.strip() == "*":
         return None
-    tags = [tag for tag in request.if_match.as_set() if tag.isascii() and tag.isdigit()]
-    # A tag that we never gave matches no version.
-    return int(tags[0][:18]) if len(tags) == 1 else -1
+    # A tag that we never gave is no version; a weak one never matches (RFC 9110).
+    tags = (tag or "" for tag in request.if_match.as_set())
+    return frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag))
+
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def csv_reply(lines: Iterator[bytes], stem: str, headers: dict[str, str] | None = None) -> Response:
@@ -274,10 +301,10 @@ def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
         return None
     try:
         key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if len(key) != len(kinds):
+        if not isinstance(key, list) or len(key) != len(kinds):
             raise ValueError  # noqa: TRY301 - every wrong cursor ends alike
         return [_cursor_part(part, kind) for part, kind in zip(key, kinds, strict=True)]
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         detail = "cursor: not one that this list gave; start again without it."
         raise Problem(422, detail, [Fact(detail, "invalid", parameter="cursor")]) from None
 
@@ -287,7 +314,7 @@ def _cursor_part(part: Any, kind: type) -> Any:
         moment = datetime.fromisoformat(part)
         if moment.tzinfo is None:
             raise ValueError
-        return moment
+        return moment.astimezone(UTC)
     if type(part) is not kind or part == "" or "\0" in str(part):
         raise ValueError
     if isinstance(part, int) and not 0 <= part <= LARGEST:
@@ -452,10 +479,11 @@ def start_request() -> None:
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-class BodyDeadline:
-    """WSGI middleware: a client that stalls while it sends its body is given up.
+class BodyGuard:
+    """WSGI middleware: a client that stalls or leaves while it sends its body is given up.
 
-    Without it a few half-sent requests hold every thread of the server.
+    Without it a few half-sent requests hold every thread of the server, and a file that is cut
+    off is stored as if it were whole.
     """
 
     def __init__(self, application: Callable[..., Any], seconds: int) -> None:
@@ -466,4 +494,27 @@ class BodyDeadline:
         connection = environ.get("gunicorn.socket")
         if connection is not None:
             connection.settimeout(self.seconds)
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            environ["wsgi.input"] = _Body(environ["wsgi.input"], length)
         return self.application(environ, start_response)
+
+
+class _Body:
+    """A body as gunicorn reads it; one that ends early or breaks the chunked coding is an OSError.
+
+    For werkzeug that is a client who has left: 400.
+    """
+
+    def __init__(self, stream: Any, length: int) -> None:
+        self.stream = stream
+        self.missing = length
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data: bytes = self.stream.read(size)
+        except ParseException as error:
+            raise OSError(str(error)) from error
+        self.missing -= len(data)
+        if not data and size != 0 and self.missing > 0:
+            raise OSError("The body ended early.")
+        return data

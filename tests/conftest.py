@@ -115,10 +115,13 @@ def client(app):
     return app.test_client()
 
 
-class Server:
-    """`idealfit serve` as a process of its own."""
+SERVE = ("-m", "api.cli", "serve")
 
-    def __init__(self, folder: Path, **environment):
+
+class Server:
+    """`idealfit serve` as a process of its own, or what else Python is to run on a port."""
+
+    def __init__(self, folder: Path, command=None, **environment):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -128,7 +131,7 @@ class Server:
         kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "api.cli", "serve"],
+                [sys.executable, *(command(self.port) if command else SERVE)],
                 env=kept | names,
                 stdout=log,
                 stderr=subprocess.STDOUT,

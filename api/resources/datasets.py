@@ -144,9 +144,9 @@ def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
     A merge patch (RFC 7396): null removes an attribute, empties the description or the
     attributes. Send If-Match with the ETag that was read.
     """
-    version = if_match(required=True)
+    versions = if_match(required=True)
     with database().writing() as session:
-        dataset = find_version(session, Dataset, dataset_id, version)
+        dataset = find_version(session, Dataset, dataset_id, versions)
         dataset.name = patch.get("name", dataset.name)
         dataset.description = patch.get("description", dataset.description) or ""
         if "attributes" in patch:

@@ -126,9 +126,9 @@ def read_fit(fit_id: str) -> Any:
 @room.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
 def change_fit(patch: dict[str, Any], fit_id: str) -> Any:
     """Change the name of a fit"""
-    version = if_match(required=True)
+    versions = if_match(required=True)
     with database().writing() as session:
-        fit = find_version(session, Fit, fit_id, version)
+        fit = find_version(session, Fit, fit_id, versions)
         fit.name = patch.get("name", fit.name)
         session.flush()
         return show(session, [fit])[0], {"ETag": etag(fit.version)}
@@ -220,7 +220,7 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
         functions = load_functions(session, fit)
-        options = map_options(body, fit)
+        options = map_options(body, fit, functions.grid)
     _refuse_many(x.size * len(functions.matches))
     found: list[Any] = []
     outcome = assign_points(Table(x, y[None], ("y",)), functions, options, found.append)

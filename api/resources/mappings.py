@@ -124,9 +124,9 @@ def read_mapping(mapping_id: str) -> Any:
 @room.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
 def change_mapping(patch: dict[str, Any], mapping_id: str) -> Any:
     """Change the name of a mapping"""
-    version = if_match(required=True)
+    versions = if_match(required=True)
     with database().writing() as session:
-        mapping = find_version(session, Mapping, mapping_id, version)
+        mapping = find_version(session, Mapping, mapping_id, versions)
         mapping.name = patch.get("name", mapping.name)
         session.flush()
         return show(session, [mapping])[0], {"ETag": etag(mapping.version)}

@@ -20,6 +20,9 @@ from services.tables import FloatArray
 
 room = Room("plots", prefix="/v1", description="Pictures of datasets, fits and mappings.")
 
+MOST_NUMBERS = 8_000_000
+"""Values of curves that are read for one plot (64 MB)."""
+
 DEFAULT_FACTOR = float(np.sqrt(2))
 """A fit has no tolerance yet; its band shows the one a mapping takes by default."""
 
@@ -46,7 +49,8 @@ def plot_dataset(dataset_id: str) -> Any:
     """
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        shown = np.arange(min(dataset.n_curves, plots.MAX_LINES))
+        most = max(1, MOST_NUMBERS // dataset.n_points)
+        shown = np.arange(min(dataset.n_curves, plots.MAX_LINES, most))
         names = curve_names(session, dataset, shown.tolist())
         x = read_grid(session, dataset)
         curves = read_curves(session, dataset, shown)

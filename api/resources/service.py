@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import fields
 
 from api.config import Limits
-from api.errors import Problem
+from api.errors import RETRY_SECONDS, Problem
 from api.http import Room, database, limits
 from api.schemas.base import Reply
 from api.store.migrate import is_current
@@ -67,5 +67,6 @@ def check_ready() -> Any:
     503 with the reason when the database cannot be reached or is not migrated.
     """
     if not is_current(database()):
-        raise Problem(503, "The database is not migrated; run idealfit migrate.")
+        detail = "The database is not migrated; run idealfit migrate."
+        raise Problem(503, detail, headers={"Retry-After": str(RETRY_SECONDS)})
     return {"status": "ok"}

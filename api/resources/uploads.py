@@ -12,7 +12,7 @@ from werkzeug.datastructures import FileStorage
 
 from api.errors import Problem
 from api.http import CSV, JSON, expect_type, invalid, json_body, limits, parse_json
-from services.errors import TooLarge
+from services.errors import Fact, InvalidTable, TooLarge
 from services.readers import ReadLimits, Source, pick_x, read_text
 from services.tables import NAME_LENGTH, FloatArray, Table, clean_names
 
@@ -70,11 +70,20 @@ def _table(names: list[str], values: FloatArray, x_column: str | None) -> Table:
     most = limits()
     if len(names) > most.columns or values.shape[1] > most.rows:
         raise TooLarge(f"A dataset may have {most.columns} columns and {most.rows} rows.")
-    return pick_x(tuple(clean_names(names)), values, x_column)
+    cleaned = tuple(clean_names(names))
+    if x_column is not None and x_column.strip() not in cleaned:
+        detail = f"There is no column {x_column[:40]!r} to take x from."
+        raise InvalidTable(detail, [Fact(detail, "unknown_column", pointer="/x_column")])
+    return pick_x(cleaned, values, x_column)
 
 
 def _from_form(schema: type[ma.Schema]) -> Upload:
-    parts = [*request.form.items(multi=True), *request.files.items(multi=True)]
+    try:
+        parts = [*request.form.items(multi=True), *request.files.items(multi=True)]
+    except ValueError:
+        raise Problem(
+            400, "The form cannot be read; its boundary is missing or it ends early."
+        ) from None
     names = [name for name, _ in parts]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

@@ -70,15 +70,22 @@ class Real(fields.Float):
 
 
 class Whole(fields.Integer):
-    """A whole number, written as JSON number or, in a query, as digits."""
+    """A whole JSON number; text and booleans are none."""
 
     def __init__(self, least: int, most: int = LARGEST, **kwargs: Any) -> None:
         super().__init__(validate=validate.Range(least, most), **kwargs)
 
     def _validated(self, value: Any) -> int:
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:  # noqa: PLR2004 - digits of 2**53
-            return int(value)
         if type(value) is int or (type(value) is float and value.is_integer()):
+            return int(value)
+        raise self.make_error("invalid", input=value)
+
+
+class Digits(Whole):
+    """A whole number in a query, where all is text."""
+
+    def _validated(self, value: Any) -> int:
+        if value.isascii() and value.isdigit() and len(value) < 17:  # noqa: PLR2004 - digits of 2**53
             return int(value)
         raise self.make_error("invalid", input=value)
 
@@ -162,14 +169,14 @@ class ProblemReply(Reply):
 class ListQuery(Request):
     """Part of a list."""
 
-    limit = Whole(1, 500, load_default=100)
+    limit = Digits(1, 500, load_default=100)
     cursor = Words(1000, load_default=None, metadata={"description": "`next` of the page before."})
 
 
 class RowsQuery(ListQuery):
     """Part of a list that also leaves as a file."""
 
-    limit = Whole(
+    limit = Digits(
         1, 500, load_default=None, metadata={"description": "Default: 100 in JSON, else all."}
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import marshmallow as ma
@@ -11,10 +12,10 @@ from marshmallow import fields
 
 from api.schemas.base import (
     Choice,
+    Digits,
     Moment,
     Reply,
     Request,
-    Whole,
     Words,
     name_field,
     next_field,
@@ -25,6 +26,9 @@ from services.tables import NAME_LENGTH, FloatArray
 
 ATTRIBUTES_BYTES = 65_536
 ATTRIBUTES_DEPTH = 64
+
+# A backslash before it would make it six plain characters.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 DATASET_EXAMPLE = {
     "id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
@@ -78,7 +82,7 @@ def check_attributes(attributes: Any) -> None:
     text = orjson.dumps(attributes)
     if len(text) > ATTRIBUTES_BYTES:
         raise ma.ValidationError(f"Longer than {ATTRIBUTES_BYTES} bytes of JSON.")
-    if b"\\u0000" in text:
+    if _NUL.search(text):
         raise ma.ValidationError("The character NUL is not allowed.")
 
 
@@ -293,8 +297,8 @@ class ValuesQuery(Request):
     columns = fields.List(
         Words(NAME_LENGTH), metadata={"description": "Repeat it; default: all, x first."}
     )
-    start = Whole(0, load_default=0, metadata={"description": "First row."})
-    count = Whole(1, load_default=None, metadata={"description": "Rows; JSON: 1000, else all."})
+    start = Digits(0, load_default=0, metadata={"description": "First row."})
+    count = Digits(1, load_default=None, metadata={"description": "Rows; JSON: 1000, else all."})
 
 
 class ValuesReply(Reply):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from marshmallow import fields
+import marshmallow as ma
+from marshmallow import fields, validate
 
 from api.schemas.base import (
     Choice,
+    Digits,
     Given,
     Moment,
     Real,
@@ -84,12 +86,19 @@ def curves_field(what: str) -> fields.List[str]:
         Words(NAME_LENGTH, shortest=1),
         load_default=None,
         allow_none=True,
+        validate=[validate.Length(min=1), _check_distinct],
         metadata={
             "description": f"Only these {what}; the order is the dataset's.",
-            "minItems": 1,
             "uniqueItems": True,
         },
     )
+
+
+def _check_distinct(names: list[str]) -> None:
+    first = {name: position for position, name in reversed(list(enumerate(names)))}
+    again = {at: ["The name stands twice."] for at, name in enumerate(names) if first[name] != at}
+    if again:
+        raise ma.ValidationError(again)
 
 
 class FitRequest(Request):
@@ -208,4 +217,4 @@ class MatchesQuery(RowsQuery):
     """Part of the matches of a fit."""
 
     training = Words(NAME_LENGTH, load_default=None)
-    rank = Whole(1, 1000, load_default=None)
+    rank = Digits(1, 1000, load_default=None)

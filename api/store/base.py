@@ -7,7 +7,7 @@ the transaction.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -204,10 +204,12 @@ def find(session: Session, model: type[R], record_id: str) -> R:
     return record
 
 
-def find_version(session: Session, model: type[R], record_id: str, version: int | None) -> R:
-    """The record to change; Stale unless it has the version the caller knows."""
+def find_version(
+    session: Session, model: type[R], record_id: str, versions: Collection[int] | None
+) -> R:
+    """The record to change; Stale unless it has a version the caller knows, None for any."""
     record = find(session, model, record_id)
-    if version is not None and record.version != version:
+    if versions is not None and record.version not in versions:
         raise Stale(record.version)
     return record
 

@@ -246,7 +246,7 @@ def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> d
         query = select(Curve.name, Curve.index).where(
             Curve.dataset_id == dataset.id, Curve.name.in_(some)
         )
-        found.update(session.execute(query).tuples().all())
+        found.update(session.execute(query).all())
     return found
 
 
@@ -277,7 +277,7 @@ def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> d
         query = select(Curve.index, Curve.name).where(
             Curve.dataset_id == dataset.id, Curve.index.in_(some)
         )
-        found.update(session.execute(query).tuples().all())
+        found.update(session.execute(query).all())
     return found
 
 
@@ -293,7 +293,7 @@ def stream_blocks(session: Session, selection: Selection) -> Iterator[Block]:
     )
     if selection.indices is not None:
         query = query.where(CurveBlock.first.in_(_blocks_with(session, dataset, wanted)))
-    for first, count, data in session.execute(query).tuples():
+    for first, count, data in session.execute(query):
         inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + count)]
         y = np.frombuffer(data, dtype="<f8").reshape(count, dataset.n_points)
         whole = len(inside) == count

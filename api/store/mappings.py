@@ -105,7 +105,7 @@ def stream_items(
         .order_by(ItemBlock.first)
         .execution_options(yield_per=1)
     )
-    for first, data in session.execute(query).tuples():
+    for first, data in session.execute(query):
         items = np.frombuffer(data, dtype=ITEM)
         keep = wanted.keep(items)
         keep[: max(0, after + 1 - first)] = False
@@ -137,7 +137,7 @@ def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> di
         func.substr(ItemBlock.data, 1, limit * size),
     ).where(ItemBlock.mapping_id.in_([mapping.id for mapping in mappings]), ItemBlock.first == 0)
     pages = {mapping.id: Page(np.empty(0, dtype=ITEM), None) for mapping in mappings}
-    for mapping_id, count, data in session.execute(query).tuples():
+    for mapping_id, count, data in session.execute(query):
         more = count > limit
         pages[mapping_id] = Page(np.frombuffer(data, dtype=ITEM), [limit - 1] if more else None)
     return pages

@@ -1,0 +1,150 @@
+"""The command line, as its user types it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from api.cli import cli
+from api.examples import FOLDER, make, write
+
+FILES = [str(FOLDER / f"{name}.csv") for name in ("training", "ideal", "test")]
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(cli, list(arguments), **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(what `idealfit run` printed, its folder) for the example data."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    done = run("run", *FILES, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    return done.output, out
+
+
+def test_run_prints_the_chosen_functions(finished):
+    printed, _ = finished
+    rows = [line.split() for line in printed.splitlines() if "│" in line]
+    assert [(row[1], row[3]) for row in rows] == [
+        ("y1", "y4"),
+        ("y2", "y18"),
+        ("y3", "y29"),
+        ("y4", "y42"),
+    ]
+
+
+def test_run_writes_a_row_for_every_assignment_and_unmapped_point(finished):
+    _, out = finished
+    with (out / "mapped.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["point"]) for row in rows} == set(range(100))
+    assert all(bool(row["ideal"]) != bool(row["reason"]) for row in rows)
+
+
+def test_run_writes_the_four_tables(finished):
+    _, out = finished
+    with sqlite3.connect(out / "project.db") as project:
+        counts = {
+            name: project.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - our names
+            for (name,) in project.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+    project.close()
+    assert counts.pop("mapped_test_data") >= 100
+    assert counts == {"training_data": 400, "ideal_functions": 400, "test_data": 100}
+
+
+def test_run_writes_a_plot_that_needs_no_network(finished):
+    _, out = finished
+    page = (out / "plot.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+
+
+def test_a_bad_file_ends_with_one_line(tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("x,y\n1,2\n2,two\n")
+    done = run("run", str(bad), *FILES[1:], "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "bad.csv" in done.output
+    assert "two" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_curves_that_do_not_fit_together_end_with_one_line(tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("x,y\n1000,2\n1001,3\n")
+    done = run("run", str(other), *FILES[1:], "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "1000" in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--min-overlap", "0"), ("--x-tolerance", "nan"), ("--policy", "most")]
+)
+def test_a_wrong_option_is_refused_by_name(tmp_path, option, value):
+    done = run("run", *FILES, "--out", str(tmp_path / "out"), option, value)
+    assert done.exit_code != 0
+    assert option.strip("-").replace("-", "_") in done.output.replace("-", "_")
+
+
+def test_the_examples_are_those_of_the_script(tmp_path):
+    write(tmp_path)
+    for name in make():
+        made, shipped = tmp_path / f"{name}.csv", FOLDER / f"{name}.csv"
+        assert made.read_bytes() == shipped.read_bytes()
+
+
+def test_migrate_goes_down_and_up(tmp_path):
+    environment = {"IDEALFIT_DATA": str(tmp_path), "DATABASE_URL": ""}
+    for revision in ("head", "base", "head"):
+        done = run("migrate", revision, env=environment)
+        assert done.exit_code == 0, done.output
+        assert str(tmp_path) in done.output
+
+
+def test_demo_posts_the_examples_and_says_where_to_look(server):
+    done = run("demo", "--url", server.url)
+    assert done.exit_code == 0, done.output
+    address = next(line.strip() for line in done.output.splitlines() if line.endswith("/plot"))
+    assert server.session.get(address, timeout=10).status_code == 200
+
+
+def test_demo_without_a_server_says_how_to_start_one():
+    done = run("demo", "--url", "http://127.0.0.1:9")
+    assert done.exit_code == 1
+    assert "idealfit serve" in done.output
+
+
+def test_a_busy_port_is_one_line(server, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", "serve", "--port", str(server.port)],
+        env={"IDEALFIT_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert str(server.port) in done.stderr
+
+
+def test_a_setting_that_cannot_be_used_is_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", "migrate"],
+        env={"IDEALFIT_DATA": str(tmp_path), "IDEALFIT_ROWS": "many"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: IDEALFIT_ROWS must be a whole number above 0, not 'many'.\n"

@@ -1,0 +1,88 @@
+"""What a person sees: the first page, the docs and the plots, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from api.demo import post_examples
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("CI"),
+        reason="needs Chromium; on Debian: apt install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def mapping_id(server):
+    return post_examples(server.url)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A page that fails the test on an error in its console or a request to elsewhere."""
+    page = browser.new_page()
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((server.url, "data:", "blob:"))
+            else problems.append(f"asks {request.url}")
+        ),
+    )
+    yield page
+    page.close()
+    assert problems == []
+
+
+def test_the_first_page_links_to_the_plots_of_what_is_stored(page, server, mapping_id):
+    page.goto(server.url)
+    page.get_by_role("link", name="Plot of example-test").first.click()
+    assert "/plot" in page.url
+    page.goto(server.url)
+    assert page.locator(f'a[href="/v1/mappings/{mapping_id}/plot"]').count() == 1
+
+
+def test_the_docs_show_every_operation(page, server):
+    document = server.get("/openapi.json").json()
+    methods = {"get", "post", "patch", "delete"}
+    operations = sum(len(methods & path.keys()) for path in document["paths"].values())
+    page.goto(f"{server.url}/docs")
+    page.wait_for_selector(".opblock")
+    assert page.locator(".opblock").count() == operations
+
+
+@pytest.mark.parametrize("kind", ["datasets", "fits", "mappings"])
+def test_a_plot_is_drawn_without_a_network(page, server, mapping_id, kind):
+    mapping = server.get(f"/v1/mappings/{mapping_id}").json()
+    ids = {"mappings": mapping_id, "fits": mapping["fit_id"], "datasets": mapping["test_id"]}
+    page.goto(f"{server.url}/v1/{kind}/{ids[kind]}/plot")
+    page.wait_for_selector("canvas")
+    assert page.locator("canvas").first.bounding_box()["height"] > 100
