@@ -1,4 +1,4 @@
-"""The least a Flask service could do: what idealfit is measured against in requests_per_second.py."""
+"""The least a Flask service could do; requests_per_second.py measures idealfit against it."""
 
 from __future__ import annotations
 

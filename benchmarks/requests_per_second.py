@@ -40,7 +40,7 @@ def start(command: list[str], port: int, **environment: str) -> subprocess.Popen
     process = subprocess.Popen(command, env={**os.environ, **environment})
     for _ in range(200):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1):  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1):
                 return process
         except OSError:
             time.sleep(0.1)
@@ -51,7 +51,7 @@ def start(command: list[str], port: int, **environment: str) -> subprocess.Popen
 def post(port: int, path: str, body: bytes, kind: str = "application/json") -> bytes:
     """One reply."""
     url = f"http://127.0.0.1:{port}{path}"
-    request = urllib.request.Request(url, body, {"Content-Type": kind})  # noqa: S310
+    request = urllib.request.Request(url, body, {"Content-Type": kind})
     with urllib.request.urlopen(request) as reply:  # noqa: S310
         return bytes(reply.read())
 
@@ -141,10 +141,10 @@ def main() -> None:
     path = f"/v1/fits/{fit_id}/evaluate"
     answer = post(port, path, points)
     gunicorn = f"-m gunicorn bare:app -k gthread -w 1 --threads 4 -b 127.0.0.1:{bare_port}"
+    gunicorn += " --log-level warning --no-control-socket"
     servers.append(
         start(
-            [sys.executable, *gunicorn.split(), "--chdir", str(Path(__file__).parent)]
-            + ["--log-level", "warning", "--no-control-socket"],
+            [sys.executable, *gunicorn.split(), "--chdir", str(Path(__file__).parent)],
             bare_port,
             BARE_FILE=str(folder / "bare.db"),
             BARE_ANSWER=answer.decode(),

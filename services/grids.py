@@ -32,10 +32,17 @@ class SortedGrid:
         Ascending, no value twice. [unit of x]
     rows : ndarray of shape (n,)
         Row of each in the dataset.
+    step : float
+        The smallest step; 0 for a grid of one point. [unit of x]
+    slots_per_x : float
+        Steps of a uniform grid in one unit of x; 0 where that does not lead each grid value
+        to its own slot, and a guess would lead astray. [1 / unit of x]
     """
 
     x: FloatArray
     rows: IndexArray
+    step: float = 0.0
+    slots_per_x: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,14 @@ def sort_grid(x: FloatArray) -> SortedGrid:
         Its values and the rows they came from.
     """
     rows = np.argsort(x, kind="stable")
-    return SortedGrid(x[rows], rows)
+    ordered = x[rows]
+    if x.size < 2:  # noqa: PLR2004 - a step needs two values
+        return SortedGrid(ordered, rows)
+    with np.errstate(all="ignore"):
+        step = float(np.min(np.diff(ordered)))
+        slots_per_x = float((x.size - 1) / (ordered[-1] - ordered[0]))
+        uniform = np.array_equal(np.rint((ordered - ordered[0]) * slots_per_x), np.arange(x.size))
+    return SortedGrid(ordered, rows, step, slots_per_x if uniform else 0.0)
 
 
 def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
@@ -214,19 +228,49 @@ def align(
 
 
 def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
-    last = grid.x.size - 1
-    position = np.searchsorted(grid.x, x)
+    # Two grid values are never both within a quarter of the smallest step, so that a guess
+    # within the tolerance needs no look at its neighbours.
+    if grid.slots_per_x and 4 * tolerance <= grid.step:
+        found = _guess(x, grid)
+        covered = _distance(x, grid.x[found]) <= tolerance
+        astray = np.flatnonzero(~covered)
+        if astray.size:
+            found[astray], covered[astray] = _search_nearest(x[astray], grid.x, tolerance)
+    else:
+        found, covered = _search_nearest(x, grid.x, tolerance)
+    rows = grid.rows[found]
+    rise, run = np.broadcast_to(0.0, x.shape), np.broadcast_to(1.0, x.shape)
+    return Alignment(covered, rows, rows, rise, run)
+
+
+def _guess(x: FloatArray, grid: SortedGrid) -> IndexArray:
+    """Where each x should be on a uniform grid; rounding may be wrong, so the caller verifies.
+
+    Measured on 400 grid values: 3 ns an x with its verification, `searchsorted` 53 ns.
+    """
+    with np.errstate(all="ignore"):  # Whatever NaN and far x become, they are verified, too.
+        slot = np.rint((x - grid.x[0]) * grid.slots_per_x).astype(np.intp)
+    return np.clip(slot, 0, grid.x.size - 1, out=slot)
+
+
+def _distance(x: FloatArray, values: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return np.abs(x - values)
+
+
+def _search_nearest(
+    x: FloatArray, grid: FloatArray, tolerance: float
+) -> tuple[IndexArray, BoolArray]:
+    """Slot of the nearest grid value, and whether it is within the tolerance."""
+    last = grid.size - 1
+    position = np.searchsorted(grid, x)
     below = np.clip(position - 1, 0, last)
     above = np.minimum(position, last)
-    with np.errstate(over="ignore"):
-        to_below = np.abs(x - grid.x[below])
-        to_above = np.abs(x - grid.x[above])
+    to_below, to_above = _distance(x, grid[below]), _distance(x, grid[above])
     found = np.where(to_below <= to_above, below, above)
     distance = np.minimum(to_below, to_above)
     covered = distance <= tolerance
-    found = _smallest_as_near(x, grid.x, found, distance, covered)
-    rows = grid.rows[found]
-    return Alignment(covered, rows, rows, np.zeros_like(x), np.ones_like(x))
+    return _smallest_as_near(x, grid, found, distance, covered), covered
 
 
 def _smallest_as_near(
@@ -256,15 +300,30 @@ def _smallest_as_near(
 
 def _between(x: FloatArray, grid: SortedGrid) -> Alignment:
     last = grid.x.size - 1
-    position = np.searchsorted(grid.x, x)
+    position = _first_not_below(x, grid)
     above = np.minimum(position, last)
-    on_grid = grid.x[above] == x
+    x1 = grid.x[above]
+    on_grid = x1 == x
     inside = (position > 0) & (position <= last) & ~on_grid
-    below = np.where(inside, above - 1, above)
+    below = above - inside
     with np.errstate(over="ignore"):
-        rise = np.where(inside, x - grid.x[below], 0.0)
-        run = np.where(inside, grid.x[above] - grid.x[below], 1.0)
+        x0 = grid.x[below]
+        rise = np.where(inside, x - x0, 0.0)
+        run = np.where(inside, x1 - x0, 1.0)
     return Alignment(on_grid | inside, grid.rows[below], grid.rows[above], rise, run)
+
+
+def _first_not_below(x: FloatArray, grid: SortedGrid) -> IndexArray:
+    """The slot that `np.searchsorted` finds: of the first grid value that is not below x."""
+    if not grid.slots_per_x:
+        return np.searchsorted(grid.x, x)
+    position = _guess(x, grid)
+    position += grid.x[position] < x
+    fenced = np.concatenate(([-np.inf], grid.x, [np.inf]))
+    astray = np.flatnonzero(~((fenced[position] < x) & (x <= fenced[position + 1])))
+    if astray.size:
+        position[astray] = np.searchsorted(grid.x, x[astray])
+    return position
 
 
 def read(curves: FloatArray, alignment: Alignment) -> tuple[FloatArray, BoolArray]:

@@ -65,7 +65,7 @@ def test_run_writes_a_plot_that_needs_no_network(finished):
     _, out = finished
     page = (out / "plot.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"(?!data:)", page)
 
 
 def test_a_bad_file_ends_with_one_line(tmp_path):
