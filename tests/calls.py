@@ -186,7 +186,7 @@ def over_wsgi(app):
             method=method,
             data=data,
             headers=headers,
-            query_string=urlencode(params or (), doseq=True),
+            query_string=urlencode(params, doseq=True) if params else None,
         )
         return Reply(reply.status_code, reply.headers, reply.get_data())
 

@@ -212,8 +212,9 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
         find(session, Dataset, dataset_id)
     upload = read_upload(CurvesRequest, CurvesForm, query)
     with database().writing() as session:
-        find_version(session, Dataset, dataset_id, if_match(required=False))
-        dataset = append_curves(session, dataset_id, upload.table)
+        versions = if_match(required=False)
+        dataset = find_version(session, Dataset, dataset_id, versions)
+        append_curves(session, dataset, upload.table)
     return dataset, {"ETag": etag(dataset.version)}
 
 

@@ -196,9 +196,10 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
-def find(session: Session, model: type[R], record_id: str) -> R:
-    """The record, or NotFound."""
-    record = session.get(model, record_id)
+def find(session: Session, model: type[R], record_id: str, *, lock: bool = False) -> R:
+    """The record, or NotFound; locked against other writers until the transaction ends."""
+    # PostgreSQL refuses even to look for NUL. SQLite locks whole transactions.
+    record = None if "\0" in record_id else session.get(model, record_id, with_for_update=lock)
     if record is None:
         raise NotFound(model.__name__.lower(), record_id)
     return record
@@ -207,8 +208,8 @@ def find(session: Session, model: type[R], record_id: str) -> R:
 def find_version(
     session: Session, model: type[R], record_id: str, versions: Collection[int] | None
 ) -> R:
-    """The record to change; Stale unless it has a version the caller knows, None for any."""
-    record = find(session, model, record_id)
+    """The record to change, locked; Stale unless the caller knows its version, None for any."""
+    record = find(session, model, record_id, lock=True)
     if versions is not None and record.version not in versions:
         raise Stale(record.version)
     return record

@@ -20,7 +20,6 @@ from api.store.base import (
     Page,
     Record,
     Timestamp,
-    find,
     new_id,
     now,
 )
@@ -131,8 +130,8 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     return dataset
 
 
-def append_curves(session: Session, dataset_id: str, table: Table) -> Dataset:
-    """Add curves behind those a dataset has.
+def append_curves(session: Session, dataset: Dataset, table: Table) -> None:
+    """Add curves behind those a dataset has; it must be locked, so batches come in turn.
 
     Raises
     ------
@@ -141,9 +140,6 @@ def append_curves(session: Session, dataset_id: str, table: Table) -> Dataset:
     InvalidTable
         A curve of that name is there already.
     """
-    # The row is locked, so batches of two writers cannot interleave.
-    session.execute(select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
-    dataset = find(session, Dataset, dataset_id)
     _check_same_x(read_grid(session, dataset), table)
     taken = curve_indices(session, dataset, table.names)
     facts = [
@@ -153,10 +149,8 @@ def append_curves(session: Session, dataset_id: str, table: Table) -> Dataset:
     ][:20]
     if facts:
         raise InvalidTable(f"{facts[0].detail} Nothing was appended.", facts)
-    _add_curves(session, dataset, table)
     dataset.updated_at = now()
-    session.flush()
-    return dataset
+    _add_curves(session, dataset, table)
 
 
 def _check_same_x(x: FloatArray, table: Table) -> None:

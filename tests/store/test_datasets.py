@@ -1,0 +1,139 @@
+"""Datasets in the store: blocks, appending, and two writers at once."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from api.store import datasets
+from api.store.base import find_version
+from api.store.datasets import (
+    Dataset,
+    Selection,
+    add_dataset,
+    append_curves,
+    read_curves,
+    read_table,
+    stream_blocks,
+)
+from services.errors import GridError, InvalidTable
+from services.readers import Source
+from services.tables import Table, table_sha256
+
+SOURCE = Source("json", None, None, None, None)
+
+
+def a_table(n_curves=5, n_points=7, prefix="y", seed=1):
+    random = np.random.default_rng(seed)
+    y = random.normal(size=(n_curves, n_points))
+    y[0, 0] = np.nan
+    return Table(
+        np.arange(n_points, dtype=float), y, tuple(f"{prefix}{i}" for i in range(n_curves))
+    )
+
+
+def stored(database, table):
+    with database.writing() as session:
+        return add_dataset(session, table, SOURCE, name="d").id
+
+
+def appended(database, dataset_id, table):
+    with database.writing() as session:
+        append_curves(session, find_version(session, Dataset, dataset_id, None), table)
+
+
+def read(database, dataset_id):
+    with database.reading() as session:
+        dataset = session.get(Dataset, dataset_id)
+        return dataset, read_table(session, Selection(dataset, dataset.n_curves))
+
+
+@pytest.fixture(params=[1, 100, 1 << 20])
+def block_bytes(request, monkeypatch):
+    """Blocks of one curve, of a few, and of all."""
+    monkeypatch.setattr(datasets, "BLOCK_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("block_bytes")
+def test_a_table_comes_back_bit_for_bit_whatever_the_blocks(database):
+    table = a_table()
+    dataset, found = read(database, stored(database, table))
+    assert found.names == table.names
+    assert found.y.tobytes() == table.y.tobytes()
+    assert dataset.sha256 == table_sha256(table)
+
+
+@pytest.mark.usefixtures("block_bytes")
+def test_some_curves_and_rows_are_read_in_the_order_asked(database):
+    table = a_table(n_curves=12)
+    dataset_id = stored(database, table)
+    wanted = np.array([11, 0, 3, 4, 5, 6, 7, 2])
+    with database.reading() as session:
+        dataset = session.get(Dataset, dataset_id)
+        found = read_curves(session, dataset, wanted, 2, 5)
+    assert found.tobytes() == table.y[wanted, 2:5].tobytes()
+
+
+@pytest.mark.usefixtures("block_bytes")
+def test_a_selection_streams_its_curves_only_and_in_order(database):
+    table = a_table(n_curves=12)
+    dataset_id = stored(database, table)
+    chosen = np.array([0, 5, 11])
+    with database.reading() as session:
+        selection = Selection(session.get(Dataset, dataset_id), 12, chosen)
+        blocks = list(stream_blocks(session, selection))
+    assert np.concatenate([block.indices for block in blocks]).tolist() == chosen.tolist()
+    assert np.concatenate([block.y for block in blocks]).tobytes() == table.y[chosen].tobytes()
+
+
+@pytest.mark.usefixtures("block_bytes")
+def test_appending_keeps_the_first_curves_and_their_fingerprint(database):
+    first, more = a_table(3), a_table(2, prefix="z", seed=2)
+    dataset_id = stored(database, first)
+    before, _ = read(database, dataset_id)
+    appended(database, dataset_id, more)
+    after, found = read(database, dataset_id)
+    joined = Table(first.x, np.concatenate([first.y, more.y]), first.names + more.names)
+    assert before.sha256 == table_sha256(first)
+    assert after.sha256 == table_sha256(joined)
+    assert found.y.tobytes() == joined.y.tobytes()
+    assert (after.version, after.n_curves, after.n_gaps) == (2, 5, 2)
+
+
+def test_appending_what_does_not_fit_changes_nothing(database):
+    table = a_table(3)
+    dataset_id = stored(database, table)
+    with pytest.raises(InvalidTable):
+        appended(database, dataset_id, a_table(4))
+    other_x = a_table(1, prefix="z")
+    other_x.x[3] = 17
+    with pytest.raises(GridError, match="Row 3"):
+        appended(database, dataset_id, other_x)
+    dataset, found = read(database, dataset_id)
+    assert (dataset.version, found.names) == (1, table.names)
+
+
+def test_batches_of_many_writers_never_interleave_and_none_is_lost(database):
+    dataset_id = stored(database, a_table(1))
+    batches = [a_table(3, prefix=f"w{writer}_", seed=writer) for writer in range(12)]
+    failures = []
+
+    def append(batch):
+        try:
+            appended(database, dataset_id, batch)
+        except Exception as error:  # noqa: BLE001 - told by the main thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=append, args=(batch,)) for batch in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    dataset, found = read(database, dataset_id)
+    assert (dataset.n_curves, dataset.version) == (37, 13)
+    writers = [name.split("_")[0] for name in found.names[1:]]
+    assert all(len(set(writers[start : start + 3])) == 1 for start in range(0, 36, 3))
+    assert dataset.sha256 == table_sha256(found)
