@@ -7,6 +7,7 @@ from flask_cors import CORS
 
 from api import errors
 from api.config import Settings
+from api.engine import FunctionCache
 from api.http import BodyGuard, Document, OrjsonProvider, WholeForms, set_headers, start_request
 from api.resources import datasets, fits, home, mappings, plots, service
 from api.store.base import Database
@@ -34,7 +35,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["idealfit.limits"] = settings.limits
-    app.extensions["idealfit.database"] = Database(settings.url)
+    database = Database(settings.url)
+    app.extensions["idealfit.database"] = database
+    app.extensions["idealfit.functions"] = FunctionCache(database)
     app.before_request(start_request)
     app.after_request(set_headers)
     errors.register(app)

@@ -8,8 +8,11 @@ true then; a dataset deleted in between is refused by its foreign key.
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +45,12 @@ R = TypeVar("R", bound=Record)
 
 ENGINE = "numpy"
 """What computed a fit, in its record."""
+
+CACHE_BYTES = 64 << 20
+"""Curves of hot fits that one process keeps in memory."""
+
+FRESH_SECONDS = 0.5
+"""How long a process may not see that a fit was deleted."""
 
 SPOOL_BYTES = 64 << 20
 """Items of a mapping held in memory before they go to a temporary file."""
@@ -85,7 +94,7 @@ def make_fit(database: Database, request: dict[str, Any], progress: Progress = _
         ideal_id=ideal.dataset.id,
         training_curves=request.get("training_curves") and training.names,
         ideal_curves=request.get("ideal_curves") and ideal.names,
-        **asdict(options),
+        **fields_of(options),
         training_sha256=training.dataset.sha256,
         ideal_sha256=ideal.dataset.sha256,
         n_training=training.size,
@@ -174,6 +183,47 @@ def load_functions(session: Session, fit: Fit) -> ChosenFunctions:
     indices = np.array([match.ideal_index for match in matches], dtype=np.intp)
     grid = grids.sort_grid(read_grid(session, ideal))
     return ChosenFunctions(matches, grid, read_curves(session, ideal, indices))
+
+
+class FunctionCache:
+    """Functions of the fits evaluated last, so that a hot fit is read once.
+
+    What a fit chose never changes; only whether it is still there has to be asked again.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _CachedFunctions] = OrderedDict()
+
+    def get(self, fit_id: str) -> tuple[Fit, ChosenFunctions]:
+        """The fit and its functions; NotFound at most FRESH_SECONDS after a deletion."""
+        with self._lock:
+            entry = self._entries.get(fit_id)
+        if entry is None or time.monotonic() - entry.checked > FRESH_SECONDS:
+            entry = self._check(fit_id, entry)
+        return entry.fit, entry.functions
+
+    def _check(self, fit_id: str, known: _CachedFunctions | None) -> _CachedFunctions:
+        checked = time.monotonic()
+        with self._lock:
+            self._entries.pop(fit_id, None)
+        with self._database.reading() as session:
+            fit = find(session, Fit, fit_id)
+            functions = known.functions if known else load_functions(session, fit)
+        entry = _CachedFunctions(checked, fit, functions)
+        with self._lock:
+            self._entries[fit_id] = entry
+            while sum(e.functions.curves.nbytes for e in self._entries.values()) > CACHE_BYTES:
+                self._entries.popitem(last=False)
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedFunctions:
+    checked: float
+    fit: Fit
+    functions: ChosenFunctions
 
 
 def map_options(request: dict[str, Any], fit: Fit, grid: SortedGrid) -> MapOptions:
@@ -269,8 +319,8 @@ def make_mapping(
             test_id=test.id,
             test_sha256=test.sha256,
             columns=list(table.names),
-            **asdict(options),
-            **asdict(outcome),
+            **fields_of(options),
+            **fields_of(outcome),
         )
         spool.seek(0)
         with database.writing() as session:
@@ -278,6 +328,11 @@ def make_mapping(
             session.flush()
             add_items(session, record, spool)
     return record
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """Fields of a dataclass with slots by name; what they hold is not copied."""
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _finite(value: float) -> float | None:

@@ -177,6 +177,9 @@ def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact
         if isinstance(message, Fact):
             yield message
             continue
+        if isinstance(message, dict):
+            yield from _facts(message, path, location)
+            continue
         code = _CODES.get(message, "invalid")
         if location == "json":
             steps = (step.replace("~", "~0").replace("/", "~1") for step in path)
@@ -335,6 +338,10 @@ class Room(Blueprint):
 
     def __init__(self, name: str, *, prefix: str, description: str) -> None:
         super().__init__(name, name, url_prefix=prefix, description=description)
+
+    def arguments(self, schema: Any, **options: Any) -> Any:
+        # One instance for all requests: making one copies every field.
+        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
 
     def add_url_rule(
         self,

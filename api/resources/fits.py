@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from flask import Response, g, url_for
+from flask import Response, current_app, g, url_for
 from sqlalchemy.orm import Session
 
-from api.engine import assign_points, load_functions, make_fit, map_options
+from api.engine import FunctionCache, assign_points, fields_of, make_fit, map_options
 from api.errors import Problem
 from api.http import (
     CSV,
@@ -217,15 +216,14 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     if x.size != y.size or not x.size:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
         raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
-    with database().reading() as session:
-        fit = find(session, Fit, fit_id)
-        functions = load_functions(session, fit)
-        options = map_options(body, fit, functions.grid)
+    cache: FunctionCache = current_app.extensions["idealfit.functions"]
+    fit, functions = cache.get(fit_id)
+    options = map_options(body, fit, functions.grid)
     _refuse_many(x.size * len(functions.matches))
     found: list[Any] = []
     outcome = assign_points(Table(x, y[None], ("y",)), functions, options, found.append)
     items = [point for batch in found for point in point_dicts(batch, ["y"], outcome.functions)]
-    return asdict(options) | asdict(outcome) | {"points": {"items": items, "next": None}}
+    return fields_of(options) | fields_of(outcome) | {"points": {"items": items, "next": None}}
 
 
 def _refuse_many(cells: int) -> None:
