@@ -287,11 +287,12 @@ def stream_blocks(session: Session, selection: Selection) -> Iterator[Block]:
     )
     if selection.indices is not None:
         query = query.where(CurveBlock.first.in_(_blocks_with(session, dataset, wanted)))
-    for first, count, data in session.execute(query):
-        inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + count)]
-        y = np.frombuffer(data, dtype="<f8").reshape(count, dataset.n_points)
-        whole = len(inside) == count
-        yield Block(inside, y if whole else np.take(y, inside - first, axis=0))
+    with session.execute(query) as rows:
+        for first, count, data in rows:
+            inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + count)]
+            y = np.frombuffer(data, dtype="<f8").reshape(count, dataset.n_points)
+            whole = len(inside) == count
+            yield Block(inside, y if whole else np.take(y, inside - first, axis=0))
 
 
 def _blocks_with(session: Session, dataset: Dataset, indices: NDArray[np.intp]) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -94,7 +95,7 @@ class ItemFilter:
 
 def stream_items(
     session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1
-) -> Iterator[tuple[NDArray[np.intp], Items]]:
+) -> Generator[tuple[NDArray[np.intp], Items], None, None]:
     """Positions and items behind position `after` that pass the filter, a block at a time."""
     query = (
         select(ItemBlock.first, ItemBlock.data)
@@ -105,12 +106,13 @@ def stream_items(
         .order_by(ItemBlock.first)
         .execution_options(yield_per=1)
     )
-    for first, data in session.execute(query):
-        items = np.frombuffer(data, dtype=ITEM)
-        keep = wanted.keep(items)
-        keep[: max(0, after + 1 - first)] = False
-        places = np.flatnonzero(keep)
-        yield places + first, items[places]
+    with session.execute(query) as rows:
+        for first, data in rows:
+            items = np.frombuffer(data, dtype=ITEM)
+            keep = wanted.keep(items)
+            keep[: max(0, after + 1 - first)] = False
+            places = np.flatnonzero(keep)
+            yield places + first, items[places]
 
 
 def page_of_items(
@@ -119,11 +121,12 @@ def page_of_items(
     """Items behind position `after` that pass the filter."""
     positions: list[int] = []
     found: list[Items] = [np.empty(0, dtype=ITEM)]
-    for places, items in stream_items(session, mapping, wanted, after):
-        positions += places[: limit + 1].tolist()
-        found.append(items[: limit + 1])
-        if len(positions) > limit:
-            break
+    with closing(stream_items(session, mapping, wanted, after)) as blocks:
+        for places, items in blocks:
+            positions += places[: limit + 1].tolist()
+            found.append(items[: limit + 1])
+            if len(positions) > limit:
+                break
     items = np.concatenate(found)[:limit]
     return Page(items, [positions[limit - 1]] if len(positions) > limit else None)
 
