@@ -8,7 +8,15 @@ from flask_cors import CORS
 from api import errors
 from api.config import Settings
 from api.engine import FunctionCache
-from api.http import BodyGuard, Document, OrjsonProvider, WholeForms, set_headers, start_request
+from api.http import (
+    BodyGuard,
+    Document,
+    OrjsonProvider,
+    WholeForms,
+    set_headers,
+    start_request,
+    vary_by_origin,
+)
 from api.resources import datasets, fits, home, mappings, plots, service
 from api.store.base import Database
 
@@ -27,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json = OrjsonProvider(app)
     app.request_class = WholeForms
-    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.config.update(
         MAX_CONTENT_LENGTH=settings.limits.body_bytes,
         MAX_FORM_PARTS=settings.limits.form_parts,
@@ -42,6 +50,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.after_request(set_headers)
     errors.register(app)
     if settings.cors_origins:
+        # The reply depends on the origin even where it is refused.
+        app.after_request(vary_by_origin)
         CORS(
             app,
             origins=list(settings.cors_origins),

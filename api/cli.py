@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 import orjson
+from alembic.util import CommandError
 from marshmallow import ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -44,7 +46,7 @@ OPENAPI = Path("openapi/openapi.json")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idealfit")
 def cli() -> None:
-    r"""Find out which known curve this is.
+    """Find out which known curve this is.
 
     Idealfit picks, for each measured curve, the curve of a library that fits it best, and says
     for every later point which chosen curve admits it.
@@ -56,14 +58,14 @@ def cli() -> None:
 
     The environment sets IDEALFIT_DATA (folder of the SQLite file, default data), DATABASE_URL
     (PostgreSQL instead), HOST, PORT and IDEALFIT_CORS_ORIGINS.
-    """
+    """  # noqa: D301 - click's mark for lines that it must not fill up to a paragraph
 
 
 def main() -> None:
     """Entry point: settings that cannot be used end with one line."""
     try:
         cli()
-    except (SettingError, SQLAlchemyError) as error:
+    except (SettingError, SQLAlchemyError, CommandError) as error:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         click.echo(f"Error: {reason}", err=True)
         sys.exit(1)
@@ -117,6 +119,7 @@ def migrate(revision: str) -> None:
 
 
 def _migrate(settings: Settings, revision: str = "head") -> None:
+    os.umask(0o077)  # what is stored is for its owner only
     database = Database(settings.url)
     try:
         migrate_database(database, revision)

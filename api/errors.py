@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, current_app, g
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
@@ -32,14 +32,16 @@ STATUS_OF: dict[type[Exception], int] = {
     StaleDataError: 412,
     # A dataset or fit was deleted while something was made with it, or the other way round.
     IntegrityError: 409,
-    # The database is locked, full, restarting or gone.
+    # The database is locked, full, restarting or gone; or its tables are not there.
     OperationalError: 503,
+    ProgrammingError: 503,
 }
 
 DETAIL_OF: dict[type[Exception], str] = {
     StaleDataError: "Another request changed the record at the same time; read it again.",
     IntegrityError: "Another request changed what this one needs at the same time; try again.",
     OperationalError: "The database cannot be reached or written now; try again.",
+    ProgrammingError: "The database is not that of this version; run idealfit migrate.",
 }
 
 RETRY_SECONDS = 1

@@ -76,9 +76,10 @@ def parse_json(data: bytes) -> Any:
         raise Problem(400, "The body is empty; send a JSON object.")
     try:
         value = orjson.loads(data)
+        strings = _strings(value, limits().json_depth)
         # More quotes than names and strings: escaped ones, or a name given twice, which orjson
         # would drop without a word. And it reads -0 as 0. The slow parser tells.
-        if data.count(b'"') != 2 * _strings(value) or _MINUS_ZERO.search(data):
+        if data.count(b'"') != 2 * strings or _MINUS_ZERO.search(data):
             value = json.loads(data, object_pairs_hook=_unique, parse_int=_whole)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error}.") from None
@@ -96,13 +97,17 @@ def _whole(digits: str) -> int | float:
     return whole if digits != "-0" and -(2**63) <= whole < 2**64 else float(digits)
 
 
-def _strings(value: Any) -> int:
+def _strings(value: Any, depth: int) -> int:
     """How many names and strings a value holds; arrays of numbers are not looked into."""
+    if not isinstance(value, dict | list):
+        return int(isinstance(value, str))
+    if depth == 0:
+        raise RecursionError
     if isinstance(value, dict):
-        return len(value) + sum(map(_strings, value.values()))
-    if isinstance(value, list):
-        return sum(map(_strings, value)) if value and not _is_number(value[0]) else 0
-    return int(isinstance(value, str))
+        return len(value) + sum(_strings(inner, depth - 1) for inner in value.values())
+    if value and _is_number(value[0]):
+        return 0
+    return sum(_strings(inner, depth - 1) for inner in value)
 
 
 def _is_number(value: object) -> bool:
@@ -474,6 +479,12 @@ def set_headers(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     if "media" in g:
         response.vary.add("Accept")
+    return response
+
+
+def vary_by_origin(response: Response) -> Response:
+    """Keep caches from giving one origin's reply to another."""
+    response.vary.add("Origin")
     return response
 
 

@@ -254,7 +254,8 @@ def mapping_figure(
         return _column(_heading(title, ["This mapping has nothing to draw."]))
     notes = [
         _shown(len(drawn), len(panels) + left_out, "chosen function"),
-        _shown(kept.size, points.x.size + points_left_out, "point"),
+        _shown(kept.size, points.x.size + points_left_out, "mark")
+        + " A mark is an assignment or an unmapped point.",
         _thinned(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
         _HINT,
     ]

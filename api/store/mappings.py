@@ -17,7 +17,7 @@ from api.store.fits import Job
 from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions
 
 BLOCK_ITEMS = 65_536
-"""Items of a block, 2.6 MB."""
+"""Items of a block, 2.9 MB."""
 
 
 class Mapping(Job):

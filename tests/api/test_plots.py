@@ -209,7 +209,7 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     sources = all_of(ColumnDataSource, figures[2])
     mapped = sum(len(one.data["x"]) for one in sources if "row" in one.data)
     assert 0 < mapped <= plots.MAX_POINTS
-    assert f"{plots.MAX_POINTS:,} of {n:,} points are shown." in text_of(figures[2])
+    assert f"{plots.MAX_POINTS:,} of {n:,} marks are shown." in text_of(figures[2])
     assert "thinned" in text_of(figures[0])
     assert len(plots.page(figures[2], "t")) < 4_500_000
 
@@ -263,7 +263,7 @@ def test_mapped_points_have_the_colour_of_their_function_and_the_others_are_grey
 def test_a_point_without_x_or_y_or_with_a_function_that_is_not_shown_is_counted_as_left_out():
     points = some_points(x=np.array([0, NAN, 2, 3.0]), panel=np.array([0, -1, -1, 5]))
     figure = plots.mapping_figure("m", [a_panel()], points, 1, 6)
-    assert "1 of 2 chosen functions is shown. 2 of 10 points are shown." in text_of(figure)
+    assert "1 of 2 chosen functions is shown. 2 of 10 marks are shown." in text_of(figure)
 
 
 def test_names_may_come_as_an_array():

@@ -255,7 +255,7 @@ class TestPolicies:
             np.array([naive.limit_of(m["max_deviation"], math.sqrt(2)) for m in matches]),
         )
         options = MapOptions(policy=policy, x_tolerance=fit["x_tolerance"])
-        expected = naive.assign(test, LIBRARY["x"], functions, options)
+        expected = naive.assign(test, np.array(LIBRARY["x"]), functions, options)
         shown = [
             (item["point"], item["reason"], item["deviation"], item["training"])
             for item in found["points"]["items"]
