@@ -83,8 +83,6 @@ def parse_json(data: bytes) -> Any:
             value = json.loads(data, object_pairs_hook=_unique, parse_int=_whole)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error}.") from None
-    except RecursionError:
-        raise Problem(400, "The body is nested too deeply.") from None
     return value
 
 
@@ -102,7 +100,8 @@ def _strings(value: Any, depth: int) -> int:
     if not isinstance(value, dict | list):
         return int(isinstance(value, str))
     if depth == 0:
-        raise RecursionError
+        most = limits().json_depth
+        raise Problem(422, f"The body is nested deeper than {most} levels.")
     if isinstance(value, dict):
         return len(value) + sum(_strings(inner, depth - 1) for inner in value.values())
     if value and _is_number(value[0]):
