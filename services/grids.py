@@ -235,9 +235,9 @@ def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
         covered = _distance(x, grid.x[found]) <= tolerance
         astray = np.flatnonzero(~covered)
         if astray.size:
-            found[astray], covered[astray] = _search_nearest(x[astray], grid.x, tolerance)
+            found[astray], covered[astray] = _search_nearest(x[astray], grid, tolerance)
     else:
-        found, covered = _search_nearest(x, grid.x, tolerance)
+        found, covered = _search_nearest(x, grid, tolerance)
     rows = grid.rows[found]
     rise, run = np.broadcast_to(0.0, x.shape), np.broadcast_to(1.0, x.shape)
     return Alignment(covered, rows, rows, rise, run)
@@ -246,11 +246,12 @@ def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
 def _guess(x: FloatArray, grid: SortedGrid) -> IndexArray:
     """Where each x should be on a uniform grid; rounding may be wrong, so the caller verifies.
 
-    Measured on 400 grid values: 3 ns an x with its verification, `searchsorted` 53 ns.
+    Measured on 400 grid values: a whole exact alignment takes 6 ns an x, `searchsorted` alone 53.
     """
     with np.errstate(all="ignore"):  # Whatever NaN and far x become, they are verified, too.
-        slot = np.rint((x - grid.x[0]) * grid.slots_per_x).astype(np.intp)
-    return np.clip(slot, 0, grid.x.size - 1, out=slot)
+        slot: IndexArray = np.rint((x - grid.x[0]) * grid.slots_per_x).astype(np.intp)
+    slot.clip(0, grid.x.size - 1, out=slot)
+    return slot
 
 
 def _distance(x: FloatArray, values: FloatArray) -> FloatArray:
@@ -259,18 +260,18 @@ def _distance(x: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def _search_nearest(
-    x: FloatArray, grid: FloatArray, tolerance: float
+    x: FloatArray, grid: SortedGrid, tolerance: float
 ) -> tuple[IndexArray, BoolArray]:
     """Slot of the nearest grid value, and whether it is within the tolerance."""
-    last = grid.size - 1
-    position = np.searchsorted(grid, x)
+    last = grid.x.size - 1
+    position = _first_not_below(x, grid)
     below = np.clip(position - 1, 0, last)
     above = np.minimum(position, last)
-    to_below, to_above = _distance(x, grid[below]), _distance(x, grid[above])
+    to_below, to_above = _distance(x, grid.x[below]), _distance(x, grid.x[above])
     found = np.where(to_below <= to_above, below, above)
     distance = np.minimum(to_below, to_above)
     covered = distance <= tolerance
-    return _smallest_as_near(x, grid, found, distance, covered), covered
+    return _smallest_as_near(x, grid.x, found, distance, covered), covered
 
 
 def _smallest_as_near(
@@ -316,7 +317,8 @@ def _between(x: FloatArray, grid: SortedGrid) -> Alignment:
 def _first_not_below(x: FloatArray, grid: SortedGrid) -> IndexArray:
     """The slot that `np.searchsorted` finds: of the first grid value that is not below x."""
     if not grid.slots_per_x:
-        return np.searchsorted(grid.x, x)
+        searched: IndexArray = np.searchsorted(grid.x, x)
+        return searched
     position = _guess(x, grid)
     position += grid.x[position] < x
     fenced = np.concatenate(([-np.inf], grid.x, [np.inf]))
