@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -173,12 +174,11 @@ def _check_same_x(x: FloatArray, table: Table) -> None:
 def _add_curves(session: Session, dataset: Dataset, table: Table) -> None:
     """Rows and blocks of new curves; the record's counts and fingerprint with them."""
     first, curves = dataset.n_curves, len(table.names)
-    gaps = np.isnan(table.y).sum(axis=1)
     rows = [
-        {"dataset_id": dataset.id, "index": first + position, "name": name}
-        | {"n_gaps": int(gaps[position])}
-        | _statistics(table.y[position])
-        for position, name in enumerate(table.names)
+        {"dataset_id": dataset.id, "index": first + position, "name": name, **statistics}
+        for position, (name, statistics) in enumerate(
+            zip(table.names, _statistics(table.y), strict=True)
+        )
     ]
     step = max(1, BLOCK_BYTES // (8 * table.x.size))
     blocks = [
@@ -191,27 +191,29 @@ def _add_curves(session: Session, dataset: Dataset, table: Table) -> None:
         for start in range(0, curves, step)
     ]
     dataset.n_curves += curves
-    dataset.n_gaps += int(gaps.sum())
+    dataset.n_gaps += sum(row["n_gaps"] for row in rows)
     dataset.sha256 = extend_sha256(dataset.sha256, table.names, table.y)
     session.add(dataset)
     session.flush()
+    # The plain statement, not the ORM's: half the time for the 50 curves of a small dataset.
+    connection = session.connection()
     if rows:
-        session.execute(insert(Curve), rows)
+        connection.execute(insert(Curve), rows)
     for block in blocks:
-        session.execute(insert(CurveBlock), [block])
+        connection.execute(insert(CurveBlock), [block])
 
 
-def _statistics(y: FloatArray) -> dict[str, float | None]:
-    numbers = y[~np.isnan(y)]
-    if not numbers.size:
-        return {"y_min": None, "y_max": None, "y_mean": None}
+def _statistics(y: FloatArray) -> Iterator[dict[str, Any]]:
+    """Gaps, least, largest and mean number of each curve; None where there is no number."""
+    gaps = np.isnan(y).sum(axis=1)
     with np.errstate(over="ignore"):
-        mean = float(np.sum(numbers) / numbers.size)
-    return {
-        "y_min": float(numbers.min()),
-        "y_max": float(numbers.max()),
-        "y_mean": mean if np.isfinite(mean) else None,
-    }
+        figures = np.stack((y.min(axis=1), y.max(axis=1), np.sum(y, axis=1) / y.shape[1]))
+        for row in np.flatnonzero((gaps > 0) & (gaps < y.shape[1])):
+            some = y[row, ~np.isnan(y[row])]
+            figures[:, row] = some.min(), some.max(), np.sum(some) / some.size
+    for n_gaps, values in zip(gaps.tolist(), figures.T.tolist(), strict=True):
+        least, largest, mean = (value if math.isfinite(value) else None for value in values)
+        yield {"n_gaps": n_gaps, "y_min": least, "y_max": largest, "y_mean": mean}
 
 
 def read_grid(session: Session, dataset: Dataset) -> FloatArray:
