@@ -83,7 +83,14 @@ def parse_json(data: bytes) -> Any:
             value = json.loads(data, object_pairs_hook=_unique, parse_int=_whole)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not JSON: {error}.") from None
+    except RecursionError:
+        # Deep inside an array of numbers, where `_strings` does not look.
+        raise _too_deep() from None
     return value
+
+
+def _too_deep() -> Problem:
+    return Problem(422, f"The body is nested deeper than {limits().json_depth} levels.")
 
 
 _MINUS_ZERO = re.compile(rb"-0(?![.eE0-9])")
@@ -100,8 +107,7 @@ def _strings(value: Any, depth: int) -> int:
     if not isinstance(value, dict | list):
         return int(isinstance(value, str))
     if depth == 0:
-        most = limits().json_depth
-        raise Problem(422, f"The body is nested deeper than {most} levels.")
+        raise _too_deep()
     if isinstance(value, dict):
         return len(value) + sum(_strings(inner, depth - 1) for inner in value.values())
     if value and _is_number(value[0]):

@@ -98,7 +98,7 @@ def _from_form(schema: type[ma.Schema]) -> Upload:
         raise Problem(415, f"Files called *{path.suffix} are not taken; these are: {known}.")
     kind = "tsv" if file.mimetype == TSV else _OF_SUFFIX[path.suffix.lower()]
     if not fields.get("name", "-"):
-        fields["name"] = path.stem.replace("\0", "")[:NAME_LENGTH]
+        fields["name"] = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
     return _from_file(cast("BinaryIO", file.stream), kind, fields)
 
 

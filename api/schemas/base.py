@@ -120,7 +120,10 @@ def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:
         )
     if not set(map(type, value)) <= _NUMBER_TYPES:
         row = next(i for i, cell in enumerate(value) if type(cell) not in _NUMBER_TYPES)
-        detail = f"Row {row} of {column} is {str(value[row])[:40]!r}, neither a number nor null."
+        cell = value[row]
+        # An array may be nested so deeply that Python cannot write it.
+        shown = "an array or object" if isinstance(cell, list | dict) else repr(str(cell)[:40])
+        detail = f"Row {row} of {column} is {shown}, neither a number nor null."
         fact = Fact(detail, "not_a_number", row=row, column=column, pointer=f"{pointer}/{row}")
         raise ma.ValidationError([fact])
     return np.array(value, dtype=np.float64)

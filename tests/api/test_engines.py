@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
+from api.engine import FRESH_SECONDS
+from api.store.fits import Fit, FitMatch
 from tests.calls import (
     CURVES,
     LIBRARY,
@@ -462,3 +466,70 @@ class TestAppending:
         for field in ("functions", "points", "n_assignments", "unmapped_reasons"):
             assert again[field] == mapping[field]
         assert calls.a_fit(ideal=library["id"])["matches"]["items"][0]["ideal"] == "perfect"
+
+
+class TestNotSucceeded:
+    """A fit that has not succeeded has no functions and no matches."""
+
+    @pytest.fixture(params=["queued", "running", "failed", "cancelled"])
+    def fit(self, request, app, calls):
+        """Path of a fit in each of the states."""
+        record = calls.a_fit()
+        with app.extensions["idealfit.database"].writing() as session:
+            stored = session.get(Fit, record["id"])
+            stored.state = request.param
+            stored.started_at = stored.finished_at = None
+            session.execute(delete(FitMatch).where(FitMatch.fit_id == record["id"]))
+        return f"/v1/fits/{record['id']}"
+
+    def test_mapping_evaluating_and_plotting_it_is_409(self, calls, fit):
+        state = calls.get(fit).json["state"]
+        body = {"fit_id": fit.rpartition("/")[2], "test_id": calls.a_dataset(POINTS)["id"]}
+        for reply in (
+            calls.post("/v1/mappings", body),
+            calls.post(f"{fit}/evaluate", POINTS),
+            calls.get(f"{fit}/plot"),
+        ):
+            assert state in check_problem(reply, 409)["detail"]
+
+    def test_its_matches_are_an_empty_list(self, calls, fit):
+        empty = {"items": [], "next": None}
+        assert calls.get(f"{fit}/matches").json == empty
+        record = calls.get(fit).json
+        assert record["matches"] == empty
+        assert (record["started_at"], record["finished_at"]) == (None, None)
+
+    def test_it_is_found_by_its_state(self, calls, fit):
+        record = calls.get(fit).json
+        assert ids(calls.get("/v1/fits", params={"state": record["state"]})) == [record["id"]]
+        assert ids(calls.get("/v1/fits", params={"state": "succeeded"})) == []
+
+    def test_it_can_be_renamed_and_deleted(self, calls, fit):
+        assert calls.patch(fit, {"name": "new"}, etag=calls.get(fit).etag).status == 200
+        assert calls.delete(fit).status == 204
+
+
+class TestEvaluate:
+    """What one process remembers of a fit is never out of date."""
+
+    def test_a_hot_fit_answers_the_same(self, calls):
+        path = f"/v1/fits/{calls.a_fit()['id']}/evaluate"
+        first = calls.post(path, POINTS).json
+        assert [calls.post(path, POINTS).json for _ in range(3)] == [first] * 3
+        other = calls.post(path, POINTS | {"policy": "first", "tolerance_factor": 0}).json
+        assert other["n_assignments"] < first["n_assignments"]
+
+    def test_a_deleted_fit_is_soon_404(self, calls):
+        """Not at once: a process asks for a hot fit again after half a second."""
+        path = f"/v1/fits/{calls.a_fit()['id']}"
+        assert calls.post(f"{path}/evaluate", POINTS).status == 200
+        assert calls.delete(path).status == 204
+        time.sleep(FRESH_SECONDS)
+        check_problem(calls.post(f"{path}/evaluate", POINTS), 404)
+
+    @pytest.mark.xfail(strict=True, reason="FunctionCache asks again only after FRESH_SECONDS")
+    def test_a_deleted_fit_is_404_at_once(self, calls):
+        path = f"/v1/fits/{calls.a_fit()['id']}"
+        assert calls.post(f"{path}/evaluate", POINTS).status == 200
+        assert calls.delete(path).status == 204
+        check_problem(calls.post(f"{path}/evaluate", POINTS), 404)

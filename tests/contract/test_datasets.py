@@ -234,6 +234,7 @@ class TestUploads:
             ("/data/train.tsv", "train"),
             ("Größe 温度.csv", "Größe 温度"),
             ("train", "train"),
+            (" my train .csv", "my train"),
             ("a" * 300 + ".csv", "a" * 200),
         ],
     )
@@ -242,8 +243,10 @@ class TestUploads:
         reply = calls.post("/v1/datasets", **a_file(text, file))
         assert reply.json["name"] == expected
 
-    def test_a_raw_file_without_a_name_is_called_something(self, calls):
+    def test_a_file_without_a_name_is_called_something(self, calls):
         assert calls.a_csv(CSV).json["name"]
+        for name in ("", "  .csv", "\0.csv"):
+            assert calls.post("/v1/datasets", **a_file(CSV, name)).json["name"].strip()
 
     @pytest.mark.parametrize("how", ["query", "form"])
     def test_a_file_without_header_has_columns_x_y1_y2(self, calls, how):
