@@ -37,7 +37,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.request_class = WholeForms
     app.url_map.merge_slashes = False
     app.config.update(
-        MAX_CONTENT_LENGTH=settings.limits.body_bytes,
+        # The library refuses a body that ends right at its limit.
+        MAX_CONTENT_LENGTH=settings.limits.body_bytes + 1,
         MAX_FORM_PARTS=settings.limits.form_parts,
         MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes,
         PROPAGATE_EXCEPTIONS=False,

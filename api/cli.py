@@ -201,17 +201,11 @@ def run(training: Path, ideal: Path, test: Path, out: Path, **options: Any) -> N
         try:
             fit, mapping = _compute(database, ids, options, bars)
             out.mkdir(parents=True, exist_ok=True)
-            export_project(database, mapping.id, out / "project.db")
+            rows = _write(database, fit, mapping, out)
         except CurveError as error:
             raise click.ClickException(error.detail) from None
         except OSError as error:
-            raise click.ClickException(f"{out}: {error.strerror}") from None
-        with (out / "mapped.csv").open("wb") as file:
-            file.writelines(point_rows(database, mapping, ItemFilter()))
-        with database.reading() as session:
-            figure = mapping_figure(session, mapping)
-            rows = chosen(session, fit)
-        (out / "plot.html").write_text(plots.page(figure, mapping.name), encoding="utf-8")
+            raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
     _report(rows, mapping, out)
 
 
@@ -258,6 +252,18 @@ def _compute(
     except ValidationError as error:
         field, messages = next(iter(dict(error.messages_dict).items()))
         raise click.ClickException(f"--{field.replace('_', '-')}: {messages[0]}") from None
+
+
+def _write(database: Database, fit: Fit, mapping: Mapping, out: Path) -> Sequence[FitMatch]:
+    """Write the three files; the chosen functions."""
+    export_project(database, mapping.id, out / "project.db")
+    with (out / "mapped.csv").open("wb") as file:
+        file.writelines(point_rows(database, mapping, ItemFilter()))
+    with database.reading() as session:
+        figure = mapping_figure(session, mapping)
+        rows = chosen(session, fit)
+    (out / "plot.html").write_text(plots.page(figure, mapping.name), encoding="utf-8")
+    return rows
 
 
 def _report(rows: Sequence[FitMatch], mapping: Mapping, out: Path) -> None:

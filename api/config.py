@@ -21,6 +21,7 @@ class Limits:
     json_values: int = 5_000_000
     name_length: int = 200
     top_k: int = 1000
+    matches: int = 1_000_000
     page: int = 500
     json_depth: int = 64
     form_parts: int = 32

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sqlalchemy.orm import Session
 
+from api.config import Limits
 from api.store.base import Database, NotFound, NotReady, Record, find, new_id, now
 from api.store.datasets import (
     Dataset,
@@ -71,6 +72,7 @@ def make_fit(database: Database, request: dict[str, Any], progress: Progress = _
         ideal = _select(session, request, "ideal")
         grid = read_grid(session, ideal.dataset)
         options = _fit_options(request, grid, ideal.dataset.x_column)
+        _refuse_many(training.size * min(options.top_k, ideal.size))
         matches = fitting.fit(
             read_table(session, training),
             training.positions,
@@ -147,6 +149,13 @@ def _fit_options(request: dict[str, Any], grid: FloatArray, x_name: str) -> FitO
     return options
 
 
+def _refuse_many(matches: int) -> None:
+    most = Limits().matches
+    if matches > most:
+        detail = f"That would be {matches} matches; a fit keeps {most}. Ask for a smaller top_k."
+        raise InvalidOption(detail, [Fact(detail, "too_many", pointer="/top_k")])
+
+
 def _told(blocks: Iterable[Block], total: int, progress: Progress) -> Iterator[Block]:
     """The same blocks; progress is told what has been asked for and so is done."""
     done = 0
@@ -163,6 +172,11 @@ class ChosenFunctions:
     matches: Sequence[FitMatch]
     grid: SortedGrid
     curves: FloatArray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.curves.nbytes + self.grid.x.nbytes + self.grid.rows.nbytes
 
     def with_limits(self, tolerance_factor: float) -> Functions:
         deviations = np.array([match.max_deviation for match in self.matches], dtype=np.float64)
@@ -214,9 +228,14 @@ class FunctionCache:
         entry = _CachedFunctions(checked, fit, functions)
         with self._lock:
             self._entries[fit_id] = entry
-            while sum(e.functions.curves.nbytes for e in self._entries.values()) > CACHE_BYTES:
+            while sum(e.functions.nbytes for e in self._entries.values()) > CACHE_BYTES:
                 self._entries.popitem(last=False)
         return entry
+
+    def forget(self, fit_id: str) -> None:
+        """Let go of a fit that is deleted here; other processes notice in FRESH_SECONDS."""
+        with self._lock:
+            self._entries.pop(fit_id, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def _werkzeug(error: HTTPException) -> Response:
     details = {
         404: "There is nothing at this address; /openapi.json lists what there is.",
         405: f"This address answers {kept.get('Allow', 'other methods')} only.",
-        413: f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes,"
+        413: f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH'] - 1} bytes,"
         " or a form has too many or too long parts; /v1/limits lists the limits.",
     }
     if isinstance(error, ClientDisconnected):

@@ -13,6 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -238,6 +239,7 @@ class WholeForms(Request):
 
 def negotiate(*offered: str) -> str:
     """The media type of the reply; 406 names what there is."""
+    g.media = None  # From here on the reply depends on Accept, 406 too.
     if not request.accept_mimetypes:
         return offered[0]
     # What we send has no parameters but charset, so a client that asks for one means the type.
@@ -284,10 +286,13 @@ def csv_reply(lines: Iterator[bytes], stem: str, headers: dict[str, str] | None 
 def records_page(session: Session, model: type[Record], query: dict[str, Any]) -> Page:
     """The page of records that the query of a list asks for."""
     sort = query.pop("sort")
-    kinds = (str if sort.endswith("name") else datetime, str)
-    after = decode_cursor(query.pop("cursor"), *kinds)
+    kind = str if sort.endswith("name") else datetime
+    cursor = decode_cursor(query.pop("cursor"), str, kind, str)
+    if cursor and cursor.pop(0) != sort:
+        raise _foreign_cursor()
     limit = query.pop("limit")
-    return page_of(session, model, filters=query, sort=sort, after=after, limit=limit)
+    page = page_of(session, model, filters=query, sort=sort, after=cursor, limit=limit)
+    return replace(page, next=page.next and [sort, *page.next])
 
 
 def listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -318,8 +323,12 @@ def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
             raise ValueError  # noqa: TRY301 - every wrong cursor ends alike
         return [_cursor_part(part, kind) for part, kind in zip(key, kinds, strict=True)]
     except (ValueError, TypeError, OverflowError, binascii.Error):
-        detail = "cursor: not one that this list gave; start again without it."
-        raise Problem(422, detail, [Fact(detail, "invalid", parameter="cursor")]) from None
+        raise _foreign_cursor() from None
+
+
+def _foreign_cursor() -> Problem:
+    detail = "cursor: not one that this list gave; start again without it."
+    return Problem(422, detail, [Fact(detail, "invalid", parameter="cursor")])
 
 
 def _cursor_part(part: Any, kind: type) -> Any:

@@ -25,7 +25,7 @@ from services.errors import CurveError, Fact, InvalidTable, TooLarge, Unreadable
 from services.tables import NAME_LENGTH, FloatArray, Table, canonical, clean_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _DELIMITERS = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 _GAPS = {"", "nan", "na", "null", "none"}
@@ -42,6 +42,9 @@ _LINE_END = re.compile(r"\r\r?\n|\r")
 # Possessive, as all that repeats here: no line may make a pattern try again and again.
 _BLANK = re.compile(r'\s*+(?:"\s*+")?+\s*+')
 _CHUNK = 1 << 16
+USUAL_X = ("x", "X")
+"""Names of an x column that need not be said."""
+
 _MOST_FACTS = 20
 _SHOWN = 40
 _Error = TypeVar("_Error", bound=CurveError)
@@ -91,12 +94,13 @@ class ReadLimits:
 DEFAULT_LIMITS = ReadLimits()
 
 
-def read_text(
+def read_text(  # noqa: PLR0913 - what a caller may say of a file
     stream: BinaryIO,
     *,
     format: str,  # noqa: A002 - the word of the contract and of Source
     header: str = "present",
     x_column: str | None = None,
+    usual_x: Sequence[str] = USUAL_X,
     limits: ReadLimits = DEFAULT_LIMITS,
 ) -> tuple[Table, Source]:
     """Read a CSV or TSV file, once and from front to back.
@@ -125,6 +129,8 @@ def read_text(
         ``present``: the first row holds the names. ``absent``: they are x, y1, y2, ...
     x_column : str or None
         Name of the x column; by default the one called x, else the first.
+    usual_x : sequence of str
+        Names to look for by default.
     limits : ReadLimits
         How large the table may be.
 
@@ -154,15 +160,20 @@ def read_text(
         raise _alone(InvalidTable, Fact("The file is empty.", "no_rows"))
     delimiter = _find_delimiter(ahead[0], ahead[-1], candidates)
     names = _read_names(ahead[0], delimiter, header, limits)
-    _x_position(names, x_column)  # an unknown name is refused before a long file is read
+    _x_position(names, x_column, usual_x)  # an unknown name is refused before a long file is read
     rows = _Rows(names, delimiter)
     body = ahead if header == "absent" else ahead[1:]
     values = rows.read_all(chain(body, records))
     source = Source(format, lines.encoding, delimiter, rows.decimal or ".", header)
-    return pick_x(names, values, x_column), source
+    return pick_x(names, values, x_column, usual_x), source
 
 
-def pick_x(columns: tuple[str, ...], values: FloatArray, x_column: str | None) -> Table:
+def pick_x(
+    columns: tuple[str, ...],
+    values: FloatArray,
+    x_column: str | None,
+    usual_x: Sequence[str] = USUAL_X,
+) -> Table:
     """Part the x column from the curves.
 
     Parameters
@@ -173,6 +184,8 @@ def pick_x(columns: tuple[str, ...], values: FloatArray, x_column: str | None) -
         Their numbers; NaN is a gap.
     x_column : str or None
         Name of the x column; by default the one called x, else X, else the first.
+    usual_x : sequence of str
+        Names to look for by default.
 
     Returns
     -------
@@ -184,7 +197,7 @@ def pick_x(columns: tuple[str, ...], values: FloatArray, x_column: str | None) -
     InvalidTable
         There is no such column, no curve beside it, or no row.
     """
-    at = _x_position(columns, x_column)
+    at = _x_position(columns, x_column, usual_x)
     if values.shape[1] == 0:
         raise _alone(InvalidTable, Fact("There are names, but no data rows.", "no_rows"))
     values = canonical(values)
@@ -192,12 +205,12 @@ def pick_x(columns: tuple[str, ...], values: FloatArray, x_column: str | None) -
     return Table(values[at], y, columns[:at] + columns[at + 1 :], columns[at])
 
 
-def _x_position(columns: tuple[str, ...], x_column: str | None) -> int:
+def _x_position(columns: tuple[str, ...], x_column: str | None, usual_x: Sequence[str]) -> int:
     if len(columns) == 1:
         detail = "There is only one column; an x column and at least one curve are needed."
         raise _alone(InvalidTable, Fact(detail, "one_column", column=columns[0]))
     if x_column is None:
-        return next((columns.index(name) for name in ("x", "X") if name in columns), 0)
+        return next((columns.index(name) for name in usual_x if name in columns), 0)
     if x_column.strip() not in columns:
         detail = f"There is no column {_shown(x_column)} to take x from."
         raise _alone(InvalidTable, Fact(detail, "unknown_column", parameter="x_column"))

@@ -64,6 +64,7 @@ from api.store.datasets import (
 from api.store.fits import users_of_dataset
 from api.store.mappings import users_of_test
 from services.errors import Fact, InvalidOption
+from services.readers import USUAL_X
 from services.tables import FloatArray
 from services.writers import csv_lines
 
@@ -209,8 +210,8 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     and mappings keep the curves they were made with.
     """
     with database().reading() as session:
-        find(session, Dataset, dataset_id)
-    upload = read_upload(CurvesRequest, CurvesForm, query)
+        x_column = find(session, Dataset, dataset_id).x_column
+    upload = read_upload(CurvesRequest, CurvesForm, query, (x_column, *USUAL_X))
     with database().writing() as session:
         versions = if_match(required=False)
         dataset = find_version(session, Dataset, dataset_id, versions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from flask import Response, current_app, g, url_for
 from sqlalchemy.orm import Session
@@ -147,7 +147,12 @@ def delete_fit(fit_id: str) -> Any:
         if users:
             raise InUse(f"The fit is used by {', '.join(users)}; delete these first.")
         session.delete(fit)
+    _functions().forget(fit_id)
     return Response(status=204)
+
+
+def _functions() -> FunctionCache:
+    return cast("FunctionCache", current_app.extensions["idealfit.functions"])
 
 
 @room.route("/<fit_id>/matches", methods=["GET"])
@@ -216,8 +221,7 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     if x.size != y.size or not x.size:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
         raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
-    cache: FunctionCache = current_app.extensions["idealfit.functions"]
-    fit, functions = cache.get(fit_id)
+    fit, functions = _functions().get(fit_id)
     options = map_options(body, fit, functions.grid)
     _refuse_many(x.size * len(functions.matches))
     found: list[Any] = []

@@ -28,6 +28,7 @@ class LimitsReply(Reply):
     )
     name_length = fields.Integer(required=True)
     top_k = fields.Integer(required=True)
+    matches = fields.Integer(required=True, metadata={"description": "Matches of one fit."})
     page = fields.Integer(required=True)
     json_depth = fields.Integer(required=True)
     form_parts = fields.Integer(required=True)

@@ -273,6 +273,7 @@ def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> d
         query = select(Curve.index, Curve.name).where(
             Curve.dataset_id == dataset.id, Curve.index.in_(some)
         )
+        query = query.order_by(Curve.index)
         found.update(session.execute(query).all())
     return found
 

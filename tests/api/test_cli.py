@@ -88,6 +88,14 @@ def test_curves_that_do_not_fit_together_end_with_one_line(tmp_path):
     assert "1000" in done.output
 
 
+def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
+    (tmp_path / "out" / "plot.html").mkdir(parents=True)
+    done = run("run", *FILES, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "plot.html" in done.output
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--min-overlap", "0"), ("--x-tolerance", "nan"), ("--policy", "most")]
 )

@@ -527,7 +527,6 @@ class TestEvaluate:
         time.sleep(FRESH_SECONDS)
         check_problem(calls.post(f"{path}/evaluate", POINTS), 404)
 
-    @pytest.mark.xfail(strict=True, reason="FunctionCache asks again only after FRESH_SECONDS")
     def test_a_deleted_fit_is_404_at_once(self, calls):
         path = f"/v1/fits/{calls.a_fit()['id']}"
         assert calls.post(f"{path}/evaluate", POINTS).status == 200
