@@ -1,64 +1,69 @@
 """For each training curve the library curves that fit it best.
 
-The definitions are in docs/method.md: Gaps, Transform, Criterion, Ranking.
+The definitions are in docs/method.md: Gaps, Transform, Criterion, Ranking. The path of a fit:
+`fit` hands the library on piece by piece; for each piece services/candidates.py proposes the
+pairs that could be among the best, and services/scores.py decides among them by plain
+differences. What was the best so far limits what is proposed next, and changes no answer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
 from services import grids
-from services.blocks import Block
+from services.blocks import Block, Library, Ranking, empty_ranking, merge, taken
+from services.cache import Cache
 from services.errors import Fact, GridError, InvalidOption, NoFit
-from services.grids import Alignment, AlignmentKind, BoolArray, IndexArray
+from services.grids import Alignment, BoolArray, IndexArray
+from services.scores import Criterion, FitOptions, Outside, Transform
+from services.search import Group, Kept, Search, make_group
+from services.sketch import Sketch
 from services.tables import FloatArray, Table
 
-Criterion = Literal["sse", "mae", "max"]
-Transform = Literal["none", "offset", "scale", "affine"]
-Outside = Literal["reject", "omit"]
+__all__ = [
+    "Criterion",
+    "FitOptions",
+    "Match",
+    "Outside",
+    "Problem",
+    "Transform",
+    "fit",
+    "fit_block",
+    "merge",
+    "prepare",
+    "require_finite",
+]
 
-_SAFE_EXPONENT = 400
-"""Numbers below 2**400 can be squared, and millions of squares added, within float64."""
 
+Rank = Callable[[Any, Ranking, Kept], Ranking]
+"""Ranks a piece, given the best so far; the last argument receives values of curves."""
 
-_REST = 2.0**-40
-"""Share of the squares from which on the rest of a rounded mean would show in the scale."""
+_SPARE = 100
+"""Curves kept that are no more among the best, before they are thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How curves are compared; the words of the contract.
+class Engine:
+    """What a fit may use; its answer does not depend on it.
 
     Parameters
     ----------
-    criterion : str
-        ``sse``, ``mae`` or ``max``: the score that ranks, smaller is better.
-    transform : str
-        ``none``, ``offset``, ``scale`` or ``affine``: the family a library curve stands for.
-    alignment : str
-        ``exact`` or ``linear``: how a training x is found in the library's grid.
-    x_tolerance : float or None
-        For exact alignment; None is the default of `grids.default_tolerance`. [unit of x]
-    outside : str
-        ``reject`` or ``omit`` training x that the library does not cover.
-    min_overlap : float
-        Share of the pairs that a library curve with gaps must have, above 0 and at most 1.
-    top_k : int
-        Matches kept for each training curve.
+    threads : int
+        Blocks worked on at once. BLAS should run on one thread then; blocks are read by the
+        calling thread alone.
+    cache : Cache or None
+        Keeps what was prepared of a library for the next fit.
     """
 
-    criterion: Criterion = "sse"
-    transform: Transform = "none"
-    alignment: AlignmentKind = "exact"
-    x_tolerance: float | None = None
-    outside: Outside = "reject"
-    min_overlap: float = 1.0
-    top_k: int = 1
+    threads: int = 1
+    cache: Cache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,6 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Training curves with numbers at the same rows: they share what is read of the library."""
-
-    alignment: Alignment
-    positions: list[int]
-    y: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """A fit made ready: all that a block of the library is compared with.
 
@@ -128,11 +124,7 @@ class Problem:
     options: FitOptions
     training_indices: IndexArray
     names: tuple[str, ...]
-    groups: tuple[_Group, ...]
-
-
-Ranking = Sequence[Sequence[Match]]
-"""For each training curve its best matches so far, best first."""
+    groups: tuple[Group, ...]
 
 
 def fit(
@@ -142,7 +134,7 @@ def fit(
     blocks: Iterable[Block],
     options: FitOptions,
 ) -> list[Match]:
-    """Rank the library's curves for each training curve.
+    """Rank the curves of a library that comes in blocks.
 
     Parameters
     ----------
@@ -171,11 +163,90 @@ def fit(
     InvalidOption
         An option is out of its range.
     """
-    problem = prepare(training, training_indices, grid, options)
-    ranking: Ranking = [()] * len(problem.names)
-    for block in blocks:
-        ranking = merge(ranking, fit_block(problem, block), options.top_k)
-    return _finish(problem, ranking)
+    return fit_library(training, training_indices, Library(grid, blocks), options)
+
+
+def fit_library(
+    training: Table,
+    training_indices: IndexArray,
+    library: Library,
+    options: FitOptions,
+    engine: Engine = Engine(),
+) -> list[Match]:
+    """Rank the library's curves for each training curve.
+
+    Parameters
+    ----------
+    training, training_indices, options
+        As for `fit`.
+    library : Library
+        Its sketches are used if it has any and the training x are all of its grid.
+    engine : Engine
+        Threads and memory; no answer depends on them.
+
+    Returns
+    -------
+    list of Match
+        As from `fit`, which names the errors as well.
+    """
+    problem = prepare(training, training_indices, library.grid, options)
+    search = Search(problem.groups, options, engine.cache, library.key)
+    rank: Rank = search.rank
+    work: Iterable[Any] = library.blocks
+    basis, rows = library.basis, library.rows
+    if basis is not None and rows is not None and search.on_grid:
+        work = library.sketches
+
+        def rank(piece: Sketch, ranking: Ranking, kept: Kept) -> Ranking:
+            return search.rank_sketch(piece, basis, rows, (ranking, kept))
+
+        # Its few rows are read through the caller's connection, which is one thread's.
+        engine = replace(engine, threads=1)
+
+    best = _Best(empty_ranking(len(problem.names), 0), Kept(), options.top_k)
+    for news in _ranked(work, best, rank, engine.threads):
+        best.add(*news)
+    return _finish(problem, search.complete(best.ranking, best.kept))
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best so far, and the values of the curves among them."""
+
+    ranking: Ranking
+    kept: Kept
+    top_k: int
+
+    def add(self, news: Ranking, values: Kept) -> None:
+        self.ranking = merge(self.ranking, news, self.top_k)
+        self.kept |= values
+        if len(self.kept) > 2 * self.ranking.size + _SPARE:
+            best = set(self.ranking["index"].ravel().tolist())
+            self.kept = {index: curve for index, curve in self.kept.items() if index in best}
+
+
+def _ranked(
+    work: Iterable[Any], best: _Best, rank: Rank, threads: int
+) -> Iterator[tuple[Ranking, Kept]]:
+    """Rank all pieces, on several threads if asked; what was the best then limits each."""
+
+    def one(piece: Any, ranking: Ranking) -> tuple[Ranking, Kept]:
+        kept = Kept()
+        return rank(piece, ranking, kept), kept
+
+    if threads == 1:
+        for piece in work:
+            yield one(piece, best.ranking)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[tuple[Ranking, Kept]]] = deque()
+        for piece in work:
+            # So few are under way that memory does not grow with the library.
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(one, piece, best.ranking))
+        for future in waiting:
+            yield future.result()
 
 
 def prepare(
@@ -202,7 +273,9 @@ def prepare(
         _refuse_outside(training, numbers, alignment, grid)
     numbers &= alignment.covered
     _refuse_empty(training.names, numbers)
-    return Problem(options, training_indices, training.names, _groups(training, numbers, alignment))
+    return Problem(
+        options, training_indices, training.names, _groups(training, numbers, alignment, grid.size)
+    )
 
 
 def _check_options(options: FitOptions) -> None:
@@ -246,19 +319,20 @@ def _refuse_empty(names: tuple[str, ...], numbers: BoolArray) -> None:
         raise NoFit(f"{facts[0].detail} There is nothing to compare.", facts)
 
 
-def _groups(training: Table, numbers: BoolArray, alignment: Alignment) -> tuple[_Group, ...]:
+def _groups(training: Table, numbers: BoolArray, alignment: Alignment, n: int) -> tuple[Group, ...]:
     together: dict[bytes, list[int]] = {}
     for position, mask in enumerate(numbers):
-        together.setdefault(np.packbits(mask).tobytes(), []).append(position)
+        together.setdefault(mask.tobytes(), []).append(position)
     groups = []
-    for positions in together.values():
+    for members in together.values():
+        positions = np.array(members, dtype=np.intp)
         rows = np.flatnonzero(numbers[positions[0]])
         y = np.take(training.y[positions], rows, axis=1)
-        groups.append(_Group(alignment.only(rows), positions, y))
+        groups.append(make_group(alignment.only(rows), positions, y, n))
     return tuple(groups)
 
 
-def fit_block(problem: Problem, block: Block) -> Ranking:
+def fit_block(problem: Problem, block: Block, ranking: Ranking | None = None) -> Ranking:
     """Rank the curves of one block for each training curve.
 
     Parameters
@@ -267,83 +341,22 @@ def fit_block(problem: Problem, block: Block) -> Ranking:
         From `prepare`.
     block : Block
         Curves of the library.
+    ranking : Ranking or None
+        The best so far, if known: curves that could not enter need not be found.
 
     Returns
     -------
     Ranking
-        At most ``top_k`` matches for each of the k training curves; their rank is 0 until
-        the ranking is complete.
+        Of this block, for `merge`.
     """
-    ranking: list[list[Match]] = [[] for _ in problem.names]
-    for group in problem.groups:
-        values, present = grids.read(block.y, group.alignment)
-        eligible = _eligible(present, problem.options.min_overlap)
-        complete = present.all(axis=1)
-        whole = values if complete.all() else values[complete]
-        for position, y in zip(group.positions, group.y, strict=True):
-            scores = np.full(len(values), np.nan)
-            scores[complete] = _scores(y, whole, problem.options)
-            for row in np.flatnonzero(eligible & ~complete):
-                pairs = present[row]
-                scores[row] = _scores(y[pairs], values[row, pairs][np.newaxis], problem.options)[0]
-            for row in _best_rows(scores, eligible, problem.options.top_k):
-                pairs = present[row]
-                ranking[position].append(
-                    _match(
-                        y[pairs],
-                        values[row, pairs],
-                        problem.options,
-                        (int(problem.training_indices[position]), int(block.indices[row])),
-                    )
-                )
-    return ranking
-
-
-def _eligible(present: BoolArray, min_overlap: float) -> BoolArray:
-    left = present.sum(axis=1)
-    return np.asarray((left > 0) & (left / present.shape[1] >= min_overlap))
-
-
-def _best_rows(scores: FloatArray, eligible: BoolArray, top_k: int) -> IndexArray:
-    """Rows of the least scores, the first of equals first; scores not finite come last."""
-    rows = np.flatnonzero(eligible)
-    keys = np.where(np.isfinite(scores[rows]), scores[rows], np.inf)
-    if top_k < rows.size:
-        # Only keys up to the k-th least can be among the best; ties stay in.
-        kth = np.partition(keys, top_k - 1)[top_k - 1]
-        near = keys <= kth
-        rows, keys = rows[near], keys[near]
-    return rows[np.argsort(keys, kind="stable")[:top_k]]
-
-
-def merge(left: Ranking, right: Ranking, top_k: int) -> Ranking:
-    """Put the rankings of two pieces of the library together.
-
-    Associative and commutative: pieces merge to the same ranking in any order.
-
-    Parameters
-    ----------
-    left, right : Ranking
-        Of the same training curves.
-    top_k : int
-        Matches to keep.
-
-    Returns
-    -------
-    Ranking
-        The best of both.
-    """
-    return [
-        sorted((*one, *other), key=_rank_key)[:top_k]
-        for one, other in zip(left, right, strict=True)
-    ]
-
-
-def _rank_key(match: Match) -> tuple[float, int]:
-    return (match.score if math.isfinite(match.score) else math.inf, match.ideal_index)
+    if ranking is None:
+        ranking = empty_ranking(len(problem.names), 0)
+    search, kept = Search(problem.groups, problem.options), Kept()
+    return search.complete(search.rank(block, ranking, kept), kept)
 
 
 def _finish(problem: Problem, ranking: Ranking) -> list[Match]:
+    found = taken(ranking)
     facts = [
         Fact(
             f"No library curve has enough numbers where {name} has them"
@@ -351,16 +364,39 @@ def _finish(problem: Problem, ranking: Ranking) -> list[Match]:
             "no_eligible_curve",
             column=name,
         )
-        for name, matches in zip(problem.names, ranking, strict=True)
-        if not matches
+        for name, here in zip(problem.names, found, strict=True)
+        if not here.any()
     ][: grids.FIRST_FEW]
     if facts:
         raise NoFit(facts[0].detail, facts)
     return [
-        replace(match, rank=rank)
-        for matches in ranking
-        for rank, match in enumerate(matches, start=1)
+        _match(int(index), place + 1, curve)
+        for index, row, here in zip(problem.training_indices, ranking, found, strict=True)
+        for place, curve in enumerate(row[here])
     ]
+
+
+def _match(training_index: int, rank: int, found: np.void) -> Match:
+    figures = dict(zip(found.dtype.names or (), found.tolist(), strict=True))
+    sse, n = figures["sse"], figures["n"]
+    return Match(
+        training_index=training_index,
+        rank=rank,
+        ideal_index=figures["index"],
+        score=figures["score"],
+        sse=_held(sse),
+        rmse=_held(math.sqrt(sse / n)) if sse >= 0 else None,
+        mae=_held(figures["mae"]),
+        max_deviation=_held(figures["max_deviation"]),
+        r2=_held(figures["r2"]),
+        n=n,
+        scale=figures["scale"],
+        offset=figures["offset"],
+    )
+
+
+def _held(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def require_finite(
@@ -388,105 +424,3 @@ def require_finite(
             facts.append(Fact(detail, "score_overflow", column=training))
     if facts:
         raise NoFit(facts[0].detail, facts[: grids.FIRST_FEW])
-
-
-def _scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
-    """Scores of the rows of f (shape (m, n), complete and C-contiguous) for y (shape (n,))."""
-    with np.errstate(all="ignore"):
-        if options.transform == "none":
-            r = y - f
-        else:
-            scale, offset = _family(y, f, options.transform)
-            r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
-        if options.criterion == "max":
-            return np.asarray(np.max(np.abs(r), axis=-1))
-        if options.criterion == "mae":
-            return np.asarray(np.sum(np.abs(r), axis=-1) / y.size)
-        sse = np.sum(r * r, axis=-1)
-        return np.asarray(sse / y.size if options.min_overlap < 1 else sse)
-
-
-def _family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArray, FloatArray]:
-    """Scale and offset, by least squares, of each row of f (docs/method.md, Transform)."""
-    ones, zeros = np.ones(len(f)), np.zeros(len(f))
-    if transform == "none":
-        return ones, zeros
-    y_shift = _shift(y[np.newaxis])
-    f_shift = _shift(f)
-    if transform == "offset":
-        y_shift = f_shift = np.maximum(y_shift, f_shift)
-    # Powers of two change no digit, so ordinary curves, whose shifts are 0, are as they were.
-    y_small = np.ldexp(y, -y_shift[:, np.newaxis])
-    f_small = np.ldexp(f, -f_shift[:, np.newaxis])
-    if transform == "offset":
-        return ones, np.ldexp(np.sum(y_small - f_small, axis=-1) / y.size, y_shift)
-    if transform == "scale":
-        squares = np.sum(f_small * f_small, axis=-1)
-        scale = np.sum(y_small * f_small, axis=-1) / squares
-        return np.where(squares == 0, 0.0, np.ldexp(scale, y_shift - f_shift)), zeros
-    return _affine(y_small, f_small, y_shift, f_shift)
-
-
-def _affine(
-    y: FloatArray, f: FloatArray, y_shift: IndexArray, f_shift: IndexArray
-) -> tuple[FloatArray, FloatArray]:
-    """Line through (f, y) by least squares; y and f are given without their powers of two."""
-    first, n = y[:, 0], y.shape[-1]
-    constant_y = np.max(y, axis=-1) == np.min(y, axis=-1)
-    constant_f = np.max(f, axis=-1) == np.min(f, axis=-1)
-    y_mean = np.where(constant_y, first, np.sum(y, axis=-1) / n)
-    f_mean = np.sum(f, axis=-1) / n
-    f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
-    squares = np.sum(f_centred * f_centred, axis=-1)
-    # The rounded mean leaves a rest. On ordinary curves it is nothing, and the plain formula
-    # stands to the bit; between neighbouring floats it is all there is, and is taken out
-    # (the corrected two-pass formula).
-    f_rest, y_rest = np.sum(f_centred, axis=-1) / n, np.sum(y_centred, axis=-1) / n
-    f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
-    products = np.sum(f_centred * y_centred, axis=-1) - n * f_rest * y_rest
-    scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
-    offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
-    return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
-
-
-def _shift(rows: FloatArray) -> IndexArray:
-    """Power of two that takes the largest number of each row into the safe range."""
-    _, exponent = np.frexp(np.max(np.abs(rows), axis=-1))
-    return np.asarray(exponent - np.clip(exponent, -_SAFE_EXPONENT, _SAFE_EXPONENT))
-
-
-def _match(y: FloatArray, f: FloatArray, options: FitOptions, indices: tuple[int, int]) -> Match:
-    """All figures of one pair of curves, both of shape (n,), complete and contiguous."""
-    score = float(_scores(y, f[np.newaxis], options)[0])
-    with np.errstate(all="ignore"):
-        scale, offset = (float(v[0]) for v in _family(y, f[np.newaxis], options.transform))
-        r = y - (scale * f + offset)
-        sse = np.sum(r * r)
-        return Match(
-            training_index=indices[0],
-            rank=0,
-            ideal_index=indices[1],
-            score=score,
-            sse=_held(sse),
-            rmse=_held(np.sqrt(sse / y.size)),
-            mae=_held(np.sum(np.abs(r)) / y.size),
-            max_deviation=_held(np.max(np.abs(r))),
-            r2=_held(_r2(y, r)),
-            n=y.size,
-            scale=scale,
-            offset=offset,
-        )
-
-
-def _r2(y: FloatArray, r: FloatArray) -> float:
-    """1 - Σr² / Σ(y - ȳ)², NaN where y is constant; powers of two are factored out of both."""
-    if np.max(y) == np.min(y):
-        return math.nan
-    shift = -_shift(y[np.newaxis])
-    y, r = np.ldexp(y, shift), np.ldexp(r, shift)
-    spread = y - np.sum(y) / y.size
-    return float(1 - np.sum(r * r) / np.sum(spread * spread))
-
-
-def _held(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

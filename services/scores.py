@@ -1,0 +1,295 @@
+"""The decision: plain float64 differences of a few pairs of curves, and all their figures.
+
+The definitions are in docs/method.md: Transform, Criterion, Ranking. Whatever proposes pairs
+(services/candidates.py), what is computed here is the answer, to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.grids import AlignmentKind, IndexArray
+from services.tables import FloatArray
+
+Criterion = Literal["sse", "mae", "max"]
+Transform = Literal["none", "offset", "scale", "affine"]
+Outside = Literal["reject", "omit"]
+
+_SAFE_EXPONENT = 400
+"""Numbers below 2**400 can be squared, and millions of squares added, within float64."""
+
+_REST = 2.0**-40
+"""Share of the squares from which on the rest of a rounded mean would show in the scale."""
+
+_TILE = 1 << 19
+"""Bytes of differences held at once, so that they stay in the processor's cache."""
+
+FIGURES = np.dtype(
+    [
+        ("score", "<f8"),
+        ("index", "<i8"),
+        ("sse", "<f8"),
+        ("mae", "<f8"),
+        ("max_deviation", "<f8"),
+        ("r2", "<f8"),
+        ("n", "<i8"),
+        ("scale", "<f8"),
+        ("offset", "<f8"),
+    ]
+)
+"""One library curve in a ranking; r2 is NaN where y is constant."""
+
+Figures = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How curves are compared; the words of the contract.
+
+    Parameters
+    ----------
+    criterion : str
+        ``sse``, ``mae`` or ``max``: the score that ranks, smaller is better.
+    transform : str
+        ``none``, ``offset``, ``scale`` or ``affine``: the family a library curve stands for.
+    alignment : str
+        ``exact`` or ``linear``: how a training x is found in the library's grid.
+    x_tolerance : float or None
+        For exact alignment; None is the default of `grids.default_tolerance`. [unit of x]
+    outside : str
+        ``reject`` or ``omit`` training x that the library does not cover.
+    min_overlap : float
+        Share of the pairs that a library curve with gaps must have, above 0 and at most 1.
+    top_k : int
+        Matches kept for each training curve.
+    """
+
+    criterion: Criterion = "sse"
+    transform: Transform = "none"
+    alignment: AlignmentKind = "exact"
+    x_tolerance: float | None = None
+    outside: Outside = "reject"
+    min_overlap: float = 1.0
+    top_k: int = 1
+
+
+def scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
+    """Score each row of f.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (m, n)
+        One training curve for all rows, or one for each. [unit of y]
+    f : ndarray of shape (m, n)
+        Library curves, complete and C-contiguous. [unit of y]
+    options : FitOptions
+        Criterion, transform, and whether scores are means (``min_overlap`` below 1).
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        Scores, infinite or NaN where float64 cannot hold them.
+    """
+    n = f.shape[-1]
+    with np.errstate(all="ignore"):
+        if options.transform == "none":
+            r = y - f
+        else:
+            scale, offset = family(y, f, options.transform)
+            r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
+        if options.criterion == "max":
+            return np.asarray(np.max(np.abs(r, out=r), axis=-1))
+        if options.criterion == "mae":
+            return np.asarray(np.sum(np.abs(r, out=r), axis=-1) / n)
+        sse = np.sum(np.multiply(r, r, out=r), axis=-1)
+        return np.asarray(sse / n if options.min_overlap < 1 else sse)
+
+
+def all_scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
+    """Score every pair.
+
+    Parameters
+    ----------
+    y : ndarray of shape (k, n)
+        Training curves. [unit of y]
+    f : ndarray of shape (m, n)
+        Library curves, complete and C-contiguous. [unit of y]
+    options : FitOptions
+        As for `scores`.
+
+    Returns
+    -------
+    ndarray of shape (k, m)
+        Scores.
+    """
+    result = np.empty((len(y), len(f)))
+    for part in tiles(f.shape):
+        for row, curve in enumerate(y):
+            result[row, part] = scores(curve, f[part], options)
+    return result
+
+
+def pair_scores(
+    y: FloatArray, f: FloatArray, pairs: tuple[IndexArray, IndexArray], options: FitOptions
+) -> FloatArray:
+    """Score some pairs.
+
+    Parameters
+    ----------
+    y : ndarray of shape (k, n)
+        Training curves. [unit of y]
+    f : ndarray of shape (m, n)
+        Library curves, complete and C-contiguous. [unit of y]
+    pairs : tuple of two ndarray of shape (p,)
+        Rows of y and rows of f.
+    options : FitOptions
+        As for `scores`.
+
+    Returns
+    -------
+    ndarray of shape (p,)
+        Scores.
+    """
+    first, second = pairs
+    result = np.empty(len(first))
+    for part in tiles((len(first), y.shape[1])):
+        result[part] = scores(y[first[part]], f[second[part]], options)
+    return result
+
+
+def tiles(shape: tuple[int, ...]) -> list[slice]:
+    """Cut rows into slices that fit the cache.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and numbers in a row.
+
+    Returns
+    -------
+    list of slice
+        All rows, in order.
+    """
+    step = max(1, _TILE // (8 * shape[1]))
+    return [slice(start, start + step) for start in range(0, shape[0], step)]
+
+
+def figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figures:
+    """All figures of pairs of curves.
+
+    Parameters
+    ----------
+    y : ndarray of shape (m, n)
+        Training curves, one for each row of f. [unit of y]
+    f : ndarray of shape (m, n)
+        Library curves, complete and C-contiguous. [unit of y]
+    options : FitOptions
+        As for `scores`.
+
+    Returns
+    -------
+    ndarray of shape (m,) of FIGURES
+        The index is left 0.
+    """
+    found = np.zeros(len(f), FIGURES)
+    found["n"] = n = f.shape[-1]
+    with np.errstate(all="ignore"):
+        scale, offset = family(y, f, options.transform)
+        found["scale"], found["offset"] = scale, offset
+        if options.transform == "none":
+            r = y - f
+        else:
+            r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
+        sse = np.sum(r * r, axis=-1)
+        found["r2"] = _r2(y, r, sse)
+        np.abs(r, out=r)
+        found["sse"], found["mae"] = sse, np.sum(r, axis=-1) / n
+        found["max_deviation"] = np.max(r, axis=-1)
+    # The same sums of the same residuals as in `scores`, so the same bits.
+    name = {"sse": "sse", "mae": "mae", "max": "max_deviation"}[options.criterion]
+    mean = options.criterion == "sse" and options.min_overlap < 1
+    found["score"] = found[name] / n if mean else found[name]
+    return found
+
+
+def _r2(y: FloatArray, r: FloatArray, sse: FloatArray) -> FloatArray:
+    """1 - Σr² / Σ(y - ȳ)², NaN where y is constant; powers of two are factored out of both."""
+    shift = _shift(y)
+    if shift.any():
+        y, r = _unscaled(y, shift), _unscaled(r, shift)
+        sse = np.sum(r * r, axis=-1)
+    spread = y - (np.sum(y, axis=-1) / y.shape[-1])[:, np.newaxis]
+    r2 = 1 - sse / np.sum(np.multiply(spread, spread, out=spread), axis=-1)
+    return np.where(np.max(y, axis=-1) == np.min(y, axis=-1), np.nan, r2)
+
+
+def family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArray, FloatArray]:
+    """Scale and offset, by least squares, of each row of f (docs/method.md, Transform).
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,) or (m, n)
+        One training curve for all rows, or one for each. [unit of y]
+    f : ndarray of shape (m, n)
+        Library curves, complete and C-contiguous. [unit of y]
+    transform : str
+        The family.
+
+    Returns
+    -------
+    scale, offset : ndarray of shape (m,)
+        The member that stands for f.
+    """
+    ones, zeros = np.ones(len(f)), np.zeros(len(f))
+    if transform == "none":
+        return ones, zeros
+    y = np.atleast_2d(y)
+    y_shift: Any = _shift(y)
+    f_shift: Any = _shift(f)
+    if transform == "offset":
+        y_shift = f_shift = np.maximum(y_shift, f_shift)
+    # Powers of two change no digit, so ordinary curves, whose shifts are 0, are as they were.
+    y_small, f_small = _unscaled(y, y_shift), _unscaled(f, f_shift)
+    if transform == "offset":
+        return ones, np.ldexp(np.sum(y_small - f_small, axis=-1) / f.shape[-1], y_shift)
+    if transform == "scale":
+        squares = np.sum(f_small * f_small, axis=-1)
+        scale = np.sum(y_small * f_small, axis=-1) / squares
+        return np.where(squares == 0, 0.0, np.ldexp(scale, y_shift - f_shift)), zeros
+    return _affine(y_small, f_small, y_shift, f_shift)
+
+
+def _unscaled(rows: FloatArray, shift: IndexArray) -> FloatArray:
+    return np.ldexp(rows, -shift[:, np.newaxis]) if shift.any() else rows
+
+
+def _affine(
+    y: FloatArray, f: FloatArray, y_shift: IndexArray, f_shift: IndexArray
+) -> tuple[FloatArray, FloatArray]:
+    """Line through (f, y) by least squares; y and f are given without their powers of two."""
+    first, n = y[:, 0], y.shape[-1]
+    constant_y = np.max(y, axis=-1) == np.min(y, axis=-1)
+    constant_f = np.max(f, axis=-1) == np.min(f, axis=-1)
+    y_mean = np.where(constant_y, first, np.sum(y, axis=-1) / n)
+    f_mean = np.sum(f, axis=-1) / n
+    f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
+    squares = np.sum(f_centred * f_centred, axis=-1)
+    # The rounded mean leaves a rest. On ordinary curves it is nothing, and the plain formula
+    # stands to the bit; between neighbouring floats it is all there is, and is taken out
+    # (the corrected two-pass formula).
+    f_rest, y_rest = np.sum(f_centred, axis=-1) / n, np.sum(y_centred, axis=-1) / n
+    f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
+    products = np.sum(f_centred * y_centred, axis=-1) - n * f_rest * y_rest
+    scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
+    offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
+    return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
+
+
+def _shift(rows: FloatArray) -> IndexArray:
+    """Power of two that takes the largest number of each row into the safe range."""
+    _, exponent = np.frexp(np.max(np.abs(rows), axis=-1))
+    return np.asarray(exponent - np.clip(exponent, -_SAFE_EXPONENT, _SAFE_EXPONENT))
