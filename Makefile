@@ -26,6 +26,9 @@ examples: $(VENV)/.run
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/requests_per_second.py
+	$(BIN)/python -m benchmarks.mapping
+	$(BIN)/python -m pip install --quiet faiss-cpu scikit-learn scipy
+	$(BIN)/python -m benchmarks.fit
 
 clean:
 	rm -rf $(VENV)
