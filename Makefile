@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check openapi examples bench clean
+.PHONY: run test faults check openapi examples bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/idealfit serve
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest
+
+# Everything that is killed in the tests, forty times as often.
+faults: $(VENV)/.test
+	FAULTS=40 IDEALFIT_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -25,8 +29,12 @@ examples: $(VENV)/.run
 	$(BIN)/python -m api.examples
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/requests_per_second.py
+	$(BIN)/python -m benchmarks.requests_per_second
+	$(BIN)/python -m benchmarks.whole_job
 	$(BIN)/python -m benchmarks.mapping
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.library
+	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python -m pip install --quiet faiss-cpu scikit-learn scipy
 	$(BIN)/python -m benchmarks.fit
 

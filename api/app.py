@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask import Flask
 from flask_cors import CORS
 
 from api import errors
 from api.config import Settings
-from api.engine import FunctionCache
+from api.engine import FunctionCache, Here
 from api.http import (
     BodyGuard,
     Document,
-    OrjsonProvider,
-    WholeForms,
-    set_headers,
-    start_request,
+    Service,
     vary_by_origin,
 )
 from api.resources import datasets, fits, home, mappings, plots, service
+from api.resources.jobs import WAITERS
 from api.store.base import Database
+from services.cache import Cache
+from services.fitting import Engine
 
 DESCRIPTION = """\
 Which known curve is this? Post measured curves and a library of reference curves; for each
@@ -32,9 +34,7 @@ Every error is `application/problem+json` and says where it is and what would be
 def create_app(settings: Settings | None = None) -> Flask:
     """An application on one database, which must be migrated before it serves."""
     settings = settings or Settings.from_environment()
-    app = Flask(__name__, static_folder=None)
-    app.json = OrjsonProvider(app)
-    app.request_class = WholeForms
+    app = Service(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.config.update(
         # The library refuses a body that ends right at its limit.
@@ -47,8 +47,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     database = Database(settings.url)
     app.extensions["idealfit.database"] = database
     app.extensions["idealfit.functions"] = FunctionCache(database)
-    app.before_request(start_request)
-    app.after_request(set_headers)
+    app.extensions["idealfit.settings"] = settings
+    app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
+    app.extensions["idealfit.waiters"] = threading.Semaphore(WAITERS)
     errors.register(app)
     if settings.cors_origins:
         # The reply depends on the origin even where it is refused.
@@ -56,7 +57,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         CORS(
             app,
             origins=list(settings.cors_origins),
-            expose_headers=["ETag", "Location", "Link", "Retry-After", "X-Request-ID"],
+            expose_headers=[
+                "ETag",
+                "Location",
+                "Link",
+                "Preference-Applied",
+                "Retry-After",
+                "X-Request-ID",
+            ],
             max_age=600,
         )
     app.register_blueprint(home.room)

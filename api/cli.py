@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,24 @@ from api import demo as demonstration
 from api import examples
 from api.app import create_app
 from api.config import SettingError, Settings
-from api.engine import export_project, make_fit, make_mapping
+from api.engine import export_project, plan_fit, plan_mapping, submit
 from api.pages import plots
-from api.resources.mappings import point_rows
-from api.resources.plots import mapping_figure
+from api.processes import Supervisor, web_processes, worker_processes
+from api.resources.mappings import point_batches
+from api.resources.plots import mapping_parts
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.server import Server
-from api.store.base import Database
+from api.store.base import Database, new_id
 from api.store.datasets import Dataset, add_dataset
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.mappings import ItemFilter, Mapping
 from api.store.migrate import migrate as migrate_database
+from api.worker import work
+from services.batches import POINTS
 from services.errors import CurveError
 from services.readers import read_text
+from services.writers import csv_rows
 
 OPENAPI = Path("openapi/openapi.json")
 
@@ -65,10 +70,23 @@ def main() -> None:
     """Entry point: settings that cannot be used end with one line."""
     try:
         cli()
-    except (SettingError, SQLAlchemyError, CommandError) as error:
+    except (SettingError, SQLAlchemyError, CommandError, ModuleNotFoundError, OSError) as error:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        if getattr(error, "name", None) == "psycopg":
+            reason = "PostgreSQL needs its driver: pip install 'idealfit[postgres]'"
         click.echo(f"Error: {reason}", err=True)
         sys.exit(1)
+
+
+def _workers(least: int) -> Any:
+    return click.option(
+        "--workers",
+        envvar="IDEALFIT_WORKERS",
+        default=worker_processes,
+        show_default="by processors",
+        type=click.IntRange(min=least),
+        help="Worker processes.",
+    )
 
 
 @cli.command()
@@ -77,25 +95,58 @@ def main() -> None:
     "--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535)
 )
 @click.option(
-    "--workers",
+    "--web",
     envvar="WEB_CONCURRENCY",
-    default=2,
-    show_default=True,
+    default=web_processes,
+    show_default="by processors",
     type=click.IntRange(min=1),
     help="Web processes.",
 )
 @click.option(
-    "--threads", default=8, show_default=True, type=click.IntRange(min=1), help="Of each process."
+    "--threads",
+    default=8,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Of each web process.",
 )
-def serve(host: str, port: int, workers: int, threads: int) -> None:
-    """Migrate the database and serve HTTP until interrupted."""
+@_workers(least=0)
+def serve(host: str, port: int, web: int, threads: int, workers: int) -> None:
+    """Migrate the database and serve HTTP until interrupted.
+
+    Workers do what is too large for a request; without any it stays queued.
+    """
     settings = Settings.from_environment()
     _migrate(settings)
     _refuse_busy(host, port)
     url = f"http://{host}:{port}"
     click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_shown(settings)}")
     sys.stdout.flush()
-    Server(host, port, workers, threads).run()
+    server = Server(host, port, web, threads)
+    children = {"web": lambda _name, parent: server.serve(parent)}
+    code = Supervisor(children | _worker_children(settings, workers)).run()
+    database = Database(settings.url)
+    database.settle()
+    database.close()
+    sys.exit(code)
+
+
+@cli.command()
+@_workers(least=1)
+def worker(workers: int) -> None:
+    """Do queued fits and mappings until interrupted.
+
+    For another machine, with the same PostgreSQL, or beside your own gunicorn. It waits until
+    the database is migrated.
+    """
+    settings = Settings.from_environment()
+    sys.exit(Supervisor(_worker_children(settings, workers)).run())
+
+
+def _worker_children(settings: Settings, count: int) -> dict[str, Callable[[str, int], None]]:
+    """A name for each worker that no other has, on any machine, and what it does."""
+    run = f"{socket.gethostname()[:60]}-{new_id()[:8]}"
+    child = functools.partial(work, settings)
+    return {f"worker-{run}-{number}": child for number in range(1, count + 1)}
 
 
 def _refuse_busy(host: str, port: int) -> None:
@@ -152,7 +203,12 @@ def openapi(*, check: bool) -> None:
 
 
 @cli.command()
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="A running server.")
+@click.option(
+    "--url",
+    default=lambda: f"http://127.0.0.1:{os.environ.get('PORT') or 8000}",
+    show_default="http://127.0.0.1:PORT, 8000 if that is not set",
+    help="A running server.",
+)
 def demo(url: str) -> None:
     """Post example data to a running server, fit and map it, and say where to look."""
     try:
@@ -224,13 +280,13 @@ def _store(database: Database, role: str, path: Path) -> str:
     kind = "tsv" if path.suffix.lower() in {".tsv", ".tab"} else "csv"
     try:
         with path.open("rb") as stream:
-            table, source = read_text(stream, format=kind)
+            curves, source = read_text(stream, format=kind)
     except CurveError as error:
         raise click.ClickException(f"{path}: {error.detail}") from None
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
-    with database.writing() as session:
-        dataset: Dataset = add_dataset(session, table, source, name=role)
+    with closing(curves), database.writing() as session:
+        dataset: Dataset = add_dataset(session, curves, source, name=role)
     return dataset.id
 
 
@@ -246,21 +302,22 @@ def _compute(
     mapped = {name: options.pop(name) for name in ("policy", "tolerance_factor")}
     try:
         body = options | {"training_id": ids["training"], "ideal_id": ids["ideal"]}
-        fit = make_fit(database, FitRequest().load(body), bar("fit"))
+        fit = submit(database, plan_fit, FitRequest().load(body), progress=bar("fit"))
         body = mapped | {"fit_id": fit.id, "test_id": ids["test"]}
-        return fit, make_mapping(database, MappingRequest().load(body), bar("map"))
+        mapping = submit(database, plan_mapping, MappingRequest().load(body), progress=bar("map"))
     except ValidationError as error:
         field, messages = next(iter(dict(error.messages_dict).items()))
         raise click.ClickException(f"--{field.replace('_', '-')}: {messages[0]}") from None
+    return fit, mapping
 
 
 def _write(database: Database, fit: Fit, mapping: Mapping, out: Path) -> Sequence[FitMatch]:
     """Write the three files; the chosen functions."""
     export_project(database, mapping.id, out / "project.db")
     with (out / "mapped.csv").open("wb") as file:
-        file.writelines(point_rows(database, mapping, ItemFilter()))
+        file.writelines(csv_rows(POINTS, point_batches(database, mapping, ItemFilter())))
     with database.reading() as session:
-        figure = mapping_figure(session, mapping)
+        figure = plots.mapping_figure(mapping.name, *mapping_parts(session, mapping))
         rows = chosen(session, fit)
     (out / "plot.html").write_text(plots.page(figure, mapping.name), encoding="utf-8")
     return rows

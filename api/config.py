@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 MEBIBYTE = 1 << 20
@@ -14,9 +16,13 @@ MEBIBYTE = 1 << 20
 class Limits:
     """What one request may ask for; `GET /v1/limits` shows them."""
 
-    body_bytes: int = 256 * MEBIBYTE
+    body_bytes: int = 1024 * MEBIBYTE
     json_body_bytes: int = 16 * MEBIBYTE
+    unpacked_bytes: int = 8192 * MEBIBYTE
+    expansion: int = 200
+    sheet_bytes: int = 256 * MEBIBYTE
     columns: int = 10_000
+    curves: int = 100_000
     rows: int = 20_000_000
     json_values: int = 5_000_000
     name_length: int = 200
@@ -27,18 +33,31 @@ class Limits:
     form_parts: int = 32
     form_text_bytes: int = 500_000
     body_stall_seconds: int = 15
+    read_memory_bytes: int = 1024 * MEBIBYTE
+    read_seconds: int = 120
+
+
+FIXED = frozenset({"name_length", "page"})
+"""Limits that the database or the OpenAPI document holds, too; no variable changes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How this process runs.
 
-    `database_url` is empty for the SQLite file in `data`.
+    `database_url` is empty for the SQLite file in `data`. `cache_bytes` bounds what a process
+    keeps of the libraries it has fitted to. What may take longer than `inline_seconds` is left
+    to the workers. A worker that does not renew its lease in `lease_seconds` is taken for dead.
+    `dask_scheduler` is the address of a scheduler whose workers help with large fits.
     """
 
     data: Path = Path("data")
     database_url: str = ""
     cors_origins: tuple[str, ...] = ()
+    cache_bytes: int = 256 * MEBIBYTE
+    inline_seconds: float = 1.0
+    lease_seconds: float = 30.0
+    dask_scheduler: str = ""
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -56,28 +75,45 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables that docs/operations.md lists."""
         origins = environment.get("IDEALFIT_CORS_ORIGINS", "")
-        standard = Limits()
-        limits = Limits(
-            body_bytes=_whole(environment, "IDEALFIT_BODY_BYTES", standard.body_bytes),
-            json_body_bytes=_whole(
-                environment, "IDEALFIT_JSON_BODY_BYTES", standard.json_body_bytes
-            ),
-            columns=_whole(environment, "IDEALFIT_COLUMNS", standard.columns),
-            rows=_whole(environment, "IDEALFIT_ROWS", standard.rows),
-        )
+        given = {
+            name: _whole(environment, f"IDEALFIT_{name.upper()}", default)
+            for name, default in asdict(Limits()).items()
+            if name not in FIXED
+        }
         return cls(
             data=Path(environment.get("IDEALFIT_DATA") or "data"),
             database_url=environment.get("DATABASE_URL", ""),
+            cache_bytes=_whole(environment, "IDEALFIT_CACHE_BYTES", 256 * MEBIBYTE),
             cors_origins=tuple(part.strip() for part in origins.split(",") if part.strip()),
-            limits=limits,
+            inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
+            dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
+            lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0),
+            limits=Limits(**given),
         )
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise SettingError(f"{name} must be a whole number above 0, not {text!r}.")
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) == 0:
+        raise SettingError(f"{name} must be a whole number above 0, not {text[:40]!r}.")
     return int(text)
+
+
+_MOST_DIGITS = 15
+"""Of a limit; it stays a whole number in JSON everywhere."""
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text):
+        raise SettingError(f"{name} must be a number of seconds, not {text!r}.")
+    return float(text)
+
+
+def _dask(address: str) -> str:
+    if address and importlib.util.find_spec("distributed") is None:
+        raise SettingError("IDEALFIT_DASK_SCHEDULER needs pip install 'idealfit[dask]'.")
+    return address
 
 
 class SettingError(Exception):

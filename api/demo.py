@@ -45,7 +45,8 @@ def _post(url: str, body: bytes, content_type: str) -> str:
         raise NoServerError(f"{url} answers {error.code}: {_detail(error.read())}") from None
     except (OSError, ValueError, KeyError) as error:
         raise NoServerError(
-            f"No Idealfit answers at {url} ({error}); start one with: idealfit serve"
+            f"No Idealfit answers at {url} ({error});"
+            " start one with: idealfit serve, or say where it is with --url"
         ) from None
 
 

@@ -1,57 +1,64 @@
 """Does a fit or a mapping: load the curves, have the services compute, store the answer.
 
-Reading and computing happen in a transaction that blocks nobody; the record and its answer
-are written together in a second, short one. Values never change, so what was read is still
-true then; a dataset deleted in between is refused by its foreign key.
+A request becomes a record first (`plan_fit`, `plan_mapping`). Small work is then done at once,
+large work is queued for a worker (api/worker.py); `compute` is the same for both. It reads in a
+transaction that blocks nobody; the answer is written in a second, short one. Values never
+change, so what was read is still true then; a dataset deleted in between is refused by its
+foreign key.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from api.config import Limits
-from api.store.base import Database, NotFound, NotReady, Record, find, new_id, now
+from api.store.base import Database, NotFound, Record, find, new_id
 from api.store.datasets import (
     Dataset,
     Selection,
     curve_indices,
     curve_names,
+    open_library,
     read_curves,
     read_grid,
     read_table,
-    stream_blocks,
 )
 from api.store.fits import Fit, FitMatch, add_matches, chosen
+from api.store.jobs import Job, clock, require_succeeded
 from api.store.mappings import ItemFilter, Mapping, add_items, point_columns, stream_items
 from services import fitting, grids, mapping
-from services.blocks import Block
+from services.blocks import Block, Ranking, split
 from services.errors import Fact, InvalidOption
-from services.fitting import FitOptions
-from services.grids import SortedGrid
-from services.mapping import Functions, Items, MapOptions, Tally
+from services.fitting import Engine, FitOptions, Problem
+from services.grids import AlignmentKind, SortedGrid
+from services.mapping import REASONS, Functions, Items, MapOptions, Row, Tally
+from services.project import MOST_CURVES, write_project
+from services.sketch import Sketch
 from services.tables import FloatArray, Table
-from services.writers import MOST_CURVES, write_project
 
 R = TypeVar("R", bound=Record)
-
-ENGINE = "numpy"
-"""What computed a fit, in its record."""
+J = TypeVar("J", bound=Job)
+P = TypeVar("P", Block, Sketch)
 
 CACHE_BYTES = 64 << 20
 """Curves of hot fits that one process keeps in memory."""
 
 FRESH_SECONDS = 0.5
 """How long a process may not see that a fit was deleted."""
+
+FEW = 1000
+"""Points times functions of an evaluation that are worked off one by one."""
 
 SPOOL_BYTES = 64 << 20
 """Items of a mapping held in memory before they go to a temporary file."""
@@ -60,38 +67,176 @@ Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
 
-def _silent(_done: int, _total: int) -> None:
-    pass
+def silent(_done: int, _total: int) -> None:
+    """Progress that nobody asked for."""
 
 
-def make_fit(database: Database, request: dict[str, Any], progress: Progress = _silent) -> Fit:
-    """Fit as the body of `POST /v1/fits` asks, and store the record with its matches."""
-    started = now()
-    with database.reading() as session:
-        training = _select(session, request, "training")
-        ideal = _select(session, request, "ideal")
-        grid = read_grid(session, ideal.dataset)
-        options = _fit_options(request, grid, ideal.dataset.x_column)
-        _refuse_many(training.size * min(options.top_k, ideal.size))
-        matches = fitting.fit(
-            read_table(session, training),
-            training.positions,
-            grid,
-            _told(stream_blocks(session, ideal), ideal.size, progress),
-            options,
+NUMPY = "numpy"
+"""What computed a fit, in its record."""
+
+JOBS: tuple[type[Job], ...] = (Fit, Mapping)
+"""The kinds of job there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a job: columns of its record, and what writes the rows that go with it."""
+
+    values: dict[str, Any]
+    add_rows: Callable[[Session], None]
+
+
+class Ranks(Protocol):
+    """Compares the training curves of a fit with its library."""
+
+    def rank(
+        self, session: Session, fit: Fit, problem: Problem, progress: Progress, /
+    ) -> tuple[Ranking, str]:
+        """The ranking, and what computed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Compares in this process."""
+
+    engine: Engine
+
+    def rank(
+        self, session: Session, fit: Fit, problem: Problem, progress: Progress
+    ) -> tuple[Ranking, str]:
+        """All of the library."""
+        everything = range(fit.n_ideal)
+        return self.rank_part(session, fit, problem, progress, everything), NUMPY
+
+    def rank_part(
+        self, session: Session, fit: Fit, problem: Problem, progress: Progress, part: range
+    ) -> Ranking:
+        """The curves of the library in some of its places."""
+        library = open_library(session, ideal_of(session, fit), part.start, part.stop)
+        cells = fit.n_training * len(library.grid)
+        most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
+        blocks = (piece for block in library.blocks for piece in split(block, most))
+        sketches = (piece for whole in library.sketches for piece in split(whole, SKETCHES * most))
+        told = replace(
+            library,
+            blocks=_told(blocks, fit.n_ideal, progress),
+            sketches=_told(sketches, fit.n_ideal, progress),
         )
-        training_names = curve_names(session, training.dataset, {m.training_index for m in matches})
-        ideal_names = curve_names(session, ideal.dataset, {m.ideal_index for m in matches})
-    fitting.require_finite(matches, training_names, ideal_names)
-    fit = Fit(
-        id=new_id(),
+        return fitting.rank_library(problem, told, self.engine)
+
+
+PLAIN = Here(Engine())
+"""One thread, and nothing kept for the next fit."""
+
+
+def submit(  # noqa: PLR0913 - what a process brings with it, each with a default
+    database: Database,
+    plan: Callable[[Session, dict[str, Any]], J],
+    request: dict[str, Any],
+    *,
+    most_seconds: float = math.inf,
+    progress: Progress = silent,
+    ranks: Ranks = PLAIN,
+) -> J:
+    """Do what a request asks for, or queue it if that may take more than `most_seconds`.
+
+    `plan` makes the record, and refuses what ids, names and options show. Nothing is stored of
+    what is refused.
+    """
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        with database.reading() as session:
+            job = plan(session, request)
+            answer = None
+            if estimate(session, job) <= most_seconds:
+                answer = compute(session, job, spool, progress, ranks)
+            elif isinstance(job, Fit):
+                _check_grids(session, job)
+        with database.writing() as session:
+            if answer:
+                job.state, job.done, job.finished_at = "succeeded", job.total, clock(session)
+                job.started_at = job.created_at
+                for name, value in answer.values.items():
+                    setattr(job, name, value)
+            session.add(job)
+            session.flush()
+            if answer:
+                answer.add_rows(session)
+    return job
+
+
+def compute(
+    session: Session,
+    job: Job,
+    spool: IO[bytes],
+    progress: Progress = silent,
+    ranks: Ranks = PLAIN,
+) -> Answer:
+    """Compute what the record of a job says; what it reads is read here and now.
+
+    `progress` is told between two pieces, and what it raises ends the work. `spool` takes what
+    may be too long for memory, until the answer is stored. `ranks` compares the curves of a
+    fit.
+    """
+    if isinstance(job, Mapping):
+        return _compute_mapping(session, job, spool, progress)
+    assert isinstance(job, Fit)  # noqa: S101 - for the type checker: there are two kinds
+    return _compute_fit(session, job, progress, ranks)
+
+
+PRODUCTS_PER_SECOND = 4e9
+"""Training curves times library curves times points that `sse` needs no differences for."""
+
+DIFFERENCES_PER_SECOND = 2.5e8
+"""The same where each pair is compared point by point; half as many with a transform."""
+
+LOOKUPS_PER_SECOND = 4e6
+"""Points of a mapping times functions, with what it takes to store them."""
+
+MATCHES_PER_SECOND = 2e4
+"""Matches of a fit, with their figures."""
+
+BYTES_PER_SECOND = 3e8
+"""Values read from the database."""
+
+PIECE_SECONDS = 0.5
+"""Longest piece of a fit, about: between two pieces it can be stopped."""
+
+SKETCHES = 8
+"""How many curves are compared by their sketches in the time that one takes by itself."""
+
+
+def estimate(session: Session, job: Job) -> float:
+    """Seconds that a job may take; docs/operations.md says how it is reckoned."""
+    if isinstance(job, Mapping):
+        functions = find(session, Fit, job.fit_id).n_training
+        return job.n_points * ((functions + 1) / LOOKUPS_PER_SECOND + 8 / BYTES_PER_SECOND)
+    assert isinstance(job, Fit)  # noqa: S101 - there are two kinds
+    points = find(session, Dataset, job.ideal_id).n_points
+    read = job.n_ideal * points + job.n_training * find(session, Dataset, job.training_id).n_points
+    return (
+        job.n_training * job.n_ideal * points / rate(job)
+        + job.n_training * min(job.top_k, job.n_ideal) / MATCHES_PER_SECOND
+        + 8 * read / BYTES_PER_SECOND
+    )
+
+
+def rate(fit: Fit) -> float:
+    """Training curves times library curves times points that a second is enough for."""
+    if fit.criterion == "sse":
+        return PRODUCTS_PER_SECOND
+    return DIFFERENCES_PER_SECOND if fit.transform == "none" else DIFFERENCES_PER_SECOND / 2
+
+
+def plan_fit(session: Session, request: dict[str, Any]) -> Fit:
+    """The record of a fit as the body of `POST /v1/fits` asks for it."""
+    training = _select(session, request, "training")
+    ideal = _select(session, request, "ideal")
+    grid = read_grid(session, ideal.dataset)
+    options = _fit_options(request, grid, ideal.dataset.x_column)
+    _refuse_many(training.size * min(options.top_k, ideal.size))
+    return Fit(
+        **_queued(session, ideal.size),
         name=request.get("name") or f"{training.dataset.name} / {ideal.dataset.name}"[:200],
-        created_at=started,
-        state="succeeded",
-        done=ideal.size,
-        total=ideal.size,
-        started_at=started,
-        finished_at=now(),
         training_id=training.dataset.id,
         ideal_id=ideal.dataset.id,
         training_curves=request.get("training_curves") and training.names,
@@ -101,13 +246,57 @@ def make_fit(database: Database, request: dict[str, Any], progress: Progress = _
         ideal_sha256=ideal.dataset.sha256,
         n_training=training.size,
         n_ideal=ideal.size,
-        engine=ENGINE,
+        engine=NUMPY,
     )
-    with database.writing() as session:
-        session.add(fit)
-        session.flush()
+
+
+def _queued(session: Session, total: int) -> dict[str, Any]:
+    """Columns of a job that nobody has begun."""
+    return {
+        "id": new_id(),
+        "created_at": clock(session),
+        "state": "queued",
+        "done": 0,
+        "total": total,
+        "attempt": 0,
+    }
+
+
+def _check_grids(session: Session, fit: Fit) -> None:
+    """Refuse a fit whose grids alone show that it cannot be done."""
+    training, ideal = training_of(session, fit), ideal_of(session, fit)
+    options = fit.options
+    if training.dataset.n_gaps:
+        # Only the values show whether anything is missing at an x that the library lacks.
+        options = replace(options, outside="omit")
+    x = read_grid(session, training.dataset)
+    first = training.positions[:1]
+    names = tuple(curve_names(session, training.dataset, first.tolist()).values())
+    table = Table(x, np.zeros((1, x.size)), names, training.dataset.x_column)
+    fitting.prepare(table, first, read_grid(session, ideal.dataset), options)
+
+
+def _compute_fit(session: Session, fit: Fit, progress: Progress, ranks: Ranks) -> Answer:
+    problem = prepare_fit(session, fit)
+    ranking, by = ranks.rank(session, fit, problem, progress)
+    matches = fitting.finish(problem, ranking)
+    training = find(session, Dataset, fit.training_id)
+    ideal = find(session, Dataset, fit.ideal_id)
+    training_names = curve_names(session, training, {m.training_index for m in matches})
+    ideal_names = curve_names(session, ideal, {m.ideal_index for m in matches})
+    fitting.require_finite(matches, training_names, ideal_names)
+
+    def add_rows(session: Session) -> None:
         add_matches(session, fit, matches, training_names, ideal_names)
-    return fit
+
+    return Answer({"engine": by}, add_rows)
+
+
+def prepare_fit(session: Session, fit: Fit) -> Problem:
+    """The training curves of a fit, ready to be compared with the library."""
+    training, ideal = training_of(session, fit), ideal_of(session, fit)
+    grid = read_grid(session, ideal.dataset)
+    return fitting.prepare(read_table(session, training), training.positions, grid, fit.options)
 
 
 def _select(session: Session, request: dict[str, Any], role: str) -> Selection:
@@ -156,47 +345,60 @@ def _refuse_many(matches: int) -> None:
         raise InvalidOption(detail, [Fact(detail, "too_many", pointer="/top_k")])
 
 
-def _told(blocks: Iterable[Block], total: int, progress: Progress) -> Iterator[Block]:
-    """The same blocks; progress is told what has been asked for and so is done."""
+def _told(pieces: Iterable[P], total: int, progress: Progress) -> Iterator[P]:
+    """The same pieces; progress is told what has been asked for and so is done."""
     done = 0
-    for block in blocks:
-        yield block
-        done += len(block.indices)
+    for piece in pieces:
+        yield piece
+        done += len(piece.indices)
         progress(done, total)
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenFunctions:
-    """What a fit chose, ready to map points: one function for each training curve."""
+    """What a fit chose, ready to map points: one function for each training curve.
+
+    The limit of each of the functions is its largest deviation.
+    """
 
     matches: Sequence[FitMatch]
     grid: SortedGrid
-    curves: FloatArray
+    functions: Functions
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return self.curves.nbytes + self.grid.x.nbytes + self.grid.rows.nbytes
+        tables = sum(table.nbytes for table in self.functions.tables.values())
+        return self.functions.curves.nbytes + self.grid.x.nbytes + self.grid.rows.nbytes + tables
 
     def with_limits(self, tolerance_factor: float) -> Functions:
-        deviations = np.array([match.max_deviation for match in self.matches], dtype=np.float64)
-        return Functions(
-            self.curves,
-            np.array([match.scale for match in self.matches]),
-            np.array([match.offset for match in self.matches]),
-            mapping.limits(deviations, tolerance_factor),
-        )
+        known = self.functions
+        limit = mapping.limits(known.limit, tolerance_factor)
+        return Functions(known.curves, known.scale, known.offset, limit, known.tables)
+
+    def tabulated(self, alignment: AlignmentKind) -> ChosenFunctions:
+        """The same for many small mappings of one alignment."""
+        table = mapping.tabulate(self.functions, self.grid, alignment)
+        tables = {alignment: table} if table else {}
+        return replace(self, functions=replace(self.functions, tables=tables))
 
 
 def load_functions(session: Session, fit: Fit) -> ChosenFunctions:
     """Read the functions that a fit chose; NotReady unless it has succeeded."""
-    if fit.state != "succeeded":
-        raise NotReady(f"The fit is {fit.state}; only a fit that succeeded has functions.")
+    require_succeeded(fit, "evaluated")
     ideal = find(session, Dataset, fit.ideal_id)
     matches = chosen(session, fit)
-    indices = np.array([match.ideal_index for match in matches], dtype=np.intp)
+    curves = read_curves(session, ideal, np.array([m.ideal_index for m in matches], dtype=np.intp))
+    scale, offset, deviation = (
+        np.array([getattr(match, name) for match in matches], dtype=np.float64)
+        for name in ("scale", "offset", "max_deviation")
+    )
     grid = grids.sort_grid(read_grid(session, ideal))
-    return ChosenFunctions(matches, grid, read_curves(session, ideal, indices))
+    return ChosenFunctions(matches, grid, Functions(curves, scale, offset, deviation))
+
+
+def _hot_functions(session: Session, fit: Fit) -> ChosenFunctions:
+    return load_functions(session, fit).tabulated(fit.alignment)  # type: ignore[arg-type] # the schema allows the two words only
 
 
 class FunctionCache:
@@ -220,14 +422,17 @@ class FunctionCache:
 
     def _check(self, fit_id: str, known: _CachedFunctions | None) -> _CachedFunctions:
         checked = time.monotonic()
-        with self._lock:
-            self._entries.pop(fit_id, None)
-        with self._database.reading() as session:
-            fit = find(session, Fit, fit_id)
-            functions = known.functions if known else load_functions(session, fit)
+        try:
+            with self._database.reading() as session:
+                fit = find(session, Fit, fit_id)
+                functions = known.functions if known else _hot_functions(session, fit)
+        except NotFound:
+            self.forget(fit_id)
+            raise
         entry = _CachedFunctions(checked, fit, functions)
         with self._lock:
             self._entries[fit_id] = entry
+            self._entries.move_to_end(fit_id)
             while sum(e.functions.nbytes for e in self._entries.values()) > CACHE_BYTES:
                 self._entries.popitem(last=False)
         return entry
@@ -245,14 +450,17 @@ class _CachedFunctions:
     functions: ChosenFunctions
 
 
-def map_options(request: dict[str, Any], fit: Fit, grid: SortedGrid) -> MapOptions:
-    """Options of a mapping as used; those of the fit unless asked otherwise."""
+def map_options(request: dict[str, Any], fit: Fit, grid: FloatArray) -> MapOptions:
+    """Options of a mapping as used; those of the fit unless asked otherwise.
+
+    `grid` is the library's, in any order.
+    """
     alignment = request["alignment"] or fit.alignment
     x_tolerance = request["x_tolerance"]
     if x_tolerance is None and alignment == fit.alignment:
         x_tolerance = fit.x_tolerance
     if x_tolerance is None and alignment == "exact":
-        x_tolerance = grids.default_tolerance(grid.x)
+        x_tolerance = grids.default_tolerance(grid)
     options = MapOptions(
         policy=request["policy"],
         tolerance_factor=request["tolerance_factor"],
@@ -265,14 +473,14 @@ def map_options(request: dict[str, Any], fit: Fit, grid: SortedGrid) -> MapOptio
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Figures of a mapping, as its record shows them."""
+    """Figures of a mapping, as its record shows them; none while nothing is mapped."""
 
     n_points: int
-    mapped_points: int
-    unmapped_points: int
-    n_assignments: int
-    unmapped_reasons: dict[str, int]
-    functions: list[dict[str, Any]]
+    mapped_points: int = 0
+    unmapped_points: int = 0
+    n_assignments: int = 0
+    unmapped_reasons: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS[1:], 0))
+    functions: list[dict[str, Any]] = field(default_factory=list)
 
 
 def assign_points(
@@ -280,7 +488,7 @@ def assign_points(
     functions: ChosenFunctions,
     options: MapOptions,
     keep: Callable[[Items], object],
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Outcome:
     """Map the points of a table; every block of items goes to `keep`."""
     limited = functions.with_limits(options.tolerance_factor)
@@ -289,73 +497,94 @@ def assign_points(
         keep(items)
         tally.add(items)
         progress((int(items["point"][-1]) + 1) * len(test.names), test.y.size)
-    unmapped = sum(tally.unmapped_reasons.values())
+    return _outcome(test.y.size, functions.matches, limited, tally)
+
+
+def evaluate_points(
+    test: Table, functions: ChosenFunctions, options: MapOptions
+) -> tuple[Outcome, list[Row]]:
+    """Map points at once; figures and items."""
+    if (
+        test.y.size * len(functions.matches) > FEW
+        or options.alignment not in functions.functions.tables
+    ):
+        rows: list[Row] = []
+        outcome = assign_points(test, functions, options, lambda items: rows.extend(items.tolist()))
+        return outcome, rows
+    limited = functions.with_limits(options.tolerance_factor)
+    x, y = test.x.tolist(), test.y[0].tolist()
+    rows = mapping.assign_few(x, y, functions.grid, limited, options)
+    tally = Tally(len(functions.matches))
+    tally.add_few(rows)
+    return _outcome(test.y.size, functions.matches, limited, tally), rows
+
+
+def _outcome(
+    n_points: int, matches: Sequence[FitMatch], functions: Functions, tally: Tally
+) -> Outcome:
+    reasons = tally.unmapped_reasons
+    unmapped = sum(reasons.values())
     return Outcome(
-        test.y.size,
-        test.y.size - unmapped,
+        n_points,
+        n_points - unmapped,
         unmapped,
         tally.n_assignments,
-        tally.unmapped_reasons,
+        reasons,
         [
             {
                 "training": match.training,
                 "ideal": match.ideal,
-                "limit": _finite(limited.limit[position]),
-                "n_assignments": int(tally.counts[position]),
+                "limit": limit if math.isfinite(limit) else None,
+                "n_assignments": tally.counts[position],
                 "deviation_mean": tally.deviation_mean(position),
                 "deviation_max": tally.deviation_max(position),
             }
-            for position, match in enumerate(functions.matches)
+            for position, (match, limit) in enumerate(
+                zip(matches, functions.limit.tolist(), strict=True)
+            )
         ],
     )
 
 
-def make_mapping(
-    database: Database, request: dict[str, Any], progress: Progress = _silent
-) -> Mapping:
-    """Map as the body of `POST /v1/mappings` asks, and store the record with its items."""
-    started = now()
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-        with database.reading() as session:
-            fit = _named(session, Fit, request, "fit_id")
-            test = _named(session, Dataset, request, "test_id")
-            functions = load_functions(session, fit)
-            options = map_options(request, fit, functions.grid)
-            table = read_table(session, Selection(test, test.n_curves))
-        outcome = assign_points(
-            table, functions, options, lambda items: spool.write(items.tobytes()), progress
-        )
-        record = Mapping(
-            id=new_id(),
-            name=request.get("name") or f"{test.name} / {fit.name}"[:200],
-            created_at=started,
-            state="succeeded",
-            done=outcome.n_points,
-            total=outcome.n_points,
-            started_at=started,
-            finished_at=now(),
-            fit_id=fit.id,
-            test_id=test.id,
-            test_sha256=test.sha256,
-            columns=list(table.names),
-            **fields_of(options),
-            **fields_of(outcome),
-        )
+def plan_mapping(session: Session, request: dict[str, Any]) -> Mapping:
+    """The record of a mapping as the body of `POST /v1/mappings` asks for it."""
+    fit = _named(session, Fit, request, "fit_id")
+    test = _named(session, Dataset, request, "test_id")
+    require_succeeded(fit, "mapped with")
+    grid = read_grid(session, find(session, Dataset, fit.ideal_id))
+    columns = curve_names(session, test, range(test.n_curves))
+    return Mapping(
+        **_queued(session, test.n_points * test.n_curves),
+        name=request.get("name") or f"{test.name} / {fit.name}"[:200],
+        fit_id=fit.id,
+        test_id=test.id,
+        test_sha256=test.sha256,
+        columns=list(columns.values()),
+        **fields_of(map_options(request, fit, grid)),
+        **fields_of(Outcome(test.n_points * test.n_curves)),
+    )
+
+
+def _compute_mapping(
+    session: Session, record: Mapping, spool: IO[bytes], progress: Progress
+) -> Answer:
+    functions = load_functions(session, find(session, Fit, record.fit_id))
+    test = find(session, Dataset, record.test_id)
+    table = read_table(session, Selection(test, len(record.columns)))
+    outcome = assign_points(
+        table, functions, record.options, lambda items: spool.write(items.tobytes()), progress
+    )
+
+    def add_rows(session: Session) -> None:
         spool.seek(0)
-        with database.writing() as session:
-            session.add(record)
-            session.flush()
-            add_items(session, record, spool)
-    return record
+        add_items(session, record, spool)
+
+    return Answer(fields_of(outcome), add_rows)
 
 
 def fields_of(record: Any) -> dict[str, Any]:
     """Fields of a dataclass with slots by name; what they hold is not copied."""
     return {name: getattr(record, name) for name in record.__slots__}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def training_of(session: Session, fit: Fit) -> Selection:
@@ -382,6 +611,7 @@ def export_project(database: Database, mapping_id: str, path: Path) -> None:
     """Write training, library, test and mapped points of a mapping to a SQLite file."""
     with database.reading() as session:
         record = find(session, Mapping, mapping_id)
+        require_succeeded(record, "exported")
         fit = find(session, Fit, record.fit_id)
         library = ideal_of(session, fit)
         if library.size > MOST_CURVES:

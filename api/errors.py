@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import http
+import errno
 import logging
+import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app, g
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from flask import Flask, Response, current_app, request
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
+from api import problems
+from api.problems import problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
-from services.errors import CurveError, Fact, TooLarge, UnreadableFile
+from services.errors import CurveError, Fact
 
 log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 
 STATUS_OF: dict[type[Exception], int] = {
-    UnreadableFile: 400,
-    TooLarge: 413,
-    CurveError: 422,
+    **problems.STATUS_OF,
     NotFound: 404,
     InUse: 409,
     NotReady: 409,
@@ -34,15 +40,23 @@ STATUS_OF: dict[type[Exception], int] = {
     IntegrityError: 409,
     # The database is locked, full, restarting or gone; or its tables are not there.
     OperationalError: 503,
+    # PostgreSQL may only be read: it is a standby, or someone made it so.
+    InternalError: 503,
     ProgrammingError: 503,
 }
+
+AWAY = "The database cannot be reached or written now; try again."
 
 DETAIL_OF: dict[type[Exception], str] = {
     StaleDataError: "Another request changed the record at the same time; read it again.",
     IntegrityError: "Another request changed what this one needs at the same time; try again.",
-    OperationalError: "The database cannot be reached or written now; try again.",
+    OperationalError: AWAY,
+    InternalError: AWAY,
     ProgrammingError: "The database is not that of this version; run idealfit migrate.",
 }
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a temporary file finds no room."""
 
 RETRY_SECONDS = 1
 """When a client may try again after 503."""
@@ -65,6 +79,20 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         self.headers = dict(headers or {})
 
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id() -> str:
+    """The id of this request: the caller's own, if it is a plain word, or a new one."""
+    environ = request.environ
+    known: str | None = environ.get("idealfit.request_id")
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        known = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        environ["idealfit.request_id"] = known
+    return known
+
+
 def problem(  # noqa: PLR0913 - the members of RFC 9457
     status: int,
     detail: str,
@@ -75,24 +103,11 @@ def problem(  # noqa: PLR0913 - the members of RFC 9457
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem+json reply."""
-    phrase = http.HTTPStatus(status).phrase
-    body = {
-        "type": f"/problems/{slug}" if slug else "about:blank",
-        "title": title or phrase,
-        "status": status,
-        "detail": detail,
-        "errors": [fact_fields(fact) for fact in facts],
-        "request_id": g.get("request_id"),
-    }
+    body = problem_document(status, detail, facts, slug=slug, title=title, request_id=request_id())
     response = Response(orjson.dumps(body), status, content_type=PROBLEM_JSON)
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
-
-
-def fact_fields(fact: Fact) -> dict[str, Any]:
-    """A fact without the places it does not name."""
-    return {name: value for name, value in asdict(fact).items() if value is not None}
 
 
 def register(app: Flask) -> None:
@@ -131,14 +146,19 @@ def _werkzeug(error: HTTPException) -> Response:
 def _other(error: Exception) -> Response:
     status = _status_of(error)
     if status == 500:  # noqa: PLR2004
-        log.error("request %s failed", g.get("request_id"), exc_info=error)
+        log.error("request %s failed", request_id(), exc_info=error)
         return problem(500, "The server failed; the request id finds it in the log.")
     if isinstance(error, DBAPIError):
-        log.warning("request %s: %s", g.get("request_id"), error)
+        log.warning("request %s: %s", request_id(), error)
+    if status == 507:  # noqa: PLR2004
+        log.warning("request %s: %s", request_id(), error)
+        return problem(507, "There is no room left for temporary files; nothing was stored.")
     detail = DETAIL_OF.get(type(error), str(error))
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004
     return problem(status, detail, headers=headers)
 
 
 def _status_of(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return 507
     return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)

@@ -7,38 +7,43 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import functools
 import http
 import json
 import re
-import uuid
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import urlencode
 
 import marshmallow as ma
 import orjson
-from flask import Request, Response, current_app, g, request
-from flask.json.provider import JSONProvider
+from flask import Flask, Request, Response, current_app, g, request
 from flask_smorest import Api, Blueprint
+from flask_smorest.utils import unpack_tuple_response
 from gunicorn.http.errors import ParseException
 from sqlalchemy.orm import Session
-from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_accept_header
 
 from api.config import Limits
-from api.errors import PROBLEM_JSON, Problem
+from api.errors import PROBLEM_JSON, Problem, request_id
 from api.schemas.base import LARGEST, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
+from services.readers import ReadLimits
+from services.readers.compressed import CODINGS, Unpacked
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 CSV = "text/csv"
-CSV_UTF8 = "text/csv; charset=utf-8"
+PARQUET = "application/vnd.apache.parquet"
+ARROW = "application/vnd.apache.arrow.stream"
 HTML = "text/html"
 
 Handler = Callable[..., Any]
@@ -55,20 +60,6 @@ def limits() -> Limits:
 
 
 # ---- JSON ----------------------------------------------------------------------------------
-
-
-class OrjsonProvider(JSONProvider):
-    """orjson both ways: NaN never leaves (it is null), and never enters."""
-
-    def dumps(self, obj: Any, **_: Any) -> str:
-        return orjson.dumps(obj).decode()
-
-    def loads(self, s: str | bytes, **_: Any) -> Any:
-        return orjson.loads(s)
-
-    def response(self, *args: Any, **kwargs: Any) -> Response:
-        body = orjson.dumps(self._prepare_response_obj(args, kwargs))
-        return Response(body, content_type=JSON)
 
 
 def parse_json(data: bytes) -> Any:
@@ -93,6 +84,12 @@ def parse_json(data: bytes) -> Any:
 def _too_deep() -> Problem:
     return Problem(422, f"The body is nested deeper than {limits().json_depth} levels.")
 
+
+_IN_MEMORY = 1 << 19
+"""Bytes of the file of a form that are kept in memory; one more, and all of it is a file."""
+
+_PIECE = 1 << 16
+"""Bytes that are read in one go where it is not known how many there are."""
 
 _MINUS_ZERO = re.compile(rb"-0(?![.eE0-9])")
 
@@ -136,34 +133,32 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # ---- Arguments -----------------------------------------------------------------------------
 
 
-class Parser(FlaskParser):
-    """Strict arguments: orjson, 415 for another type, no unknown or repeated parameter."""
+def read_body(schema: ma.Schema) -> Any:
+    """The fields of a JSON body."""
+    expect_type(JSON, *((MERGE_PATCH,) if request.method == "PATCH" else ()))
+    return load(schema, parse_json(json_body()), "json")
 
-    DEFAULT_UNKNOWN_BY_LOCATION = dict.fromkeys(
-        ("json", "query", "form", "files", "headers", "cookies"), ma.RAISE
-    )
 
-    def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        del schema
-        expect_type(JSON, *((MERGE_PATCH,) if req.method == "PATCH" else ()))
-        return parse_json(json_body())
+def read_query(schema: ma.Schema) -> Any:
+    """The fields of the query; 422 for a repeated one, unless it is a list."""
+    given = dict(request.args.lists())
+    many = {name for name in given if isinstance(schema.fields.get(name), ma.fields.List)}
+    repeated = [name for name, values in given.items() if len(values) > 1 and name not in many]
+    if repeated:
+        raise invalid({name: ["Given more than once."] for name in repeated}, "query")
+    fields = {name: values if name in many else values[0] for name, values in given.items()}
+    return load(schema, fields, "query")
 
-    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        repeated = [
-            name
-            for name, values in req.args.lists()
-            if len(values) > 1 and not isinstance(schema.fields.get(name), ma.fields.List)
-        ]
-        if repeated:
-            raise ma.ValidationError({name: ["Given more than once."] for name in repeated})
-        return super().load_querystring(req, schema)
 
-    def handle_error(
-        self, error: ma.ValidationError, req: Request, schema: ma.Schema, **_: Any
-    ) -> Any:
-        del req, schema
-        location, messages = next(iter(error.messages_dict.items()))
-        raise invalid(messages, location)
+_READERS = {"json": read_body, "query": read_query}
+
+
+def load(schema: ma.Schema, data: Any, location: str) -> Any:
+    """The fields as the schema wants them, or 422."""
+    try:
+        return schema.load(data)
+    except ma.ValidationError as error:
+        raise invalid(error.messages, location) from None
 
 
 def invalid(messages: Any, location: str = "json") -> Problem:
@@ -203,30 +198,94 @@ def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact
 
 def expect_type(*accepted: str) -> str:
     """The media type of the body; 415 unless it is one of these."""
-    if request.mimetype not in accepted:
+    if (got := request.environ.get("CONTENT_TYPE", "")) not in accepted:
         got = request.mimetype or "none"
+    if got not in accepted:
         raise Problem(
             415,
             f"The Content-Type is {got}; this address takes {', '.join(accepted)}.",
             headers={f"Accept-{request.method.title()}": ", ".join(accepted)},
         )
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Problem(415, "Compressed bodies are not taken yet; send it without Content-Encoding.")
-    return request.mimetype
+    body_coding()
+    return cast("str", got)
+
+
+def body_coding() -> str | None:
+    """How the body is packed, None if it is not; 415 for what cannot be unpacked."""
+    # RFC 9110: a recipient should take x-gzip for gzip.
+    header: str = request.environ.get("HTTP_CONTENT_ENCODING", "")
+    coding = header.strip().lower().removeprefix("x-")
+    if coding in ("", "identity"):
+        return None
+    if coding not in CODINGS:
+        taken = ", ".join(CODINGS)
+        detail = f"The Content-Encoding is {coding[:40]}; one of these is taken: {taken}."
+        raise Problem(415, detail, headers={"Accept-Encoding": taken})
+    return coding
+
+
+def read_limits() -> ReadLimits:
+    """The limits in force, in the words of the readers."""
+    most = limits()
+    return ReadLimits(
+        max_columns=most.columns,
+        max_rows=most.rows,
+        max_curves=most.curves,
+        max_bytes=most.unpacked_bytes,
+        expansion=most.expansion,
+        max_sheet_bytes=most.sheet_bytes,
+        memory_bytes=most.read_memory_bytes,
+        seconds=most.read_seconds,
+    )
 
 
 def json_body() -> bytes:
     """The whole body, unless it is longer than a JSON body may be."""
-    most = min(limits().json_body_bytes, limits().body_bytes)
+    in_force = limits()
+    most = min(in_force.json_body_bytes, in_force.body_bytes)
     # A chunked body ends without a word where it may not go on, so it may have one byte more.
     request.max_content_length = most + 1
-    if (request.content_length or 0) > most or len(data := request.get_data(cache=False)) > most:
-        raise Problem(413, f"A JSON body may have {most} bytes; send a CSV file instead.")
+    length = request.content_length or 0
+    if 0 < length <= min(most, _PIECE) and body_coding() is None:
+        return _at_once(request.environ["wsgi.input"], length)
+    data = b"" if length > most else request.stream.read(length or _PIECE)
+    more = data
+    while more and len(data) <= most:
+        more = request.stream.read(_PIECE)
+        data += more
+    if max(length, len(data)) <= most:
+        return data
+    raise Problem(413, f"A JSON body may have {most} bytes; send a CSV file instead.")
+
+
+def _at_once(stream: IO[bytes], length: int) -> bytes:
+    """A small body without the library's stream, which takes longer than all else here."""
+    try:
+        data = stream.read(length)
+    except OSError:
+        raise ClientDisconnected from None
+    if len(data) < length:
+        raise ClientDisconnected
     return data
 
 
-class WholeForms(Request):
-    """A request whose form ends: the library takes one that is cut off for an empty one."""
+class BoundedRequest(Request):
+    """A request whose body is unpacked, and whose form ends and lies on the disk.
+
+    The library takes a form that is cut off for an empty one, and one that is packed for a small
+    one, whose files it would keep in memory.
+    """
+
+    @functools.cached_property
+    def stream(self) -> IO[bytes]:
+        stream = super().stream
+        coding = body_coding()
+        if coding is None:
+            return stream
+        return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, read_limits()))
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
+        return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()
@@ -239,15 +298,21 @@ class WholeForms(Request):
 
 def negotiate(*offered: str) -> str:
     """The media type of the reply; 406 names what there is."""
-    g.media = None  # From here on the reply depends on Accept, 406 too.
-    if not request.accept_mimetypes:
-        return offered[0]
-    # What we send has no parameters but charset, so a client that asks for one means the type.
-    accepted = [(kind.partition(";")[0].strip(), q) for kind, q in request.accept_mimetypes]
-    best = MIMEAccept(accepted).best_match(offered)
+    g.media = best = _best(request.environ.get("HTTP_ACCEPT", ""), offered)
     if best is None:
         raise Problem(406, f"This address has {', '.join(offered)}.")
     return best
+
+
+@functools.lru_cache(maxsize=256)
+def _best(accept: str, offered: tuple[str, ...]) -> str | None:
+    """The offered type that an Accept header likes best; clients send the same one all day."""
+    asked = parse_accept_header(accept, MIMEAccept)
+    if not asked:
+        return offered[0]
+    # What we send has no parameters but charset, so a client that asks for one means the type.
+    accepted = [(kind.partition(";")[0].strip(), q) for kind, q in asked]
+    return MIMEAccept(accepted).best_match(offered)
 
 
 def etag(version: int) -> str:
@@ -275,12 +340,6 @@ def if_match(*, required: bool) -> frozenset[int] | None:
 
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
-
-
-def csv_reply(lines: Iterator[bytes], stem: str, headers: dict[str, str] | None = None) -> Response:
-    """Rows as a CSV file, sent as they are made."""
-    disposition = {"Content-Disposition": f'attachment; filename="{stem}.csv"'}
-    return Response(lines, content_type=CSV_UTF8, headers=disposition | (headers or {}))
 
 
 def records_page(session: Session, model: type[Record], query: dict[str, Any]) -> Page:
@@ -350,17 +409,49 @@ def _cursor_part(part: Any, kind: type) -> Any:
 class Room(Blueprint):
     """The routes of one noun: strict in query and Accept, documented by their decorators.
 
-    The name of a function is its operationId.
+    The library's decorators only document; what runs at a call is ours (docs/adr/0011). The name
+    of a function is its operationId.
     """
-
-    ARGUMENTS_PARSER = Parser()
 
     def __init__(self, name: str, *, prefix: str, description: str) -> None:
         super().__init__(name, name, url_prefix=prefix, description=description)
 
-    def arguments(self, schema: Any, **options: Any) -> Any:
+    def arguments(self, schema: type[ma.Schema], *, location: str = "json", **options: Any) -> Any:
+        """Read the body or the query; the handler gets its fields."""
         # One instance for all requests: making one copies every field.
-        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
+        shape = schema()
+        read = _READERS[location]
+        documents = super().arguments(shape, location=location, **options)
+
+        def decorator(function: Handler) -> Handler:
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return function(*args, read(shape), **kwargs)
+
+            return _document(documents, wrapper)
+
+        return decorator
+
+    def response(self, status: int, schema: Any = None, **options: Any) -> Any:
+        """Send the fields of a schema as JSON; a Response of the handler goes as it is."""
+        written = isinstance(schema, type)
+        shape = schema() if written else schema
+        documents = super().response(status, shape, **options)
+
+        def decorator(function: Handler) -> Handler:
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return reply(function(*args, **kwargs), status, shape)
+
+            return _document(documents, wrapper if written else function)
+
+        return decorator
+
+    def alt_response(self, *args: Any, **kwargs: Any) -> Any:
+        return functools.partial(_document, super().alt_response(*args, **kwargs))
+
+    def doc(self, **kwargs: Any) -> Any:
+        return functools.partial(_document, super().doc(**kwargs))
 
     def add_url_rule(
         self,
@@ -386,7 +477,7 @@ class Room(Blueprint):
         def decorator(function: Handler) -> Handler:
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                g.media = negotiate(*formats)
+                negotiate(*formats)
                 return function(*args, **kwargs)
 
             wrapper.offered = formats  # type: ignore[attr-defined]
@@ -432,10 +523,25 @@ class Room(Blueprint):
         return decorator
 
 
+def _document(decorator: Any, function: Handler) -> Handler:
+    """Document a handler as a decorator of the library does, without its wrapper."""
+    function._apidoc = decorator(function)._apidoc  # type: ignore[attr-defined] # noqa: SLF001 - where the library keeps it
+    return function
+
+
+def reply(result: Any, status: int, schema: ma.Schema) -> Response:
+    """What a handler returned as JSON: a body, with headers or a status of its own if it likes."""
+    if isinstance(result, Response):
+        return result
+    body, own_status, headers = unpack_tuple_response(result)
+    data = orjson.dumps(schema.dump(body), option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(data, own_status or status, headers, content_type=JSON)
+
+
 def _without_query(function: Handler) -> Handler:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if request.args:
+        if request.environ.get("QUERY_STRING") and request.args:
             raise invalid({name: ["Unknown field."] for name in request.args}, "query")
         return function(*args, **kwargs)
 
@@ -488,12 +594,25 @@ def _example(status: http.HTTPStatus) -> dict[str, Any]:
     }
 
 
-def set_headers(response: Response) -> Response:
-    """What every reply carries."""
-    response.headers["X-Request-ID"] = g.request_id
-    if "media" in g:
-        response.vary.add("Accept")
-    return response
+class Service(Flask):
+    """Flask with what every request and reply of ours has."""
+
+    request_class = BoundedRequest
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing: no function of ours is asynchronous, and looking takes 1 us each time."""
+        return func
+
+    def process_response(self, response: Response) -> Response:
+        response = super().process_response(response)
+        headers = response.headers
+        headers.add("X-Request-ID", request_id())
+        if "media" in g:
+            if "Vary" in headers:
+                response.vary.add("Accept")
+            else:
+                headers.add("Vary", "Accept")
+        return response
 
 
 def vary_by_origin(response: Response) -> Response:
@@ -502,17 +621,12 @@ def vary_by_origin(response: Response) -> Response:
     return response
 
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-def start_request() -> None:
-    """Give the request an id: the caller's own, if it is a plain word, or a new one."""
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+PIECE_BYTES = 1 << 16
+"""Sent at once; the time that a client may be silent counts for each piece."""
 
 
 class BodyGuard:
-    """WSGI middleware: a client that stalls or leaves while it sends its body is given up.
+    """WSGI middleware: a client that stalls or leaves amid a body, its own or ours, is given up.
 
     Without it a few half-sent requests hold every thread of the server, and a file that is cut
     off is stored as if it were whole.
@@ -527,8 +641,40 @@ class BodyGuard:
         if connection is not None:
             connection.settimeout(self.seconds)
             length = int(environ.get("CONTENT_LENGTH") or 0)
-            environ["wsgi.input"] = _Body(environ["wsgi.input"], length)
+            environ["wsgi.input"] = body = _Body(environ["wsgi.input"], length)
+            reply = self.application(environ, start_response)
+            body.drain()
+            return _pieces(reply, environ)
         return self.application(environ, start_response)
+
+
+def _pieces(reply: Any, environ: dict[str, Any]) -> Any:
+    """A reply cut up; a file stays one, because the server sends it by itself."""
+    is_file = isinstance(reply, environ.get("wsgi.file_wrapper", ()))
+    return reply if is_file else _Pieces(reply)
+
+
+class _Pieces:
+    """A reply in small pieces, so that a slow client is not taken for one that stalls."""
+
+    def __init__(self, reply: Any) -> None:
+        self.reply = reply
+
+    def __iter__(self) -> Iterator[bytes]:
+        for data in self.reply:
+            if len(data) <= PIECE_BYTES:
+                yield data
+                continue
+            for start in range(0, len(data), PIECE_BYTES):
+                yield data[start : start + PIECE_BYTES]
+
+    def close(self) -> None:
+        if hasattr(self.reply, "close"):
+            self.reply.close()
+
+
+DRAIN_BYTES = 16 << 20
+"""How much of a refused body is read before the reply is sent."""
 
 
 class _Body:
@@ -550,3 +696,16 @@ class _Body:
         if not data and size != 0 and self.missing > 0:
             raise OSError("The body ended early.")
         return data
+
+    def drain(self) -> None:
+        """Read what is left of a body that was refused early, if it is not much.
+
+        A connection that is closed while its client sends is reset, and the client may never see
+        the reply.
+        """
+        if self.missing > DRAIN_BYTES:
+            return
+        with contextlib.suppress(OSError):
+            for _ in range(DRAIN_BYTES // _PIECE):
+                if not self.read(_PIECE):
+                    return

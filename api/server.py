@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from api.app import create_app
+from api.processes import GRACE_SECONDS, PARENT_SECONDS, orphaned
 
 HEADER_BYTES = 8190
-GRACE_SECONDS = 30
+ORPHAN_SECONDS = 3
+"""How long requests under way may take to end when the supervisor or gunicorn's master has died."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a RAM disk for heartbeats, not for data
 
 
@@ -30,6 +36,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "umask": 0o077,
             "loglevel": "warning",
             "control_socket_disable": True,
+            "post_fork": lambda _master, worker: _leave_with(worker.ppid),
         }
         if SHARED_MEMORY.is_dir():
             # On a slow disk a heartbeat can take so long that a healthy worker is killed.
@@ -44,3 +51,38 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def load(self) -> Any:
         """Make the application, in each worker anew."""
         return create_app()
+
+    def serve(self, parent: int) -> None:
+        """Until told to stop, or until the parent is gone."""
+        Watched(self, parent).run()
+
+
+def _leave_with(master: int) -> None:
+    """End this web process soon after its master has died.
+
+    gunicorn would let it serve whoever has a connection for as long as they talk, and meanwhile
+    the next master cannot have the port.
+    """
+
+    def watch() -> None:
+        while not orphaned(master):
+            time.sleep(PARENT_SECONDS)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True, name="orphan").start()
+
+
+class Watched(Arbiter):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's master, as a child that does not outlive its parent."""
+
+    def __init__(self, server: Server, parent: int) -> None:
+        self.parent = parent
+        super().__init__(server)
+
+    def murder_workers(self) -> None:
+        """Called every second."""
+        if orphaned(self.parent):
+            self.cfg.set("graceful_timeout", ORPHAN_SECONDS)
+            raise StopIteration
+        super().murder_workers()

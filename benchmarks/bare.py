@@ -46,8 +46,14 @@ def database() -> sqlite3.Connection:
     """One connection a thread, with the PRAGMAs of the service."""
     if not hasattr(local, "connection"):
         local.connection = sqlite3.connect(os.environ["BARE_FILE"], isolation_level=None)
-        for pragma in ("page_size=16384", "busy_timeout=10000", "journal_mode=WAL"):
+        for pragma in (
+            "page_size=16384",
+            "auto_vacuum=INCREMENTAL",
+            "busy_timeout=10000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
             local.connection.execute(f"PRAGMA {pragma}")
-        local.connection.execute("PRAGMA synchronous=FULL")
         local.connection.execute("CREATE TABLE IF NOT EXISTS bare (id TEXT PRIMARY KEY, data BLOB)")
     return local.connection

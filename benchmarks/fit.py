@@ -1,7 +1,11 @@
 """Fits side by side with exact nearest-neighbour libraries, in one run.
 
-    python benchmarks/fit.py                              # a quick look, under two minutes
-    python benchmarks/fit.py --sizes 1000x100000x400 --kinds smooth --threads 1 2
+    python -m benchmarks.fit                # 4 x 50 and 100 x 20 000 curves, some minutes
+    python -m benchmarks.fit --full         # up to 1 000 000 curves, half an hour, 10 GB
+    python -m benchmarks.fit --sizes 1000x100000x400 --kinds smooth --threads 1 2
+
+Four tables: fits beside peers; the original script's size, 4 x 50 curves, beside its loop; what
+offset, scale, affine, gaps and ten matches cost over a plain fit; mae and max beside the loop.
 
 Every round runs every contender once, so that a noisy machine is noisy for all; times are
 medians over the rounds, ratios are medians of the ratios within a round (above 1: Idealfit is
@@ -19,6 +23,7 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
+import functools
 import importlib
 import itertools
 import statistics
@@ -29,8 +34,11 @@ import numpy as np
 
 from services.blocks import Block, Library
 from services.cache import Cache
-from services.fitting import Engine, FitOptions, fit_library
+from services.few import compare, few, within
+from services.fitting import Engine, FitOptions, fit, fit_library, prepare
 from services.grids import IndexArray
+from services.groups import Group
+from services.scores import Criterion
 from services.tables import FloatArray, Table
 
 Search = Callable[[], IndexArray]
@@ -39,9 +47,12 @@ BLOCK = 1300
 """Curves of a block: 4 MB of 400 points, as the store keeps them."""
 
 MOST = 1e9
-"""Work above which scikit-learn is left out; it takes minutes."""
+"""Work above which scikit-learn and FAISS by default are left out; they take minutes."""
 
-SLICE = 40_000_000
+FULL = ["100x20000x400", "1000x100000x400", "100x1000000x256"]
+"""Sizes of all lines that are asked for, but for the smallest."""
+
+SLICE = 4_000_000
 """Differences that a slow contender is given; its time is scaled to the whole."""
 
 
@@ -136,10 +147,14 @@ def plain_cdist(training: FloatArray, library: FloatArray) -> IndexArray:
     return np.asarray(distance.cdist(training, library, "sqeuclidean").argmin(axis=1))
 
 
-def plain_loop(training: FloatArray, library: FloatArray) -> IndexArray:
+def plain_loop(
+    training: FloatArray,
+    library: FloatArray,
+    measure: Callable[[FloatArray], FloatArray] = lambda r: np.sum(r**2),
+) -> IndexArray:
     """Search as the original script does."""
     return np.array(
-        [min(range(len(library)), key=lambda j: np.sum((y - library[j]) ** 2)) for y in training]
+        [min(range(len(library)), key=lambda j: measure(y - library[j])) for y in training]
     )
 
 
@@ -167,12 +182,10 @@ def contenders(
         "idealfit warm": lambda: ours(training, library, options, warm),
         "idealfit cold": lambda: ours(training, library, options, cold),
     }
-    plain = (options.criterion, options.transform, options.top_k) == ("sse", "none", 1)
-    if plain and not np.isnan(training).any():
+    found["faiss tuned"] = faiss_search(training, library, threads, tuned=True)
+    if training.size * len(library) <= MOST:
         found["faiss default"] = faiss_search(training, library, threads, tuned=False)
-        found["faiss tuned"] = faiss_search(training, library, threads, tuned=True)
-        if training.size * len(library) <= MOST:
-            found["scikit-learn"] = sklearn_search(training, library, threads)
+        found["scikit-learn"] = sklearn_search(training, library, threads)
     return {name: search for name, search in found.items() if search is not None}
 
 
@@ -193,41 +206,31 @@ def run(
             started = time.perf_counter()
             answers[name] = search()
             times[name].append(time.perf_counter() - started)
-    report(label, times, wrong(training, library, options, answers))
-    if options.top_k == 1 and options.transform == "none":
-        warm = statistics.median(times["idealfit warm"])
-        slow = {"plain loop*": plain_loop} | (
-            {"cdist*": plain_cdist} if "faiss tuned" in found else {}
-        )
-        for name, plain in slow.items():
-            took = slowly(plain, training, library)
-            print(f"{label:44} {name:14} {took:10.4f} s {'':17} {took / warm:8.1f}", flush=True)
+    report(label, times, wrong(training, library, answers))
+    warm = statistics.median(times["idealfit warm"])
+    for name, plain in {"plain loop*": plain_loop, "cdist*": plain_cdist}.items():
+        took = slowly(plain, training, library)
+        print(f"{label:34} {name:14} {took * 1e3:10.2f} ms {'':19} {took / warm:8.1f}", flush=True)
 
 
 def wrong(
-    training: FloatArray,
-    library: FloatArray,
-    options: FitOptions,
-    answers: dict[str, IndexArray],
+    training: FloatArray, library: FloatArray, answers: dict[str, IndexArray]
 ) -> dict[str, int]:
     """Wrong answers of each contender."""
     choice = answers["idealfit warm"]
-    if options.transform != "none" or np.isnan(training).any():
-        # The slow path is the judge of these in the tests; here two of ours are compared.
-        return {name: int(np.sum(answer != choice)) for name, answer in answers.items()}
-    measure = {
-        "sse": lambda r: np.sum(r * r, axis=-1),
-        "mae": lambda r: np.sum(np.abs(r), axis=-1),
-        "max": lambda r: np.max(np.abs(r), axis=-1),
-    }[options.criterion]
     for row in range(0, len(training), max(1, len(training) // 4)):
-        best = [measure(training[row] - library[s : s + 100]) for s in range(0, len(library), 100)]
+        best = [scores_of(training[row], library[s : s + 100]) for s in range(0, len(library), 100)]
         assert choice[row] == np.concatenate(best).argmin()
-    least = measure(training - library[choice])
+    least = scores_of(training, library[choice])
     return {
-        name: int(np.sum(measure(training - library[answer]) > least))
+        name: int(np.sum(scores_of(training, library[answer]) > least))
         for name, answer in answers.items()
     }
+
+
+def scores_of(y: FloatArray, f: FloatArray) -> FloatArray:
+    """Plain sums of squares."""
+    return np.asarray(np.sum((y - f) ** 2, axis=-1))
 
 
 def report(label: str, times: dict[str, list[float]], errors: dict[str, int]) -> None:
@@ -235,39 +238,147 @@ def report(label: str, times: dict[str, list[float]], errors: dict[str, int]) ->
     for name, took in times.items():
         ratios = [a / b for a, b in zip(took, times["idealfit warm"], strict=True)]
         print(
-            f"{label:44} {name:14} {statistics.median(took):10.4f} s"
-            f" {min(took):8.4f}-{max(took):8.4f} {statistics.median(ratios):8.2f}"
+            f"{label:34} {name:14} {statistics.median(took) * 1e3:10.2f} ms"
+            f" {min(took) * 1e3:8.2f} -{max(took) * 1e3:9.2f} {statistics.median(ratios):8.2f}"
             f"  {errors[name]} wrong",
             flush=True,
         )
 
 
+def peers(args: argparse.Namespace) -> None:
+    """Fits beside peers."""
+    print(f"\n{'problem':34} {'contender':14} {'median':>13} {'range':>19} {'ratio':>8}")
+    print("(* on a slice, scaled)")
+    for size, kind in itertools.product(args.sizes, args.kinds):
+        sides = a_problem(kind, *map(int, size.split("x")))
+        for threads in args.threads:
+            run(f"{size} {kind}, threads {threads}", sides, FitOptions(), args.rounds, threads)
+
+
+def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Times of some things, by name, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, run_it in work.items():
+            started = time.perf_counter()
+            run_it()
+            times[name].append(time.perf_counter() - started)
+    return times
+
+
+def chosen_alone(group: Group, library: FloatArray) -> IndexArray:
+    """Choice of a fit of few curves, proven, without any figures of it."""
+    compared = compare(group.y, group.read(library))
+    assert compared is not None
+    rows, likely = np.arange(len(group.y)), compared[0].argmax(axis=1)
+    score = group.scores(rows, library[likely], FitOptions())
+    near = within(compared, score, FitOptions())[1]
+    assert near.tolist() == likely.tolist()
+    return likely
+
+
+def original(rounds: int) -> None:
+    """The original script's size beside its loop; nothing is prepared or kept."""
+    training, library = a_problem("smooth", 4, 50, 400)
+    grid, first, blocks = np.arange(400.0), np.arange(4), [Block(np.arange(50), library)]
+    table, options = Table(grid, training, ("y1", "y2", "y3", "y4")), FitOptions()
+    (group,) = prepare(table, first, grid, options).groups
+    limits = np.full(4, np.inf)
+    times = timed(
+        {
+            "plain loop, chooses": lambda: plain_loop(training, library),
+            "complete fit, all figures": lambda: fit(table, first, grid, blocks, options),
+            "chooses, with the figures": lambda: few(group, library, limits, options),
+            "chooses": lambda: chosen_alone(group, library),
+        },
+        40 * rounds,
+    )
+    chosen = [match.ideal_index for match in fit(table, first, grid, blocks, options)]
+    assert chosen == plain_loop(training, library).tolist()
+    assert chosen == chosen_alone(group, library).tolist()
+    print(f"\n{'4 x 50 curves of 400 points':44} {'median':>11} {'least':>11} {'loop / it':>9}")
+    for name, took in times.items():
+        ratios = [a / b for a, b in zip(times["plain loop, chooses"], took, strict=True)]
+        print(
+            f"{name:44} {statistics.median(took) * 1e6:8.0f} us {min(took) * 1e6:8.0f} us"
+            f" {statistics.median(ratios):9.1f}",
+            flush=True,
+        )
+
+
+def variants(size: str, rounds: int) -> None:
+    """What options cost over a plain fit, warm, one thread."""
+    print(f"\n{size + ', warm, over a plain fit':44} {'median':>11} {'ratio':>9}")
+    for kind in ("smooth", "noise"):
+        training, library = a_problem(kind, *map(int, size.split("x")))
+        gaps = training.copy()
+        gaps[np.random.default_rng(2).random(training.shape) < 0.1] = np.nan  # noqa: PLR2004 - a tenth
+        engine = Engine(1, Cache(8 << 30))
+        cases = {
+            "plain": (training, FitOptions()),
+            "offset": (training, FitOptions(transform="offset")),
+            "scale": (training, FitOptions(transform="scale")),
+            "affine": (training, FitOptions(transform="affine")),
+            "a tenth of the training cells missing": (gaps, FitOptions()),
+            "ten matches": (training, FitOptions(top_k=10)),
+        }
+        work: dict[str, Callable[[], object]] = {}
+        for name, (y, options) in cases.items():
+            ours(y[::-1] + 0.5, library, options, engine)
+            work[name] = functools.partial(ours, y, library, options, engine)
+        times = timed(work, rounds)
+        for name, took in times.items():
+            ratios = [a / b for a, b in zip(took, times["plain"], strict=True)]
+            print(
+                f"{kind + ': ' + name:44} {statistics.median(took) * 1e3:8.2f} ms"
+                f" {statistics.median(ratios):9.2f}",
+                flush=True,
+            )
+
+
+def deviations(size: str, rounds: int) -> None:
+    """The mae and the max criterion beside the plain loop, one thread."""
+    print(f"\n{size + ', warm, beside the loop*':44} {'median':>11} {'loop / it':>9}")
+    for kind in ("smooth", "noise"):
+        training, library = a_problem(kind, *map(int, size.split("x")))
+        criteria: tuple[tuple[Criterion, Callable[[FloatArray], FloatArray]], ...] = (
+            ("mae", lambda r: np.sum(np.abs(r)) / r.size),
+            ("max", lambda r: np.max(np.abs(r))),
+        )
+        for criterion, measure in criteria:
+            loop = functools.partial(plain_loop, measure=measure)
+            options, engine = FitOptions(criterion), Engine(1, Cache(8 << 30))
+            took, ratios = [], []
+            for _ in range(rounds):
+                started = time.perf_counter()
+                choice = ours(training, library, options, engine)
+                took.append(time.perf_counter() - started)
+                ratios.append(slowly(loop, training, library) / took[-1])
+            assert choice[0] == loop(training[:1], library)[0]
+            print(
+                f"{kind + ': ' + criterion:44} {statistics.median(took) * 1e3:8.1f} ms"
+                f" {statistics.median(ratios):9.1f}",
+                flush=True,
+            )
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["4x50x400", "100x20000x400"])
+    parser.add_argument("--sizes", nargs="+", default=FULL[:1])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1])
-    parser.add_argument("--criteria", nargs="+", default=["sse"])
-    parser.add_argument("--transforms", nargs="+", default=["none"])
-    parser.add_argument("--top-k", nargs="+", type=int, default=[1])
-    parser.add_argument("--gaps", type=float, default=0, help="share of training cells")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="all sizes")
     args = parser.parse_args()
-    print(f"{'problem':44} {'contender':14} {'median':>12} {'range':>17} {'ratio':>8}")
-    print("(* on a slice, scaled)")
-    for size, kind in itertools.product(args.sizes, args.kinds):
-        k, m, n = map(int, size.split("x"))
-        training, library = a_problem(kind, k, m, n)
-        training[np.random.default_rng(2).random(training.shape) < args.gaps] = np.nan
-        for threads, criterion, transform, top_k in itertools.product(
-            args.threads, args.criteria, args.transforms, args.top_k
-        ):
-            options = FitOptions(criterion, transform, top_k=top_k)
-            label = f"{size} {kind} {criterion} {transform} k={top_k} t={threads}"
-            run(label, (training, library), options, args.rounds, threads)
+    if args.full:
+        args.sizes = FULL
+    original(args.rounds)
+    variants(FULL[0], args.rounds)
+    deviations(FULL[0], args.rounds)
+    peers(args)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -46,6 +48,19 @@ def start(command: list[str], port: int, **environment: str) -> subprocess.Popen
             time.sleep(0.1)
     message = f"{command} does not answer"
     raise SystemExit(message)
+
+
+@contextmanager
+def serving(folder: Path, port: int) -> Iterator[None]:
+    """Our service, with one web process and nothing else."""
+    options = ("--web", "1", "--workers", "0", "--threads", "4")
+    command = [sys.executable, "-m", "api.cli", "serve", *options]
+    server = start(command, port, IDEALFIT_DATA=str(folder), PORT=str(port))
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def post(port: int, path: str, body: bytes, kind: str = "application/json") -> bytes:
@@ -123,39 +138,33 @@ def compare(title: str, ours: tuple[int, str], bare: tuple[int, str], body: byte
 
 def main() -> None:
     """Start both servers, prepare the records, print the table."""
-    folder = Path(tempfile.mkdtemp())
-    tables, port, bare_port = make(), free_port(), free_port()
-    serve = [sys.executable, "-m", "api.cli", "serve", "--workers", "1", "--threads", "4"]
-    servers = [start(serve, port, IDEALFIT_DATA=str(folder), PORT=str(port))]
-    ids = {}
-    for name, table in tables.items():
-        columns = {table.x_name: table.x, **dict(zip(table.names, table.y, strict=True))}
-        body = orjson.dumps({"name": name, "columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
-        ids[name] = orjson.loads(post(port, "/v1/datasets", body))["id"]
-        if name == "ideal":
-            library = body
-    fit = {"training_id": ids["training"], "ideal_id": ids["ideal"]}
-    fit_id = orjson.loads(post(port, "/v1/fits", orjson.dumps(fit)))["id"]
-    test = tables["test"]
-    points = orjson.dumps({"x": test.x[:10].tolist(), "y": test.y[0, :10].tolist()})
-    path = f"/v1/fits/{fit_id}/evaluate"
-    answer = post(port, path, points)
-    gunicorn = f"-m gunicorn bare:app -k gthread -w 1 --threads 4 -b 127.0.0.1:{bare_port}"
-    gunicorn += " --log-level warning --no-control-socket"
-    servers.append(
-        start(
-            [sys.executable, *gunicorn.split(), "--chdir", str(Path(__file__).parent)],
-            bare_port,
-            BARE_FILE=str(folder / "bare.db"),
-            BARE_ANSWER=answer.decode(),
-        )
-    )
-    try:
-        compare("evaluate 10 points", (port, path), (bare_port, "/evaluate"), points)
-        compare("post 400 x 51 JSON", (port, "/v1/datasets"), (bare_port, "/datasets"), library)
-    finally:
-        for server in servers:
-            server.terminate()
+    port, bare_port = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as data, serving(Path(data), port):
+        tables, ids = make(), {}
+        for name, table in tables.items():
+            columns = {table.x_name: table.x, **dict(zip(table.names, table.y, strict=True))}
+            body = {"name": name, "columns": columns}
+            dataset = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+            ids[name] = orjson.loads(post(port, "/v1/datasets", dataset))["id"]
+            if name == "ideal":
+                library = dataset
+        fit = {"training_id": ids["training"], "ideal_id": ids["ideal"]}
+        fit_id = orjson.loads(post(port, "/v1/fits", orjson.dumps(fit)))["id"]
+        test = tables["test"]
+        points = orjson.dumps({"x": test.x[:10].tolist(), "y": test.y[0, :10].tolist()})
+        path = f"/v1/fits/{fit_id}/evaluate"
+        answer = post(port, path, points).decode()
+        gunicorn = f"-m gunicorn bare:app -k gthread -w 1 --threads 4 -b 127.0.0.1:{bare_port}"
+        gunicorn += " --log-level warning --no-control-socket"
+        command = [sys.executable, *gunicorn.split(), "--chdir", str(Path(__file__).parent)]
+        known = {"BARE_FILE": str(Path(data) / "bare.db"), "BARE_ANSWER": answer}
+        bare = start(command, bare_port, **known)
+        try:
+            compare("evaluate 10 points", (port, path), (bare_port, "/evaluate"), points)
+            compare("post 400 x 51 JSON", (port, "/v1/datasets"), (bare_port, "/datasets"), library)
+        finally:
+            bare.terminate()
+            bare.wait()
 
 
 if __name__ == "__main__":

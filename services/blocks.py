@@ -6,8 +6,9 @@ commutative, so any engine may cut and order the pieces as it likes and gets the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from services.scores import FIGURES, Figures
 from services.sketch import Basis, Sketch
 from services.tables import FloatArray
 
-_NOBODY = np.iinfo(np.int64).max
+NOBODY = np.iinfo(np.int64).max
 """Index of a place in a ranking that no curve has taken yet."""
 
 
@@ -34,6 +35,33 @@ class Block:
 
     indices: IndexArray
     y: FloatArray
+
+
+P = TypeVar("P", Block, Sketch)
+
+
+def split(piece: P, most: int) -> Iterator[P]:
+    """Cut a piece of a library into smaller ones.
+
+    Parameters
+    ----------
+    piece : Block or Sketch
+        Curves of the library.
+    most : int
+        Curves in a piece.
+
+    Yields
+    ------
+    Block or Sketch
+        The same curves in the same order; the piece itself if it is small enough.
+    """
+    count = len(piece.indices)
+    if count <= most:
+        yield piece
+        return
+    for start in range(0, count, most):
+        part = slice(start, start + most)
+        yield replace(piece, **{name: getattr(piece, name)[part] for name in piece.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +112,7 @@ def empty_ranking(curves: int, places: int) -> Ranking:
         All places free.
     """
     ranking = np.zeros((curves, places), FIGURES)
-    ranking["score"], ranking["index"] = np.inf, _NOBODY
+    ranking["score"], ranking["index"] = np.inf, NOBODY
     return ranking
 
 
@@ -101,7 +129,7 @@ def taken(ranking: Ranking) -> BoolArray:
     ndarray of bool
         Of the same shape.
     """
-    return np.asarray(ranking["index"] != _NOBODY)
+    return np.asarray(ranking["index"] != NOBODY)
 
 
 def limits(ranking: Ranking, top_k: int) -> FloatArray:
@@ -155,6 +183,8 @@ def merge(left: Ranking, right: Ranking, top_k: int) -> Ranking:
     Ranking
         The best of both: by score, equal scores by position in the library.
     """
+    if not left.shape[1] and right.shape[1] <= top_k:
+        return right
     if left.shape[1] < top_k:
         return _best(np.concatenate([left, right], axis=1), top_k)
     # Most pieces have news for few curves.
@@ -194,6 +224,9 @@ def rank(
     place : ndarray
         Place of each in the ranking of its curve, from 0.
     """
+    if (rows[1:] > rows[:-1]).all():
+        # One pair for each, mostly.
+        return np.arange(len(rows)), np.zeros(len(rows), np.intp)
     order = np.lexsort((index, sort_key(score), rows))
     ordered = rows[order]
     first = np.searchsorted(ordered, ordered)

@@ -9,11 +9,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Key = tuple[Hashable, ...]
+"""Fingerprint of the content, then what was made of it."""
+
 
 class Cache:
     """Values by key, the least recently used forgotten first; threads may share it.
 
-    Keys name content by its fingerprint, so a value is never out of date.
+    Keys are tuples that begin with the fingerprint of the content, so a value is never out of
+    date. Values of one content do not push each other out: a library that is read from end to
+    end and is larger than the cache would otherwise find nothing of itself the next time.
 
     Parameters
     ----------
@@ -23,7 +28,7 @@ class Cache:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._held: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -32,12 +37,12 @@ class Cache:
         """Sum of the sizes of what is held."""
         return self._bytes
 
-    def get(self, key: Hashable) -> Any:
+    def get(self, key: Key) -> Any:
         """Look up a value.
 
         Parameters
         ----------
-        key : hashable
+        key : tuple of hashable
             Its name.
 
         Returns
@@ -51,17 +56,17 @@ class Cache:
             self._held.move_to_end(key)
             return self._held[key][0]
 
-    def keep(self, key: Hashable, value: T, size: int) -> T:
+    def keep(self, key: Key, value: T, size: int) -> T:
         """Hold a value, unless one of that name is held already.
 
         Parameters
         ----------
-        key : hashable
+        key : tuple of hashable
             Its name.
         value : Any
             What to hold.
         size : int
-            Bytes it takes; what is larger than the cache is not held.
+            Bytes it takes; it is not held if it finds no room beside what its content has.
 
         Returns
         -------
@@ -72,11 +77,14 @@ class Cache:
             if key in self._held:
                 held: T = self._held[key][0]
                 return held
-            if size > self._most_bytes:
+            others = [held for held in self._held if held[0] != key[0]]
+            room = self._most_bytes - self._bytes
+            if size > room + sum(self._held[other][1] for other in others):
                 return value
+            for other in others:
+                if size <= room:
+                    break
+                room += self._held.pop(other)[1]
             self._held[key] = value, size
-            self._bytes += size
-            while self._bytes > self._most_bytes:
-                _, (_, freed) = self._held.popitem(last=False)
-                self._bytes -= freed
+            self._bytes = self._most_bytes - room + size
         return value

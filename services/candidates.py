@@ -7,20 +7,16 @@ float64 score is proven to be above a limit, whatever the rounding of either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from services.blocks import sort_key
 from services.grids import IndexArray
 from services.scores import FitOptions, Transform
 from services.sketch import Basis, Description, RealArray, Sketch, describe, roundoff
 from services.tables import FloatArray
-
-Pairs = tuple[IndexArray, IndexArray]
-"""Rows of training curves and rows of library curves, each of shape (p,)."""
 
 _DOUBLE = 2.0**-53
 _MORE = 1 + 2.0**-40
@@ -39,34 +35,95 @@ _SMALLEST, _LARGEST = 2.0**-30, 2.0**61
 _STEEPEST = 2.0**28
 """Lift over size up to which the rounding of scale·f is bounded (affine)."""
 
-_MANY = 4
-"""Pairs for each place from which on it pays to look at the most likely ones first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The library's side of the product.
+    """The library's side of the product, a curve a column.
 
     Parameters
     ----------
-    matrix : ndarray of shape (m, r + 3)
-        Coordinates, rest, lifted mean, and half the square of all that, rounded upwards.
+    parts : tuple of ndarray of shape (r + 3, m)
+        One for each block: coordinates, lifted mean, rest, and half the square of all that,
+        rounded upwards. For scale and affine, which compare directions, of shape (r + 2, m):
+        the first three, divided by the length.
     unknown : ndarray
-        Rows without a description that could be used: they must be looked at.
-    rest, inverse : ndarray of shape (m,) or None
-        For scale and affine, which compare directions: what the coordinates leave out, and
-        one over the length.
+        Rows of the library without a description that could be used: they must be looked at.
+    gaps : ndarray
+        Those of them that have a gap.
+    widest : float
+        The largest rest.
+    error : float
+        The largest error of a description.
     """
 
-    matrix: RealArray
+    parts: tuple[RealArray, ...]
     unknown: IndexArray
-    rest: RealArray | None = None
-    inverse: RealArray | None = None
+    gaps: IndexArray
+    widest: float = 0.0
+    error: float = 0.0
 
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        return self.matrix.nbytes + self.unknown.nbytes
+        return sum(part.nbytes for part in self.parts) + self.unknown.nbytes + self.gaps.nbytes
+
+    @property
+    def curves(self) -> int:
+        """How many there are."""
+        return sum(part.shape[1] for part in self.parts)
+
+    @property
+    def rows(self) -> int:
+        """Length of the sums that the product adds up."""
+        return max(len(part) for part in self.parts)
+
+    def multiply(self, training: RealArray, part: slice, out: RealArray) -> None:
+        """Product of training curves with some of these.
+
+        Parameters
+        ----------
+        training : ndarray of shape (k, r + 3)
+            Their side of the product; a block of fewer rows needs no more of it.
+        part : slice
+            Which curves, p of them.
+        out : ndarray of shape (k, p)
+            Receives the product.
+        """
+        start = 0
+        for matrix in self.parts:
+            stop = start + matrix.shape[1]
+            low, high = max(part.start, start), min(part.stop, stop)
+            if low < high:
+                here = out[:, low - part.start : high - part.start]
+                np.matmul(
+                    training[:, : len(matrix)], matrix[:, low - start : high - start], out=here
+                )
+            start = stop
+
+
+def together(columns: Sequence[Columns]) -> Columns:
+    """Columns of several blocks.
+
+    Parameters
+    ----------
+    columns : sequence of Columns
+        Of the blocks, in order.
+
+    Returns
+    -------
+    Columns
+        The same matrices.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    starts = np.cumsum([0, *(one.curves for one in columns)]).tolist()
+    return Columns(
+        tuple(part for one in columns for part in one.parts),
+        np.concatenate([one.unknown + start for one, start in zip(columns, starts, strict=False)]),
+        np.concatenate([one.gaps + start for one, start in zip(columns, starts, strict=False)]),
+        max(one.widest for one in columns),
+        max(one.error for one in columns),
+    )
 
 
 def columns(
@@ -90,8 +147,8 @@ def columns(
     Columns
         Theirs.
     """
-    matrix = np.empty((len(curves), basis.rank + 3), dtype)
-    described = describe(curves, basis, matrix[:, : basis.rank])
+    matrix = np.empty((basis.rank + _more(transform), len(curves)), dtype)
+    described = describe(curves, basis, matrix[: basis.rank].T)
     return _columns(matrix, described, basis, transform)
 
 
@@ -112,40 +169,50 @@ def sketch_columns(sketch: Sketch, basis: Basis, transform: Transform) -> Column
     Columns
         Theirs.
     """
-    matrix = np.empty((len(sketch.mean), basis.rank + 3), np.float32)
-    matrix[:, : basis.rank] = sketch.coordinates
-    described = tuple(
-        np.asarray(part, np.float64)
-        for part in (sketch.rest, sketch.mean, sketch.size, sketch.error)
+    matrix = np.empty((basis.rank + _more(transform), len(sketch.mean)), np.float32)
+    matrix[: basis.rank] = sketch.coordinates.T
+    described = (
+        np.asarray(sketch.rest, np.float64),
+        sketch.mean,
+        np.asarray(sketch.size, np.float64),
+        np.asarray(sketch.error, np.float64),
     )
-    return _columns(matrix, described, basis, transform)  # type: ignore[arg-type] # four parts
+    return _columns(matrix, described, basis, transform)
+
+
+def _more(transform: Transform) -> int:
+    """Rows of the product beside the coordinates."""
+    return 2 if transform in ("scale", "affine") else 3
 
 
 def _columns(
     matrix: RealArray, described: Description, basis: Basis, transform: Transform
 ) -> Columns:
-    """Fill the last columns (docs/bounds.md, 3 and 4)."""
-    rest = described[0]
+    """Fill the last rows (docs/bounds.md, 3 and 4)."""
+    rest, mean = described[:2]
     unit, r = roundoff(matrix.dtype), basis.rank
-    outside: RealArray | None = None
-    inverse: RealArray | None = None
     with np.errstate(all="ignore"):
         lift, size, error = _lifted(described, basis, transform, unit)
-        matrix[:, r], matrix[:, r + 1], matrix[:, r + 2] = rest, lift, 0
         if transform in ("scale", "affine"):
-            matrix[:, r] = 0
             known = (size > _SMALLEST) & (size < _LARGEST) & (error < _share(basis, unit) * size)
             if transform == "affine":
-                known &= basis.n**0.5 * np.abs(described[1]) < _STEEPEST * size
-            inverse = np.where(known, (1 + 8 * unit) / size, 0).astype(matrix.dtype)
-            if basis.vectors is not None:
-                outside = rest.astype(matrix.dtype)
+                known &= basis.n**0.5 * np.abs(mean) < _STEEPEST * size
+            matrix[r], matrix[r + 1] = lift, rest * (1 + 8 * unit)
+            # Rounded upwards, so that no direction is longer than what stands for it.
+            matrix *= np.where(known, (1 + 8 * unit) / size, 0).astype(matrix.dtype)
+            missing = 0.0
         else:
             known = (size < _LARGEST) & (error < _LARGEST)
-            matrix[:, r + 2] = _half_square(size, error, _gamma(matrix), unit)
+            matrix[r], matrix[r + 1] = lift, rest
+            matrix[r + 2] = _half_square(size, error, gamma(len(matrix), matrix.dtype), unit)
+            missing = -np.inf
     unknown = np.flatnonzero(~known)
-    matrix[unknown] = 0
-    return Columns(matrix, unknown, outside, inverse)
+    if unknown.size:
+        matrix[:, unknown] = 0
+        matrix[-1, unknown] = missing
+    gaps = unknown[np.isnan(mean[unknown])]
+    widest = float(np.max(matrix[r + 1], initial=0))
+    return Columns((matrix,), unknown, gaps, widest, float(np.max(error[known], initial=0)))
 
 
 def _lifted(
@@ -168,9 +235,22 @@ def _half_square(size: FloatArray, error: FloatArray, gamma: float, unit: float)
     return np.asarray(column + 4 * unit * np.abs(column) + _UNDERFLOW)
 
 
-def _gamma(matrix: RealArray) -> float:
-    """Relative rounding of a product of that many columns, in any order, fused or not."""
-    return float(2 * (matrix.shape[1] + 2) * roundoff(matrix.dtype))
+def gamma(rows: int, dtype: np.dtype[Any]) -> float:
+    """Relative rounding of a sum of so many products, in any order, fused or not.
+
+    Parameters
+    ----------
+    rows : int
+        r.
+    dtype : dtype
+        Of the products.
+
+    Returns
+    -------
+    float
+        More than r·v / (1 - r·v), v the unit roundoff.
+    """
+    return float(2 * (rows + 2) * roundoff(dtype))
 
 
 def _share(basis: Basis, unit: float) -> float:
@@ -188,10 +268,8 @@ class Screen:
         Shared with the library.
     options : FitOptions
         How curves are compared.
-    matrix : ndarray of shape (k, r + 3)
-        Coordinates, rest, lifted mean, and 1.
-    rest : ndarray of shape (k,)
-        What the coordinates leave out.
+    matrix : ndarray of shape (k, r + 3) or (k, r + 2)
+        Coordinates, lifted mean, rest, and 1 but for scale and affine.
     size : ndarray of shape (k,)
         Least length of the description; NaN where it cannot be used.
     error : ndarray of shape (k,)
@@ -203,41 +281,37 @@ class Screen:
     basis: Basis
     options: FitOptions
     matrix: RealArray
-    rest: RealArray
     size: FloatArray
     error: FloatArray
     reach: FloatArray
 
-    def product(self, library: Columns) -> RealArray:
+    def product(self, library: Columns, part: slice, out: RealArray) -> None:
         """Likeness of every pair; what is below `floor` is too far away.
 
         Parameters
         ----------
         library : Columns
-            m library curves.
-
-        Returns
-        -------
-        ndarray of shape (k, m)
-            Minus infinity for the curves that are unknown.
+            Library curves.
+        part : slice
+            Some of them, m curves.
+        out : ndarray of shape (k, m)
+            Receives the likeness.
         """
-        product = self.matrix @ library.matrix.T
-        if library.inverse is not None:
-            np.abs(product, out=product)
-            if library.rest is not None:
-                product += np.multiply.outer(self.rest, library.rest)
-            product *= library.inverse
-        if library.unknown.size:
-            product[:, library.unknown] = -np.inf
-        return product
+        library.multiply(self.matrix, part, out)
+        if self.options.transform in ("scale", "affine"):
+            # Whichever sign makes it likelier: a scale may be negative.
+            twice = 2 * library.widest * (1 + 8 * roundoff(out.dtype)) * self.matrix[:, -1:]
+            np.maximum(out, twice - out, out=out)
 
-    def floor(self, limits: FloatArray) -> RealArray:
+    def floor(self, limits: FloatArray, library: Columns) -> RealArray:
         """Least likeness of a pair whose score can be within a limit.
 
         Parameters
         ----------
         limits : ndarray of shape (k,)
             Scores that must not be exceeded.
+        library : Columns
+            The curves that will be compared.
 
         Returns
         -------
@@ -245,24 +319,59 @@ class Screen:
             The least number where nothing is proven. (docs/bounds.md, 3 and 4)
         """
         unit = roundoff(self.matrix.dtype)
-        gamma = _gamma(self.matrix)
+        rounding = gamma(library.rows, self.matrix.dtype)
         with np.errstate(all="ignore"):
-            within = np.ldexp(radius(limits, self.basis.n, self.options), -self.basis.exponent)
+            within = scaled(radius(limits, self.basis.n, self.options), self.basis)
             within = (within + self.reach) * _MORE
             if self.options.transform in ("scale", "affine"):
                 share = _share(self.basis, unit)
                 floor = np.sqrt((self.size - within) * (self.size + within)) - self.error
-                longest = self.size + 8 * self.error
-                floor = floor * (1 - share) - 1.02 * longest * (share + gamma + 2.0**-45)
+                lost = 1.02 * (share + rounding + 8 * unit + 2.0**-45)
+                floor = floor * (1 - share) - lost * (self.size + 8 * self.error)
             else:
                 longest = within + self.error
-                floor = 0.5 * (1 - gamma) * self.size * self.size / _MORE
-                floor -= 0.5 * (1 + _SPLIT) * longest * longest * _MORE + _UNDERFLOW
-            floor -= 8 * unit * np.abs(floor)
-            # Unknown curves are below the least number: they are not proposed here.
-            least = np.finfo(self.matrix.dtype).min
-            floor = np.where(np.isfinite(floor), floor, least).astype(self.matrix.dtype)
-        return np.asarray(floor)
+                floor = 0.5 * (1 - rounding) / _MORE * self.size * self.size
+                floor -= 0.5 * (1 + _SPLIT) * _MORE * longest * longest + _UNDERFLOW
+            return lowered(floor, self.matrix.dtype)
+
+
+def scaled(lengths: FloatArray, basis: Basis) -> FloatArray:
+    """Lengths in the unit of a basis.
+
+    Parameters
+    ----------
+    lengths : ndarray
+        [unit of y]
+    basis : Basis
+        Whose unit is mostly 1.
+
+    Returns
+    -------
+    ndarray
+        [2**exponent]
+    """
+    return np.ldexp(lengths, -basis.exponent) if basis.exponent else lengths
+
+
+def lowered(floor: FloatArray, dtype: np.dtype[Any]) -> RealArray:
+    """A floor in the precision of the product, rounded downwards.
+
+    Parameters
+    ----------
+    floor : ndarray of shape (k,)
+        In float64, NaN where nothing is proven.
+    dtype : dtype
+        Of the product.
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        The least number where nothing is proven.
+    """
+    least = float(np.finfo(dtype).min)
+    floor = floor - 8 * roundoff(dtype) * np.abs(floor)
+    # Unknown curves are below the least number: they are not proposed.
+    return np.asarray(np.where(np.abs(floor) < -least, floor, least).astype(dtype))
 
 
 def screen(
@@ -286,22 +395,23 @@ def screen(
     Screen
         Theirs.
     """
-    r = basis.rank
-    matrix = np.ones((len(y), r + 3), dtype)
+    r, directions = basis.rank, options.transform in ("scale", "affine")
+    matrix = np.ones((len(y), r + _more(options.transform)), dtype)
+    unit = roundoff(matrix.dtype)
     described = describe(y, basis, matrix[:, :r])
     rest, mean, shape, _ = described
     with np.errstate(all="ignore"):
-        lift, size, error = _lifted(described, basis, options.transform, roundoff(matrix.dtype))
+        lift, size, error = _lifted(described, basis, options.transform, unit)
         lost = ~((error < _LARGEST) & (size < _LARGEST))
-        if options.transform in ("scale", "affine"):
-            lost |= size < _SMALLEST
         whole = 1.01 * (shape + basis.n**0.5 * np.abs(mean)) + 2.0**-90
         reach = _reach(options.transform, shape, whole, basis)
-    matrix[:, r], matrix[:, r + 1] = rest, np.where(lost, 0, lift)
+    if directions:
+        lost |= size < _SMALLEST
+        # Rounded upwards, because it multiplies another length that is rounded.
+        rest = rest * (1 + 8 * unit)
+    matrix[:, r], matrix[:, r + 1] = np.where(lost, 0, lift), rest
     size[lost] = np.nan
-    # Rounded upwards, because it multiplies another length that is rounded.
-    outside = (rest * (1 + 8 * roundoff(matrix.dtype))).astype(matrix.dtype)
-    return Screen(basis, options, matrix, outside, size, error, reach)
+    return Screen(basis, options, matrix, size, error, reach)
 
 
 def _reach(transform: Transform, shape: FloatArray, whole: FloatArray, basis: Basis) -> FloatArray:
@@ -339,72 +449,3 @@ def radius(limits: FloatArray, n: int | FloatArray, options: FitOptions) -> Floa
         total = limits * n if options.criterion == "mae" or options.min_overlap < 1 else limits
         total = total * more + lost
     return np.asarray(total if options.criterion == "mae" else np.sqrt(total) * _MORE)
-
-
-class Bound(Protocol):
-    """Training curves that can be compared with library curves by a product."""
-
-    def product(self, library: Columns, /) -> RealArray:
-        """Likeness of every pair, shape (k, m)."""
-
-    def floor(self, limits: FloatArray, /) -> RealArray:
-        """Least likeness of a pair whose score can be within a limit, shape (k,)."""
-
-
-def find(
-    training: Bound,
-    library: Columns,
-    limits: FloatArray,
-    top_k: int,
-    score: Callable[[Pairs], FloatArray],
-) -> tuple[Pairs, FloatArray]:
-    """Pairs that could be among the best.
-
-    Parameters
-    ----------
-    training : Bound
-        k training curves.
-    library : Columns
-        m library curves.
-    limits : ndarray of shape (k,)
-        Scores that must not be exceeded, infinite where there is none yet.
-    top_k : int
-        Places of a ranking.
-    score : callable
-        Plain scores of pairs.
-
-    Returns
-    -------
-    pairs : tuple of two ndarray
-        Every pair that could have a score within the limits and among the top_k of these
-        curves, but for those of the unknown curves.
-    limits : ndarray of shape (k,)
-        The limits, lowered to the top_k-th best score seen on the way.
-    """
-    product = training.product(library)
-    k, m = product.shape
-    near = _above(product, training.floor(limits))
-    if len(near[0]) > _MANY * k * top_k and m - library.unknown.size > top_k:
-        likely = _likeliest(product, top_k)
-        pairs = np.repeat(np.arange(k), top_k), likely.ravel()
-        seen = sort_key(score(pairs)).reshape(k, top_k).max(axis=1)
-        limits = np.minimum(limits, seen)
-        near = _above(product, training.floor(limits))
-    return near, limits
-
-
-def _above(product: RealArray, floor: RealArray) -> Pairs:
-    rows = np.flatnonzero(~(product.max(axis=1) < floor))
-    if not rows.size:
-        return rows, rows
-    # Most rows have nothing; the first block has something for each.
-    some = product if rows.size == len(product) else product[rows]
-    inside = ~(some < floor[rows, np.newaxis])
-    row, column = np.divmod(np.flatnonzero(inside), product.shape[1])
-    return rows[row], column
-
-
-def _likeliest(product: RealArray, top_k: int) -> IndexArray:
-    if top_k == 1:
-        return np.asarray(product.argmax(axis=1)[:, np.newaxis])
-    return np.asarray(np.argpartition(product, -top_k, axis=1)[:, -top_k:])

@@ -8,23 +8,25 @@ differences. What was the best so far limits what is proposed next, and changes 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from services import grids
-from services.blocks import Block, Library, Ranking, empty_ranking, merge, taken
+from services.blocks import NOBODY, Block, Library, Ranking, empty_ranking, merge, taken
 from services.cache import Cache
 from services.errors import Fact, GridError, InvalidOption, NoFit
 from services.grids import Alignment, BoolArray, IndexArray
+from services.groups import Group, make_groups
+from services.pieces import Blocks, Piece, Sketched, joined
 from services.scores import Criterion, FitOptions, Outside, Transform
-from services.search import Group, Kept, Search, make_group
-from services.sketch import Sketch
+from services.search import Kept, Search
 from services.tables import FloatArray, Table
 
 __all__ = [
@@ -34,16 +36,16 @@ __all__ = [
     "Outside",
     "Problem",
     "Transform",
+    "finish",
     "fit",
     "fit_block",
+    "fit_library",
     "merge",
     "prepare",
+    "rank_library",
     "require_finite",
 ]
 
-
-Rank = Callable[[Any, Ranking, Kept], Ranking]
-"""Ranks a piece, given the best so far; the last argument receives values of curves."""
 
 _SPARE = 100
 """Curves kept that are no more among the best, before they are thrown away."""
@@ -66,8 +68,7 @@ class Engine:
     cache: Cache | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One library curve in the ranking of one training curve.
 
     Statistics that float64 cannot hold are None; `score` is as computed and may be infinite
@@ -190,23 +191,40 @@ def fit_library(
         As from `fit`, which names the errors as well.
     """
     problem = prepare(training, training_indices, library.grid, options)
-    search = Search(problem.groups, options, engine.cache, library.key)
-    rank: Rank = search.rank
-    work: Iterable[Any] = library.blocks
-    basis, rows = library.basis, library.rows
-    if basis is not None and rows is not None and search.on_grid:
-        work = library.sketches
+    return finish(problem, rank_library(problem, library, engine))
 
-        def rank(piece: Sketch, ranking: Ranking, kept: Kept) -> Ranking:
-            return search.rank_sketch(piece, basis, rows, (ranking, kept))
 
+def rank_library(problem: Problem, library: Library, engine: Engine = Engine()) -> Ranking:
+    """Rank the curves of a library, or of any part of it.
+
+    Parameters
+    ----------
+    problem : Problem
+        From `prepare`.
+    library : Library
+        As for `fit_library`.
+    engine : Engine
+        Threads and memory; no answer depends on them.
+
+    Returns
+    -------
+    Ranking
+        With all figures, for `merge` with those of other parts and `finish`.
+    """
+    options = problem.options
+    search = Search(problem.groups, options, None, engine.cache, library.key)
+    pieces: Iterator[Piece] = joined(library.blocks, len(problem.names))
+    rows = library.rows
+    if library.basis is not None and rows is not None and search.on_grid:
+        search = Search(problem.groups, options, library.basis)
+        pieces = (Sketched(sketch, rows) for sketch in library.sketches if len(sketch.indices))
         # Its few rows are read through the caller's connection, which is one thread's.
         engine = replace(engine, threads=1)
 
     best = _Best(empty_ranking(len(problem.names), 0), Kept(), options.top_k)
-    for news in _ranked(work, best, rank, engine.threads):
+    for news in _ranked(pieces, best, search, engine.threads):
         best.add(*news)
-    return _finish(problem, search.complete(best.ranking, best.kept))
+    return search.complete(best.ranking, best.kept)
 
 
 @dataclass(slots=True)
@@ -222,29 +240,31 @@ class _Best:
         self.kept |= values
         if len(self.kept) > 2 * self.ranking.size + _SPARE:
             best = set(self.ranking["index"].ravel().tolist())
-            self.kept = {index: curve for index, curve in self.kept.items() if index in best}
+            # Copied, for a row of an array keeps all of it in memory.
+            self.kept = {i: curve.copy() for i, curve in self.kept.items() if i in best}
 
 
 def _ranked(
-    work: Iterable[Any], best: _Best, rank: Rank, threads: int
+    pieces: Iterator[Piece], best: _Best, search: Search, threads: int
 ) -> Iterator[tuple[Ranking, Kept]]:
     """Rank all pieces, on several threads if asked; what was the best then limits each."""
 
-    def one(piece: Any, ranking: Ranking) -> tuple[Ranking, Kept]:
+    def one(piece: Piece) -> tuple[Ranking, Kept]:
         kept = Kept()
-        return rank(piece, ranking, kept), kept
+        return search.rank(piece, best.ranking, kept), kept
 
+    # One piece is ranked before several are: what it finds limits all others.
+    for piece in pieces if threads == 1 else itertools.islice(pieces, 1):
+        yield one(piece)
     if threads == 1:
-        for piece in work:
-            yield one(piece, best.ranking)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[tuple[Ranking, Kept]]] = deque()
-        for piece in work:
+        for piece in pieces:
             # So few are under way that memory does not grow with the library.
             if len(waiting) > threads:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(one, piece, best.ranking))
+            waiting.append(pool.submit(one, piece))
         for future in waiting:
             yield future.result()
 
@@ -269,13 +289,14 @@ def prepare(
     grids.check_grid(grid, "library")
     alignment = grids.align(training.x, grid, options.alignment, options.x_tolerance)
     numbers = ~np.isnan(training.y)
-    if options.outside == "reject":
-        _refuse_outside(training, numbers, alignment, grid)
-    numbers &= alignment.covered
-    _refuse_empty(training.names, numbers)
-    return Problem(
-        options, training_indices, training.names, _groups(training, numbers, alignment, grid.size)
-    )
+    if not alignment.covered.all():
+        if options.outside == "reject":
+            _refuse_outside(training, numbers, alignment, grid)
+        numbers &= alignment.covered
+    if not numbers.all():
+        _refuse_empty(training.names, numbers)
+    groups = make_groups(training.y, numbers, alignment, grid.size)
+    return Problem(options, training_indices, training.names, groups)
 
 
 def _check_options(options: FitOptions) -> None:
@@ -304,32 +325,25 @@ def _refuse_outside(
         facts.append(Fact(detail, "x_not_covered", row=int(row), column=training.x_name))
     raise GridError(
         f"The library does not cover {missing.size} of the {training.x.size} training x."
-        f" {facts[0].detail} Use outside=omit to leave such points out.",
+        f" {facts[0].detail} Use alignment=linear"
+        " to read the library between its x, a larger x_tolerance, or outside=omit to leave such"
+        " points out.",
         facts,
     )
 
 
 def _refuse_empty(names: tuple[str, ...], numbers: BoolArray) -> None:
     facts = [
-        Fact(f"{name} has no number at an x of the library.", "no_pair", column=name)
-        for position, name in enumerate(names)
-        if not numbers[position].any()
-    ][: grids.FIRST_FEW]
+        Fact(
+            f"{names[position]} has no number at an x of the library; alignment=linear reads it"
+            " between its x.",
+            "no_pair",
+            column=names[position],
+        )
+        for position in np.flatnonzero(~numbers.any(axis=1))[: grids.FIRST_FEW]
+    ]
     if facts:
         raise NoFit(f"{facts[0].detail} There is nothing to compare.", facts)
-
-
-def _groups(training: Table, numbers: BoolArray, alignment: Alignment, n: int) -> tuple[Group, ...]:
-    together: dict[bytes, list[int]] = {}
-    for position, mask in enumerate(numbers):
-        together.setdefault(mask.tobytes(), []).append(position)
-    groups = []
-    for members in together.values():
-        positions = np.array(members, dtype=np.intp)
-        rows = np.flatnonzero(numbers[positions[0]])
-        y = np.take(training.y[positions], rows, axis=1)
-        groups.append(make_group(alignment.only(rows), positions, y, n))
-    return tuple(groups)
 
 
 def fit_block(problem: Problem, block: Block, ranking: Ranking | None = None) -> Ranking:
@@ -351,52 +365,68 @@ def fit_block(problem: Problem, block: Block, ranking: Ranking | None = None) ->
     """
     if ranking is None:
         ranking = empty_ranking(len(problem.names), 0)
+    if not len(block.indices):
+        return empty_ranking(len(problem.names), 0)
     search, kept = Search(problem.groups, problem.options), Kept()
-    return search.complete(search.rank(block, ranking, kept), kept)
+    return search.complete(search.rank(Blocks([block]), ranking, kept), kept)
 
 
-def _finish(problem: Problem, ranking: Ranking) -> list[Match]:
-    found = taken(ranking)
-    facts = [
-        Fact(
-            f"No library curve has enough numbers where {name} has them"
-            f" (min_overlap is {problem.options.min_overlap!r}).",
-            "no_eligible_curve",
-            column=name,
-        )
-        for name, here in zip(problem.names, found, strict=True)
-        if not here.any()
-    ][: grids.FIRST_FEW]
-    if facts:
-        raise NoFit(facts[0].detail, facts)
+def finish(problem: Problem, ranking: Ranking) -> list[Match]:
+    """Make matches of a ranking of the whole library.
+
+    Parameters
+    ----------
+    problem : Problem
+        From `prepare`.
+    ranking : Ranking
+        From `rank_library`, or merged from its parts.
+
+    Returns
+    -------
+    list of Match
+        By training curve, then rank.
+
+    Raises
+    ------
+    NoFit
+        A training curve has no eligible library curve.
+    """
+    fitted = np.logical_or.reduce(taken(ranking), axis=1)
+    if not fitted.all():
+        _refuse_unfitted(problem, fitted)
     return [
-        _match(int(index), place + 1, curve)
-        for index, row, here in zip(problem.training_indices, ranking, found, strict=True)
-        for place, curve in enumerate(row[here])
+        _match(index, place, figures)
+        for index, row in zip(problem.training_indices.tolist(), ranking.tolist(), strict=True)
+        for place, figures in enumerate(row, start=1)
+        if figures[1] != NOBODY
     ]
 
 
-def _match(training_index: int, rank: int, found: np.void) -> Match:
-    figures = dict(zip(found.dtype.names or (), found.tolist(), strict=True))
-    sse, n = figures["sse"], figures["n"]
-    return Match(
-        training_index=training_index,
-        rank=rank,
-        ideal_index=figures["index"],
-        score=figures["score"],
-        sse=_held(sse),
-        rmse=_held(math.sqrt(sse / n)) if sse >= 0 else None,
-        mae=_held(figures["mae"]),
-        max_deviation=_held(figures["max_deviation"]),
-        r2=_held(figures["r2"]),
-        n=n,
-        scale=figures["scale"],
-        offset=figures["offset"],
-    )
+def _refuse_unfitted(problem: Problem, fitted: BoolArray) -> None:
+    facts = [
+        Fact(
+            f"No library curve has enough numbers where {problem.names[row]} has them"
+            f" (min_overlap is {problem.options.min_overlap!r}).",
+            "no_eligible_curve",
+            column=problem.names[row],
+        )
+        for row in np.flatnonzero(~fitted)[: grids.FIRST_FEW]
+    ]
+    raise NoFit(facts[0].detail, facts)
 
 
-def _held(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _match(training_index: int, rank: int, figures: tuple[Any, ...]) -> Match:
+    """Match of one line of a ranking, whose figures come in the order of FIGURES."""
+    score, index, sse, mae, most, r2, n, scale, offset = figures
+    rmse: float | None = math.sqrt(sse / n)
+    # Mostly all are finite, and then so is their sum.
+    if not math.isfinite(sse + mae + most + r2):
+        sse, rmse, mae, most, r2 = map(_number, (sse, rmse, mae, most, r2))
+    return Match(training_index, rank, index, score, sse, rmse, mae, most, r2, n, scale, offset)
+
+
+def _number(figure: Any) -> float | None:
+    return figure if math.isfinite(figure) else None
 
 
 def require_finite(

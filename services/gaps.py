@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.candidates import Columns, radius
+from services.candidates import Columns, lowered, radius, scaled
 from services.grids import BoolArray
 from services.scores import FitOptions
 from services.sketch import Basis, SingleArray, roundoff
@@ -52,45 +52,42 @@ class GapScreen:
     pairs: FloatArray
     least: FloatArray
 
-    def product(self, library: Columns) -> SingleArray:
+    def product(self, library: Columns, part: slice, out: SingleArray) -> None:
         """Likeness of every pair.
 
         Parameters
         ----------
         library : Columns
-            m library curves, from `gap_columns`.
-
-        Returns
-        -------
-        ndarray of shape (k, m)
-            Minus infinity for curves that are unknown, or not eligible.
+            Library curves, from `gap_columns`.
+        part : slice
+            Some of them, m curves.
+        out : ndarray of shape (k, m)
+            Receives the likeness, minus infinity for curves that are not eligible.
         """
-        product = self.matrix[:, : library.matrix.shape[1]] @ library.matrix.T
-        if self.options.min_overlap == 1 and library.matrix.shape[1] > 2 * self.basis.n:
-            product[product < _ELIGIBLE] = -np.inf
-        if library.unknown.size:
-            product[:, library.unknown] = -np.inf
-        return np.asarray(product)
+        library.multiply(self.matrix, part, out)
+        if self.options.min_overlap == 1:
+            out[out < _ELIGIBLE] = -np.inf
 
-    def floor(self, limits: FloatArray) -> SingleArray:
+    def floor(self, limits: FloatArray, library: Columns) -> SingleArray:
         """Least likeness of a pair whose score can be within a limit.
 
         Parameters
         ----------
         limits : ndarray of shape (k,)
             Scores that must not be exceeded.
+        library : Columns
+            The curves that will be compared; they do not matter here.
 
         Returns
         -------
         ndarray of shape (k,)
             The least number where nothing is proven.
         """
+        del library
         with np.errstate(all="ignore"):
-            within = np.ldexp(radius(limits, self.pairs, self.options), -self.basis.exponent)
+            within = scaled(radius(limits, self.pairs, self.options), self.basis)
             floor = self.least - 0.5 * within * within * (1 + 2.0**-40) - _UNDERFLOW
-            floor -= 8 * _UNIT * np.abs(floor)
-            least = np.finfo(np.float32).min
-            return np.where(np.isfinite(floor), floor, least).astype(np.float32)
+            return lowered(floor, self.matrix.dtype)
 
 
 def gap_screen(y: FloatArray, basis: Basis, options: FitOptions) -> GapScreen:
@@ -144,7 +141,7 @@ def gap_columns(curves: FloatArray, basis: Basis, options: FitOptions) -> Column
     Returns
     -------
     Columns
-        With 2n columns if gaps need not be regarded, else 3n.
+        With 2n rows if gaps need not be regarded, else 3n.
     """
     m, n = curves.shape
     with np.errstate(all="ignore"):
@@ -152,12 +149,12 @@ def gap_columns(curves: FloatArray, basis: Basis, options: FitOptions) -> Column
         unknown = np.flatnonzero(~(np.max(np.abs(values), axis=1) < _LARGEST))
         values[unknown] = 0
         regarded = options.min_overlap < 1 or not there.all()
-        matrix = np.empty((m, (3 if regarded else 2) * n), np.float32)
-        matrix[:, :n] = values
-        matrix[:, n : 2 * n] = np.multiply(values, values, out=values)
+        matrix = np.empty(((3 if regarded else 2) * n, m), np.float32)
+        matrix[:n] = values.T
+        matrix[n : 2 * n] = np.multiply(values, values, out=values).T
     if regarded:
-        matrix[:, 2 * n :] = there if options.min_overlap < 1 else ~there
-    return Columns(matrix, unknown)
+        matrix[2 * n :] = (there if options.min_overlap < 1 else ~there).T
+    return Columns((matrix,), unknown, unknown[:0])
 
 
 def _centred(curves: FloatArray, basis: Basis) -> tuple[FloatArray, BoolArray]:

@@ -22,6 +22,8 @@ Outside = Literal["reject", "omit"]
 _SAFE_EXPONENT = 400
 """Numbers below 2**400 can be squared, and millions of squares added, within float64."""
 
+_LOWEST, _HIGHEST = 2.0**-_SAFE_EXPONENT, 2.0**_SAFE_EXPONENT
+
 _REST = 2.0**-40
 """Share of the squares from which on the rest of a rounded mean would show in the scale."""
 
@@ -44,6 +46,9 @@ FIGURES = np.dtype(
 """One library curve in a ranking; r2 is NaN where y is constant."""
 
 Figures = NDArray[np.void]
+
+_NAMES = {"sse": "sse", "mae": "mae", "max": "max_deviation"}
+"""The figure that each criterion ranks by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +99,24 @@ def scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
     ndarray of shape (m,)
         Scores, infinite or NaN where float64 cannot hold them.
     """
-    n = f.shape[-1]
     with np.errstate(all="ignore"):
-        if options.transform == "none":
-            r = y - f
-        else:
-            scale, offset = family(y, f, options.transform)
-            r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
-        if options.criterion == "max":
-            return np.asarray(np.max(np.abs(r, out=r), axis=-1))
-        if options.criterion == "mae":
-            return np.asarray(np.sum(np.abs(r, out=r), axis=-1) / n)
-        sse = np.sum(np.multiply(r, r, out=r), axis=-1)
-        return np.asarray(sse / n if options.min_overlap < 1 else sse)
+        return _scores(y, f, options)
+
+
+def _scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
+    n = f.shape[-1]
+    if options.transform == "none":
+        r = y - f
+    else:
+        scale, offset = family(y, f, options.transform)
+        r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
+    # `reduce` is what np.max and np.sum come to, without their checks of the arguments.
+    if options.criterion == "max":
+        return np.asarray(np.maximum.reduce(np.abs(r, out=r), axis=-1))
+    if options.criterion == "mae":
+        return np.asarray(np.add.reduce(np.abs(r, out=r), axis=-1) / n)
+    sse = np.add.reduce(np.multiply(r, r, out=r), axis=-1)
+    return np.asarray(sse / n if options.min_overlap < 1 else sse)
 
 
 def all_scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
@@ -127,37 +137,10 @@ def all_scores(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray:
         Scores.
     """
     result = np.empty((len(y), len(f)))
-    for part in tiles(f.shape):
-        for row, curve in enumerate(y):
-            result[row, part] = scores(curve, f[part], options)
-    return result
-
-
-def pair_scores(
-    y: FloatArray, f: FloatArray, pairs: tuple[IndexArray, IndexArray], options: FitOptions
-) -> FloatArray:
-    """Score some pairs.
-
-    Parameters
-    ----------
-    y : ndarray of shape (k, n)
-        Training curves. [unit of y]
-    f : ndarray of shape (m, n)
-        Library curves, complete and C-contiguous. [unit of y]
-    pairs : tuple of two ndarray of shape (p,)
-        Rows of y and rows of f.
-    options : FitOptions
-        As for `scores`.
-
-    Returns
-    -------
-    ndarray of shape (p,)
-        Scores.
-    """
-    first, second = pairs
-    result = np.empty(len(first))
-    for part in tiles((len(first), y.shape[1])):
-        result[part] = scores(y[first[part]], f[second[part]], options)
+    with np.errstate(all="ignore"):
+        for part in tiles(f.shape):
+            for row, curve in enumerate(y):
+                result[row, part] = _scores(curve, f[part], options)
     return result
 
 
@@ -198,19 +181,20 @@ def figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figures:
     found = np.zeros(len(f), FIGURES)
     found["n"] = n = f.shape[-1]
     with np.errstate(all="ignore"):
-        scale, offset = family(y, f, options.transform)
-        found["scale"], found["offset"] = scale, offset
         if options.transform == "none":
+            found["scale"] = 1
             r = y - f
         else:
+            scale, offset = family(y, f, options.transform)
+            found["scale"], found["offset"] = scale, offset
             r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
-        sse = np.sum(r * r, axis=-1)
+        sse = np.add.reduce(r * r, axis=-1)
         found["r2"] = _r2(y, r, sse)
         np.abs(r, out=r)
-        found["sse"], found["mae"] = sse, np.sum(r, axis=-1) / n
-        found["max_deviation"] = np.max(r, axis=-1)
+        found["sse"], found["mae"] = sse, np.add.reduce(r, axis=-1) / n
+        found["max_deviation"] = np.maximum.reduce(r, axis=-1)
     # The same sums of the same residuals as in `scores`, so the same bits.
-    name = {"sse": "sse", "mae": "mae", "max": "max_deviation"}[options.criterion]
+    name = _NAMES[options.criterion]
     mean = options.criterion == "sse" and options.min_overlap < 1
     found["score"] = found[name] / n if mean else found[name]
     return found
@@ -218,13 +202,16 @@ def figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figures:
 
 def _r2(y: FloatArray, r: FloatArray, sse: FloatArray) -> FloatArray:
     """1 - Σr² / Σ(y - ȳ)², NaN where y is constant; powers of two are factored out of both."""
-    shift = _shift(y)
-    if shift.any():
+    highest, lowest = np.maximum.reduce(y, axis=-1), np.minimum.reduce(y, axis=-1)
+    largest = np.maximum(highest, -lowest)
+    if not (np.minimum.reduce(largest) > _LOWEST and np.maximum.reduce(largest) < _HIGHEST):
+        shift = _excess(largest)
         y, r = _unscaled(y, shift), _unscaled(r, shift)
-        sse = np.sum(r * r, axis=-1)
-    spread = y - (np.sum(y, axis=-1) / y.shape[-1])[:, np.newaxis]
-    r2 = 1 - sse / np.sum(np.multiply(spread, spread, out=spread), axis=-1)
-    return np.where(np.max(y, axis=-1) == np.min(y, axis=-1), np.nan, r2)
+        sse = np.add.reduce(r * r, axis=-1)
+    spread = y - (np.add.reduce(y, axis=-1) / y.shape[-1])[:, np.newaxis]
+    r2 = 1 - sse / np.add.reduce(np.multiply(spread, spread, out=spread), axis=-1)
+    r2[highest == lowest] = np.nan
+    return np.asarray(r2)
 
 
 def family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArray, FloatArray]:
@@ -291,5 +278,10 @@ def _affine(
 
 def _shift(rows: FloatArray) -> IndexArray:
     """Power of two that takes the largest number of each row into the safe range."""
-    _, exponent = np.frexp(np.max(np.abs(rows), axis=-1))
-    return np.asarray(exponent - np.clip(exponent, -_SAFE_EXPONENT, _SAFE_EXPONENT))
+    return _excess(np.max(np.abs(rows), axis=-1))
+
+
+def _excess(largest: FloatArray) -> IndexArray:
+    _, exponent = np.frexp(largest)
+    safe = np.minimum(np.maximum(exponent, -_SAFE_EXPONENT), _SAFE_EXPONENT)
+    return np.asarray(exponent - safe)

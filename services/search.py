@@ -1,138 +1,63 @@
 """Rank the curves of one piece of a library: candidates first, then the decision.
 
-A piece is a block of curves, or a sketch of them and a way to read the few that matter.
+Which way is taken depends on the training curves and on how many pairs there are; whichever
+it is, a pair enters the ranking by its plain score alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from services import candidates, grids
-from services.blocks import Block, Ranking, empty_ranking, limits, merge, rank, sort_key, taken
+from services.blocks import Block, Ranking, empty_ranking, limits, rank, taken
 from services.cache import Cache
-from services.candidates import Columns, Pairs, Screen
-from services.gaps import GapScreen, gap_columns, gap_screen
-from services.grids import Alignment, BoolArray, IndexArray
-from services.scores import FIGURES, Figures, FitOptions, all_scores, figures, pair_scores
-from services.sketch import SAMPLE, Basis, Sketch, make_basis, plain_basis
+from services.candidates import Columns, screen, together
+from services.descriptions import Descriptions
+from services.few import few
+from services.find import Bound, Task, find
+from services.grids import IndexArray
+from services.groups import Group, Pairs, Scored, plain
+from services.pieces import Blocks, Piece
+from services.scores import FIGURES, Figures, FitOptions, figures, scores, tiles
+from services.sieve import sieved
+from services.sketch import Basis, plain_basis
 from services.tables import FloatArray
 
 FEW = 4000
-"""Pairs of a piece that are scored one and all: proposing would take longer."""
+"""Pairs of a piece that are looked at one and all: describing them would take longer."""
 
-_WORTH = 128
-"""Training curves from which on a basis pays, though nobody keeps what it describes."""
+_BLUNT = 1 / 8
+"""Share of the pairs left by one bound from which on the next one has a try."""
 
-_BLUNT = 8
-"""One pair in so many left by single precision, and double precision has a try."""
+_SIEVE = 1 / 64
+"""The same where a sieve comes next, which is fast."""
+
+_HALF = 1 / 2
+"""Share of the pairs from which on it is faster to score all."""
+
+_MANY_GAPS = 1 / 32
+"""Share of curves with gaps from which on they are compared by a product of their own."""
+
+_NOBODY = np.empty(0, np.intp)
 
 _ANY = np.array([np.inf])
 """A limit that admits every score."""
 
 _KEPT_BYTES = 64 << 20
 """Chosen curves that are kept until the end, when their figures are made; if there can be more,
-figures are made block by block."""
+figures are made piece by piece."""
 
 Kept = dict[int, FloatArray]
 """Values of curves by their position in the library."""
 
-Scored = tuple[IndexArray, IndexArray, FloatArray]
-"""Rows of training curves, rows of library curves, and their scores, each of shape (p,)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Training curves with numbers at the same rows: they share what is read of the library.
-
-    Parameters
-    ----------
-    alignment : Alignment
-        Of their p abscissae.
-    positions : ndarray of shape (k,)
-        Of the curves among all training curves.
-    y : ndarray of shape (k, p)
-        Their numbers, in the order of the training rows. [unit of y]
-    on_grid : ndarray of shape (k, n) or None
-        The same in the order of the library's grid, if they are at each of its x once. A
-        sum of squares does not depend on the order but for its rounding, so bounds can be
-        had from the library as it is stored.
-    """
-
-    alignment: Alignment
-    positions: IndexArray
-    y: FloatArray
-    on_grid: FloatArray | None
-
-    @property
-    def part(self) -> bool:
-        """Whether the curves are at some x of the library's grid, at each once at most."""
-        left = self.alignment.left
-        return np.array_equal(left, self.alignment.right) and np.unique(left).size == left.size
-
-    def only(self, row: int) -> Group:
-        """One of the curves by itself.
-
-        Parameters
-        ----------
-        row : int
-            Which one.
-
-        Returns
-        -------
-        Group
-            Of one curve.
-        """
-        return Group(
-            self.alignment, self.positions[row : row + 1], self.y[row : row + 1], self.on_grid
-        )
-
-    def read(self, curves: FloatArray) -> FloatArray:
-        """Values of complete library curves, in the order of the training rows.
-
-        Parameters
-        ----------
-        curves : ndarray of shape (m, n)
-            On the library's grid. [unit of y]
-
-        Returns
-        -------
-        ndarray of shape (m, p)
-            C-contiguous.
-        """
-        return grids.read(curves, self.alignment)[0]
-
-
-def make_group(alignment: Alignment, positions: IndexArray, y: FloatArray, n: int) -> Group:
-    """Group of training curves.
-
-    Parameters
-    ----------
-    alignment, positions, y
-        As in `Group`.
-    n : int
-        Points of the library's grid.
-
-    Returns
-    -------
-    Group
-        With `on_grid`, if there is such a thing.
-    """
-    left = alignment.left
-    once = left.size == n and np.array_equal(left, alignment.right)
-    if not once or not np.array_equal(np.sort(left), np.arange(n)):
-        return Group(alignment, positions, y, None)
-    on_grid = np.empty_like(y)
-    on_grid[:, left] = y
-    return Group(alignment, positions, y, on_grid)
-
 
 class Search:
-    """A fit under way: what is kept of one piece for the next. Threads may share it.
+    """A fit under way: what is made of one piece for the next. Threads may share it.
 
     Parameters
     ----------
@@ -140,6 +65,8 @@ class Search:
         The training curves.
     options : FitOptions
         How curves are compared.
+    basis : Basis or None
+        Of the library's sketches, if those are to be ranked.
     cache : Cache or None
         Keeps descriptions of the library's curves for other fits.
     key : str
@@ -150,37 +77,55 @@ class Search:
         self,
         groups: tuple[Group, ...],
         options: FitOptions,
+        basis: Basis | None = None,
         cache: Cache | None = None,
         key: str = "",
     ) -> None:
         self._groups = groups
         self._options = options
-        self._cache = cache if key else None
-        self._key = key
-        self._screens: dict[tuple[int, str], Screen] = {}
-        self._bases: dict[int, Basis | None] = {}
-        self._gaps: tuple[Basis, GapScreen] | None = None
-        self._parts = options.transform == "none" and all(group.part for group in groups)
-        self._digests: dict[int, str] = {}
-        places = sum(len(group.y) for group in groups) * options.top_k
-        self._keeps = 8 * places * max(len(group.y[0]) for group in groups) <= _KEPT_BYTES
-        self._where = {
-            int(position): (group, row)
-            for group in groups
-            for row, position in enumerate(group.positions)
-        }
+        self._descriptions = Descriptions(groups, options, basis, cache, key)
+        self._count = sum(len(group.y) for group in groups)
+        self._together = options.transform == "none" and all(group.part for group in groups)
+        longest = max(group.y.shape[1] for group in groups)
+        self._keeps = 8 * self._count * options.top_k * longest <= _KEPT_BYTES
+
+    @cached_property
+    def _packed(self) -> tuple[FloatArray, IndexArray, IndexArray] | None:
+        """Numbers of each training curve, their rows on the library's grid, and how many.
+
+        None if they are read by other means.
+        """
+        if not all(group.part for group in self._groups):
+            return None
+        longest = max(group.y.shape[1] for group in self._groups)
+        y, left = np.empty((self._count, longest)), np.empty((self._count, longest), np.intp)
+        count = np.empty(self._count, np.intp)
+        for group in self._groups:
+            n = group.y.shape[1]
+            y[group.positions, :n], left[group.positions, :n] = group.y, group.alignment.left
+            count[group.positions] = n
+        return y, left, count
+
+    @cached_property
+    def _places(self) -> tuple[IndexArray, IndexArray]:
+        """Group of each training curve, and its row there."""
+        owner, place = np.empty((2, self._count), np.intp)
+        for number, group in enumerate(self._groups):
+            owner[group.positions] = number
+            place[group.positions] = np.arange(len(group.positions))
+        return owner, place
 
     @property
     def on_grid(self) -> bool:
         """Whether stored sketches of the library can be used."""
         return all(group.on_grid is not None for group in self._groups)
 
-    def rank(self, block: Block, ranking: Ranking, kept: Kept) -> Ranking:
-        """Rank the curves of a block.
+    def rank(self, piece: Piece, ranking: Ranking, kept: Kept) -> Ranking:
+        """Rank the curves of a piece.
 
         Parameters
         ----------
-        block : Block
+        piece : Piece
             Curves of the library.
         ranking : Ranking
             The best so far of all training curves: worse ones need not be found.
@@ -190,227 +135,228 @@ class Search:
         Returns
         -------
         Ranking
-            Of this block alone, without the curves that could not enter.
+            Of this piece alone, without the curves that could not enter.
         """
-        top_k = self._options.top_k
-        best = empty_ranking(len(ranking), min(top_k, len(block.indices)))
-        limit = limits(ranking, top_k)
-        if self._gappy(block):
-            self._scan_gaps(block, limit, (best, kept))
-            return best
-        for number, group in enumerate(self._groups if len(block.indices) else ()):
-            scored = self._scan(number, block, limit[group.positions])
-            self._enter((best, kept), group, block, scored)
-        return best
-
-    def rank_sketch(
-        self,
-        sketch: Sketch,
-        basis: Basis,
-        rows: Callable[[IndexArray], FloatArray],
-        sofar: tuple[Ranking, Kept],
-    ) -> Ranking:
-        """Rank curves of which a sketch is at hand; only those that matter are read.
-
-        Parameters
-        ----------
-        sketch : Sketch
-            Of curves of the library.
-        basis : Basis
-            It was made with.
-        rows : callable
-            Reads curves by their positions in the dataset.
-        sofar : tuple of Ranking and dict
-            The best so far of all training curves, and what receives values, as for `rank`.
-
-        Returns
-        -------
-        Ranking
-            As from `rank`.
-        """
-        options = self._options
-        ranking, kept = sofar
-        best = empty_ranking(len(ranking), min(options.top_k, len(sketch.indices)))
+        options, m = self._options, len(piece.indices)
+        best = empty_ranking(len(ranking), min(options.top_k, m))
         limit = limits(ranking, options.top_k)
-        library = candidates.sketch_columns(sketch, basis, options.transform)
-        odd = library.unknown
-        if options.min_overlap == 1:
-            odd = odd[~np.isnan(sketch.mean[odd])]
-        for number, group in enumerate(self._groups if len(sketch.indices) else ()):
-            training = self._screen(number, group.on_grid, basis, "sketch")
-
-            def score(pairs: Pairs, group: Group = group) -> FloatArray:
-                wanted, place = np.unique(pairs[1], return_inverse=True)
-                values = group.read(rows(sketch.indices[wanted]))
-                return pair_scores(group.y, values, (pairs[0], place), options)
-
-            near, lowered = candidates.find(
-                training, library, limit[group.positions], options.top_k, score
-            )
-            wanted = np.union1d(near[1], odd)
-            if not wanted.size:
-                continue
-            if wanted.size * _BLUNT > len(sketch.indices):
-                # Here the sketch tells little apart; all curves have to be looked at.
-                block = Block(sketch.indices, rows(sketch.indices))
-                self._enter((best, kept), group, block, self._scan(number, block, lowered))
-                continue
-            block = Block(sketch.indices[wanted], rows(sketch.indices[wanted]))
-            near = near[0], np.searchsorted(wanted, near[1])
-            scored = self._decide(group, block, near, np.searchsorted(wanted, odd), lowered)
-            self._enter((best, kept), group, block, scored)
+        if isinstance(piece, Blocks) and self._count * m <= FEW:
+            for group in self._groups:
+                scored, found = few(group, piece.all(), limit[group.positions], options)
+                if found is None:
+                    self._enter(best, piece, _placed(group, scored), None)
+                else:
+                    found["index"] = piece.indices[scored[1]]
+                    best[group.positions, 0] = found
+        else:
+            scored = _joined(list(self._scored(piece, limit)))
+            self._enter(best, piece, scored, kept if self._keeps else None)
         return best
 
-    def _scan(self, number: int, block: Block, limit: FloatArray) -> Scored:
-        """Pairs of a block that could be among the best, scored."""
-        group, m = self._groups[number], len(block.indices)
-        everything = np.arange(m)
-        nothing = everything[:0]
-        if len(group.y) * m <= FEW:
-            return self._decide(group, block, (nothing, nothing), everything, limit)
-        if group.on_grid is not None:
-            curves, y, whole = block.y, group.on_grid, everything
+    def _scored(self, piece: Piece, limit: FloatArray) -> Iterator[Scored]:
+        """Pairs that could be among the best, by the way that suits them."""
+        if self._together and (len(self._groups) > 1 or self._groups[0].on_grid is None):
+            yield from self._scan_gaps(piece, limit)
         else:
-            values, present = grids.read(block.y, group.alignment)
-            whole = np.flatnonzero(present.all(axis=1))
-            curves, y = values[whole] if whole.size < m else values, group.y
-        basis = self._basis(number, curves) if whole.size else None
+            for number, group in enumerate(self._groups):
+                for scored in self._scan(number, piece, limit[group.positions]):
+                    yield _placed(group, scored)
+
+    def _scan(self, number: int, piece: Piece, limit: FloatArray) -> Iterator[Scored]:
+        """Pairs of a group with curves that are described as they are stored."""
+        group = self._groups[number]
+        if group.on_grid is None:
+            yield from self._scan_aligned(group, piece.blocks(), limit)
+            return
+        basis = self._descriptions.basis(piece)
         if basis is None:
-            return self._decide(group, block, (nothing, nothing), everything, limit)
-        near, limit, unknown = self._propose(number, (y, curves), block, basis, limit)
-        if 2 * len(near[0]) > len(y) * m:
-            return self._decide(group, block, (nothing, nothing), everything, limit)
-        odd = nothing
-        if unknown.size or whole.size < m:
-            known = np.delete(whole, unknown)
-            odd = np.delete(everything, known)
-        return self._decide(group, block, (near[0], whole[near[1]]), odd, limit)
+            yield from _all(group, piece, limit, self._options)
+            return
+        library = self._descriptions.columns(piece, basis)
+        gappy = self._options.min_overlap < 1 and self._gappy(library)
+        if gappy and self._together:
+            yield from self._scan_gaps(piece, limit)
+            return
+        training = self._descriptions.screen(number, basis)
+        yield from self._found(group, piece, (training, library), limit)
 
-    def _gappy(self, block: Block) -> bool:
-        """Whether curves have gaps of their own, so that groups or rows would be many."""
-        options, m = self._options, len(block.indices)
-        if not self._parts:
-            return False
-        if sum(len(group.y) for group in self._groups) * m <= FEW:
-            return False
-        if len(self._groups) > 1:
-            return True
-        return options.min_overlap < 1 and bool(np.isnan(block.y).any())
-
-    def _scan_gaps(self, block: Block, limit: FloatArray, found: tuple[Ranking, Kept]) -> None:
-        """Rank the curves of a block for all training curves at once, whatever their gaps."""
-        options = self._options
-        best, kept = found
-        basis, training = self._gap_screen(block.y)
-        odd = np.arange(len(block.indices))
-        if basis is not None and training is not None:
-            library = gap_columns(block.y, basis, options)
-
-            def score(pairs: Pairs) -> FloatArray:
-                found = np.full(len(pairs[0]), np.inf)
-                for row, which in _by_row(pairs[0]):
-                    one = Group.only(*self._where[row])
-                    wanted = pairs[1][which]
-                    _, column, scored = _plain(one, block.y[wanted], _ANY, options)
-                    found[which[column]] = scored
-                return found
-
-            near, limit = candidates.find(training, library, limit, options.top_k, score)
-            odd = library.unknown
-            for row, which in _by_row(near[0]):
-                one, wanted = Group.only(*self._where[row]), near[1][which]
-                first, column, scored = _plain(one, block.y[wanted], limit[row : row + 1], options)
-                self._enter((best, kept), one, block, (first, wanted[column], scored))
-        if odd.size:
-            rest = Block(block.indices[odd], block.y[odd])
-            for group in self._groups:
-                scored_odd = _plain(group, rest.y, limit[group.positions], options)
-                more = empty_ranking(len(best), best.shape[1])
-                self._enter((more, kept), group, rest, scored_odd)
-                best[:] = merge(best, more, best.shape[1])
-
-    def _gap_screen(self, curves: FloatArray) -> tuple[Basis | None, GapScreen | None]:
-        """Descriptions of all training curves, made from the first block that allows it."""
-        if self._gaps is None:
-            # Gaps are filled for the sample's sake: it gives no more than a unit and a centre.
-            sample = curves[:: max(1, len(curves) // SAMPLE)]
-            sample = sample[~np.isnan(sample).all(axis=1)]
-            with np.errstate(all="ignore"):
-                sample = np.where(np.isnan(sample), np.nanmean(sample, axis=1)[:, None], sample)
-            basis = plain_basis(sample)
+    def _scan_aligned(self, group: Group, piece: Blocks, limit: FloatArray) -> Iterator[Scored]:
+        """Pairs of a group with curves that have to be read at its x first."""
+        curves = piece.all()
+        values, present = grids.read(curves, group.alignment)
+        whole = np.flatnonzero(present.all(axis=1))
+        odd = np.delete(np.arange(len(curves)), whole)
+        if whole.size:
+            inside = Blocks([Block(whole, values[whole] if odd.size else values)])
+            mine = replace(group, points=group.y.shape[1], part=True, on_grid=group.y)
+            basis = plain_basis(inside.sample())
             if basis is None:
-                return None, None
-            count = sum(len(group.y) for group in self._groups)
-            y = np.full((count, curves.shape[1]), np.nan)
-            for group in self._groups:
-                y[group.positions[:, np.newaxis], group.alignment.left] = group.y
-            self._gaps = basis, gap_screen(y, basis, self._options)
-        return self._gaps
+                found: Iterator[Scored] = _all(
+                    group, Blocks([Block(whole, curves[whole])]), limit, self._options
+                )
+            else:
+                training = screen(mine.y, basis, self._options)
+                library = candidates.columns(inside.all(), basis, self._options.transform)
+                found = self._found(mine, inside, (training, library), limit)
+            for rows, columns, score in found:
+                yield rows, whole[columns], score
+        if odd.size and self._options.min_overlap < 1:
+            rows, columns, score = plain(group, curves[odd], limit, self._options)
+            yield rows, odd[columns], score
 
-    def _propose(
-        self,
-        number: int,
-        sides: tuple[FloatArray, FloatArray],
-        block: Block,
-        basis: Basis,
-        limit: FloatArray,
-    ) -> tuple[Pairs, FloatArray, IndexArray]:
-        """Pairs that could be among the best, lowered limits, and rows that are unknown."""
-        options, group = self._options, self._groups[number]
-        y, curves = sides
+    def _found(
+        self, group: Group, piece: Piece, sides: tuple[Bound, Columns], limit: FloatArray
+    ) -> Iterator[Scored]:
+        """Pairs that the bounds leave, those that they cannot judge among them."""
+        options = self._options
 
         def score(pairs: Pairs) -> FloatArray:
-            # Whichever order the curves are in here, the decision has the training rows'.
-            values = group.read(block.y) if group.on_grid is not None else curves
-            return _score(group.y, values, pairs, options)
+            return piece.scores(group, pairs, options)
 
-        library = self._columns(curves, block, basis, kept=group.on_grid is not None)
-        training = self._screen(number, y, basis, "single")
-        near, limit = candidates.find(training, library, limit, options.top_k, score)
-        unknown = library.unknown
-        if options.criterion == "sse" and len(near[0]) * _BLUNT > len(y) * len(curves):
-            plain = plain_basis(curves[:: max(1, len(curves) // SAMPLE)])
-            if plain is not None:
-                double = candidates.columns(curves, plain, options.transform, np.float64)
-                training = candidates.screen(y, plain, options, np.float64)
-                near, limit = candidates.find(training, double, limit, options.top_k, score)
-                unknown = double.unknown
-        return near, limit, unknown
-
-    def _decide(
-        self, group: Group, block: Block, near: Pairs, odd: IndexArray, limit: FloatArray
-    ) -> Scored:
-        """Plain scores: of the pairs that were proposed, and of every pair of the odd rows."""
-        found = near
-        score = np.empty(0)
-        if near[0].size:
-            score = _score(group.y, block.y, near, self._options, group.read)
+        sse = options.criterion == "sse"
+        training, library = sides
+        scored, limit = find(training, library, Task(limit, options.top_k, _share(options), score))
+        if scored is None and sse:
+            piece = piece.blocks()
+            plainer = plain_basis(piece.sample())
+            if plainer is not None and group.on_grid is not None:
+                parts = piece.parts
+                library = together(
+                    [
+                        candidates.columns(part, plainer, options.transform, np.float64)
+                        for part in parts
+                    ]
+                )
+                training = screen(group.on_grid, plainer, options, np.float64)
+                scored, limit = find(training, library, Task(limit, options.top_k, _HALF, score))
+        if scored is None:
+            yield from _all(group, piece, limit, options)
+            return
+        yield scored
+        odd = library.unknown
+        if options.min_overlap == 1:
+            # These curves are needed at all of their x.
+            odd = np.setdiff1d(odd, library.gaps)
         if odd.size:
-            first, second, more = _plain(group, block.y[odd], limit, self._options)
-            found = np.append(near[0], first), np.append(near[1], odd[second])
-            score = np.append(score, more)
-        inside = sort_key(score) <= limit[found[0]]
-        return found[0][inside], found[1][inside], score[inside]
+            rows, columns, more = plain(group, piece.take(odd), limit, options)
+            yield rows, odd[columns], more
 
-    def _enter(
-        self, found: tuple[Ranking, Kept], group: Group, block: Block, scored: Scored
-    ) -> None:
-        """Give the best pairs their places."""
-        best, kept = found
+    def _gappy(self, library: Columns) -> bool:
+        """Whether so many curves have gaps that they need a product of their own."""
+        return bool(library.gaps.size > _MANY_GAPS * library.curves)
+
+    def _scan_gaps(self, piece: Piece, limit: FloatArray) -> Iterator[Scored]:
+        """Pairs of all training curves, whatever gaps they have, at once."""
+        scored, limit, odd = self._masked(piece, limit)
+        if scored is None:
+            piece = piece.blocks()
+            scored, limit, odd = self._gapped(piece, limit)
+        # Pairs that are not eligible have no number for a score.
+        eligible = ~np.isnan(scored[2])
+        yield scored[0][eligible], scored[1][eligible], scored[2][eligible]
+        if odd.size:
+            curves = piece.take(odd)
+            for group in self._groups:
+                rows, columns, more = plain(group, curves, limit[group.positions], self._options)
+                yield group.positions[rows], odd[columns], more
+
+    def _masked(
+        self, piece: Piece, limit: FloatArray
+    ) -> tuple[Scored | None, FloatArray, IndexArray]:
+        """Pairs that descriptions leave, lowered limits, and curves they cannot judge."""
+        basis = self._descriptions.basis(piece)
+        training = self._descriptions.mask_screen(basis) if basis is not None else None
+        if basis is None or training is None:
+            return None, limit, _NOBODY
+        library = self._descriptions.columns(piece, basis)
+        if self._gappy(library):
+            return None, limit, _NOBODY
+        task = Task(
+            limit, self._options.top_k, _BLUNT, lambda pairs: self._gap_scores(piece, pairs)
+        )
+        return *find(training, library, task), library.unknown
+
+    def _gapped(self, piece: Blocks, limit: FloatArray) -> tuple[Scored, FloatArray, IndexArray]:
+        """The same by a product of all points."""
+        found = self._descriptions.gap_screen(piece)
+        if found is None:
+            return (_NOBODY, _NOBODY, _ANY[:0]), limit, np.arange(len(piece.indices))
+        library = self._descriptions.gap_columns(piece, found[0])
+        task = Task(limit, self._options.top_k, 1.0, lambda pairs: self._gap_scores(piece, pairs))
+        scored, limit = find(found[1], library, task)
+        assert scored is not None  # noqa: S101 - no share of the pairs is more than all
+        return scored, limit, library.unknown
+
+    def _gap_scores(self, piece: Piece, pairs: Pairs) -> FloatArray:
+        """Plain scores of pairs of any training curves; NaN where a pair is not eligible."""
+        found = np.empty(len(pairs[0]))
+        assert self._packed is not None  # noqa: S101 - these groups have x of the grid
+        order = np.argsort(self._packed[2][pairs[0]], kind="stable")
+        for part in tiles((len(order), self._groups[0].points)):
+            mine = order[part]
+            for own, y, f in self._read(pairs[0][mine], piece.take(pairs[1][mine])):
+                found[mine[own]] = scores(y, f, self._options)
+        if self._options.min_overlap < 1:
+            for pair in np.flatnonzero(np.isnan(found)).tolist():
+                row, column = pairs[0][pair], pairs[1][pair : pair + 1]
+                owner, place = self._places
+                one = self._groups[owner[row]].only(place[row])
+                scored = plain(one, piece.take(column), _ANY, self._options)
+                found[pair] = scored[2][0] if scored[2].size else np.nan
+        return found
+
+    def _enter(self, best: Ranking, piece: Piece, scored: Scored, kept: Kept | None) -> None:
+        """Give the best pairs their places; keep the curves, or make the figures at once."""
         rows, columns, score = scored
         if not rows.size:
             return
-        chosen, place = rank(rows, score, block.indices[columns], best.shape[1])
+        chosen, place = rank(rows, score, piece.indices[columns], best.shape[1])
         rows, columns = rows[chosen], columns[chosen]
-        if self._keeps:
+        index = piece.indices[columns]
+        if kept is None:
+            entered = self._figures(rows, piece.take(columns))
+        else:
             entered = np.zeros(len(rows), FIGURES)
             entered["score"] = score[chosen]
-            for column in set(columns.tolist()):
-                kept[int(block.indices[column])] = block.y[column].copy()
-        else:
-            entered = _figures(group, block.y, (rows, columns), self._options)
-        entered["index"] = block.indices[columns]
-        best[group.positions[rows], place] = entered
+            wanted = dict(zip(index.tolist(), columns.tolist(), strict=True))
+            curves = piece.take(np.array(list(wanted.values())))
+            kept |= dict(zip(wanted, curves, strict=True))
+        entered["index"] = index
+        best[rows, place] = entered
+
+    def _figures(self, rows: IndexArray, curves: FloatArray) -> Figures:
+        """All figures of pairs, given by training curve and values of the library curve."""
+        if len(self._groups) == 1:
+            return self._groups[0].figures(rows, curves, self._options)
+        found = np.empty(len(rows), FIGURES)
+        for mine, y, f in self._read(rows, curves):
+            found[mine] = figures(y, f, self._options)
+        # Gaps of the library, perhaps.
+        for pair in np.flatnonzero(np.isnan(found["sse"])).tolist():
+            owner, place = (numbers[rows[pair : pair + 1]] for numbers in self._places)
+            group = self._groups[owner[0]]
+            found[pair] = group.figures(place, curves[pair : pair + 1], self._options)[0]
+        return found
+
+    def _read(
+        self, rows: IndexArray, curves: FloatArray
+    ) -> Iterator[tuple[IndexArray, FloatArray, FloatArray]]:
+        """Numbers of pairs of curves, as many pairs at once as have equally many numbers."""
+        kind = self._places[0] if self._packed is None else self._packed[2]
+        order = np.argsort(kind[rows], kind="stable")
+        kinds = kind[rows][order]
+        edges = np.flatnonzero(np.diff(kinds, prepend=-1, append=-1)).tolist()
+        for start, stop in itertools.pairwise(edges):
+            for part in tiles((stop - start, curves.shape[1])):
+                mine, number = order[start:stop][part], kinds[start]
+                own = rows[mine]
+                if self._packed is None:
+                    group = self._groups[number]
+                    yield mine, group.y[self._places[1][own]], group.read(curves[mine])
+                else:
+                    y, left, _ = self._packed
+                    f = curves[mine[:, np.newaxis], left[own, :number]]
+                    yield mine, y[own, :number], f
 
     def complete(self, ranking: Ranking, kept: Kept) -> Ranking:
         """Give the matches of a ranking all their figures.
@@ -427,139 +373,43 @@ class Search:
         Ranking
             The same curves in the same places.
         """
-        if not self._keeps:
+        rows, places = np.nonzero(taken(ranking) & (ranking["n"] == 0))
+        if not rows.size:
             return ranking
         done = ranking.copy()
-        for group in self._groups:
-            rows, places = np.nonzero(taken(ranking[group.positions]))
-            if not rows.size:
-                continue
-            index = ranking["index"][group.positions[rows], places]
-            wanted, columns = np.unique(index, return_inverse=True)
-            curves = np.array([kept[one] for one in wanted.tolist()])
-            found = _figures(group, curves, (rows, columns), self._options)
-            found["index"] = index
-            done[group.positions[rows], places] = found
+        index = ranking["index"][rows, places]
+        found = self._figures(rows, np.array([kept[one] for one in index.tolist()]))
+        found["index"] = index
+        done[rows, places] = found
         return done
 
-    def _screen(self, number: int, y: FloatArray | None, basis: Basis, name: str) -> Screen:
-        """Descriptions of the training curves of a group, made once."""
-        made = self._screens.get((number, name))
-        if made is None or made.basis is not basis:
-            assert y is not None  # noqa: S101 - for the type checker: callers have asked on_grid
-            made = self._screens[number, name] = candidates.screen(y, basis, self._options)
-        return made
 
-    def _basis(self, number: int, curves: FloatArray) -> Basis | None:
-        """Basis for a group, made from the first block that has anything to go by."""
-        basis = self._bases.get(number)
-        if basis is not None:
-            return basis
-        group = self._groups[number]
-        keeps = self._cache is not None and group.on_grid is not None
-        if keeps and self._cache is not None:
-            basis = self._cache.get((self._key, "basis"))
-        if basis is None:
-            sample = curves[:: max(1, len(curves) // SAMPLE)]
-            if keeps or len(group.y) >= _WORTH:
-                basis = make_basis(sample)
-            basis = basis or plain_basis(sample)
-        if keeps and self._cache is not None and basis is not None:
-            basis = self._cache.keep((self._key, "basis"), basis, _size(basis))
-        return self._bases.setdefault(number, basis) if basis is not None else None
-
-    def _columns(self, curves: FloatArray, block: Block, basis: Basis, *, kept: bool) -> Columns:
-        """Descriptions of library curves, from the cache if they are there."""
-        transform = self._options.transform
-        if self._cache is None or not kept:
-            return candidates.columns(curves, basis, transform)
-        digest = hashlib.sha256(np.ascontiguousarray(block.indices).data).digest()
-        key = (self._key, self._digest(basis), digest, transform)
-        made: Columns | None = self._cache.get(key)
-        if made is None:
-            made = candidates.columns(curves, basis, transform)
-            made = self._cache.keep(key, made, made.nbytes)
-        return made
-
-    def _digest(self, basis: Basis) -> str:
-        """Fingerprint of a basis; this search keeps its bases, so an id names only one."""
-        if id(basis) not in self._digests:
-            self._digests[id(basis)] = basis.digest
-        return self._digests[id(basis)]
+def _share(options: FitOptions) -> float:
+    """Share of the pairs left by a first bound from which on there is a better way."""
+    if options.criterion == "sse":
+        return _BLUNT
+    return _SIEVE if options.transform == "none" else _HALF
 
 
-def _size(basis: Basis) -> int:
-    return 8 * basis.n * basis.rank if basis.vectors is not None else 0
+def _placed(group: Group, scored: Scored) -> Scored:
+    return group.positions[scored[0]], scored[1], scored[2]
 
 
-def _by_row(rows: IndexArray) -> Iterator[tuple[int, IndexArray]]:
-    """Each row of ascending rows, and where it stands."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    for start, stop in pairwise([*starts.tolist(), len(rows)]):
-        yield int(rows[start]), np.arange(start, stop)
+def _joined(scored: list[Scored]) -> Scored:
+    if len(scored) == 1:
+        return scored[0]
+    if not scored:
+        nothing = np.empty(0, np.intp)
+        return nothing, nothing, np.empty(0)
+    rows, columns, score = zip(*scored, strict=True)
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(score)
 
 
-def _score(
-    y: FloatArray,
-    curves: FloatArray,
-    pairs: Pairs,
-    options: FitOptions,
-    read: Callable[[FloatArray], FloatArray] = lambda values: values,
-) -> FloatArray:
-    """Plain scores of pairs; curves are complete where a pair needs them."""
-    if 2 * len(pairs[0]) > len(y) * len(curves):
-        return all_scores(y, read(curves), options)[pairs]
-    wanted, place = _once(pairs[1], len(curves))
-    return pair_scores(y, read(curves[wanted]), (pairs[0], place), options)
-
-
-def _once(rows: IndexArray, m: int) -> tuple[IndexArray, IndexArray]:
-    """Rows to read, none of them often, and where each of the given ones is among them."""
-    if len(rows) < m:
-        return rows, np.arange(len(rows))
-    wanted, place = np.unique(rows, return_inverse=True)
-    return wanted, place
-
-
-def _plain(group: Group, curves: FloatArray, limit: FloatArray, options: FitOptions) -> Scored:
-    """All eligible pairs with some of these curves, scored without any bound."""
-    values, present = grids.read(curves, group.alignment)
-    eligible = _eligible(present, options.min_overlap)
-    complete = present.all(axis=1)
-    found = np.full((len(group.y), len(curves)), np.nan)
-    if complete.any():
-        whole = values if complete.all() else values[complete]
-        found[:, complete] = all_scores(group.y, whole, options)
-    for column in np.flatnonzero(eligible & ~complete):
-        there = present[column]
-        part = np.take(group.y, np.flatnonzero(there), axis=1)
-        found[:, column] = all_scores(part, values[column, there][np.newaxis], options)[:, 0]
-    keys = np.where(eligible, sort_key(found), np.nan)
-    if options.top_k < np.count_nonzero(eligible):
-        # NaN sorts last. Only keys up to the k-th least can be among the best; ties stay in.
-        kth = np.partition(keys, options.top_k - 1, axis=1)[:, options.top_k - 1]
-        limit = np.minimum(limit, kth)
-    rows, columns = np.divmod(np.flatnonzero(keys <= limit[:, np.newaxis]), len(curves))
-    return rows, columns, found[rows, columns]
-
-
-def _eligible(present: BoolArray, min_overlap: float) -> BoolArray:
-    left = present.sum(axis=1)
-    return np.asarray((left > 0) & (left / present.shape[1] >= min_overlap))
-
-
-def _figures(group: Group, curves: FloatArray, pairs: Pairs, options: FitOptions) -> Figures:
-    """All figures of pairs, some of whose curves may have gaps."""
-    rows, columns = pairs
-    wanted, place = _once(columns, len(curves))
-    values, present = grids.read(curves[wanted], group.alignment)
-    complete = np.asarray(present.all(axis=1))[place]
-    found = np.zeros(len(rows), FIGURES)
-    whole = np.flatnonzero(complete)
-    if whole.size:
-        found[whole] = figures(group.y[rows[whole]], values[place[whole]], options)
-    for pair in np.flatnonzero(~complete):
-        there = present[place[pair]]
-        y, f = group.y[rows[pair], there], values[place[pair], there]
-        found[pair] = figures(y[np.newaxis], f[np.newaxis], options)[0]
-    return found
+def _all(group: Group, piece: Piece, limit: FloatArray, options: FitOptions) -> Iterator[Scored]:
+    """Every pair within the limit, scored without any bound."""
+    start = 0
+    way = sieved if options.criterion != "sse" and options.transform == "none" else plain
+    for part in piece.blocks().parts:
+        rows, columns, score = way(group, part, limit, options)
+        yield rows, columns + start, score
+        start += len(part)

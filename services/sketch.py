@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,14 @@ _BYTES = 1 << 18
 _MOST_DEFECT = 2.0**-10
 """Vectors that are less orthonormal than this bound nothing."""
 
+_NOTHING = 2.0**-46
+"""Share of the largest square that a vector has to have to be of any use."""
+
 _MOST_LEFT_OUT = 2.0**-5
 """A basis that leaves more of the sample's squares out than this prunes too little to help."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Basis:
     """What curves are described by.
 
@@ -85,7 +89,7 @@ class Basis:
         """Coordinates of a curve."""
         return self.n if self.vectors is None else self.vectors.shape[1]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Fingerprint: descriptions can be compared if it is the same."""
         digest = hashlib.sha256(repr((self.n, self.exponent, self.centre)).encode())
@@ -93,7 +97,7 @@ class Basis:
             digest.update(np.ascontiguousarray(self.vectors, "<f8").data)
         return digest.hexdigest()
 
-    @property
+    @cached_property
     def slack(self) -> float:
         """Bound of the float64 rounding of a description, relative to the size of the shape."""
         slack = (2 * self.n + 16) * _DOUBLE
@@ -257,16 +261,18 @@ def make_basis(sample: FloatArray, rank: int = RANK) -> Basis | None:
 
 
 def _leading(shapes: FloatArray, rank: int) -> FloatArray | None:
-    """Orthonormal vectors along which these shapes are longest, shape (n, rank).
+    """Orthonormal vectors along which these shapes are longest, shape (n, rank) or fewer.
 
     By the eigenvectors of their products with each other: what that loses of the small ones
     matters to nobody, and unlike a singular value decomposition it has not been seen to fail.
     """
     shapes = shapes / np.max(np.abs(shapes))
     try:
-        _, combined = np.linalg.eigh(shapes @ shapes.T)
+        squares, combined = np.linalg.eigh(shapes @ shapes.T)
     except np.linalg.LinAlgError:
         return None
+    # Along the others there is less than single precision loses.
+    rank = min(rank, int(np.count_nonzero(squares > _NOTHING * squares[-1])))
     vectors, _ = np.linalg.qr(shapes.T @ combined[:, -rank:])
     return np.ascontiguousarray(vectors) if np.isfinite(vectors).all() else None
 

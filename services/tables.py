@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +22,46 @@ _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 NAME_LENGTH = 200
 """Characters that the name of a dataset or a curve may have."""
 
+_PIECE = 8 << 20
+"""Bytes of curves that are copied at a time."""
+
+
+class Curves(Protocol):
+    """Curves that share one x column, wherever they lie; the largest do not lie in memory."""
+
+    @property
+    def x(self) -> FloatArray:
+        """Abscissae in their order, shape (n,), [unit of x]; NaN is a gap."""
+
+    @property
+    def x_name(self) -> str:
+        """Name of the x column."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the curves."""
+
+    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
+        """All curves in their order, some at a time; may be called again.
+
+        Parameters
+        ----------
+        most_bytes : int
+            Size of a piece, unless a single curve is longer.
+
+        Yields
+        ------
+        ndarray of shape (m, n)
+            One curve a row, C-contiguous, as `canonical` gives them. [unit of y]
+        """
+
+    def close(self) -> None:
+        """Give memory and disk back; nothing can be read any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Curves that share one x column.
+    """Curves that share one x column, in memory; see `Curves`.
 
     Parameters
     ----------
@@ -45,6 +84,47 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """Names of all columns, x first."""
         return (self.x_name, *self.names)
+
+    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
+        """All curves in their order, some at a time.
+
+        Parameters
+        ----------
+        most_bytes : int
+            Size of a piece, unless a single curve is longer.
+
+        Yields
+        ------
+        ndarray of shape (m, n)
+            Views of y.
+        """
+        step = max(1, most_bytes // self.x.nbytes)
+        for start in range(0, len(self.names), step):
+            yield self.y[start : start + step]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def whole(curves: Curves) -> Table:
+    """All curves in memory.
+
+    Parameters
+    ----------
+    curves : Curves
+        Not closed yet.
+
+    Returns
+    -------
+    Table
+        The same curves.
+    """
+    y = np.empty((len(curves.names), curves.x.size))
+    filled = 0
+    for piece in curves.pieces(_PIECE):
+        y[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return Table(curves.x, y, curves.names, curves.x_name)
 
 
 def clean_names(names: list[str]) -> list[str]:
@@ -87,7 +167,8 @@ def _name_problem(name: str) -> tuple[str, str] | None:
         return "The name is empty; every column needs one.", "empty_name"
     if len(name) > NAME_LENGTH:
         return f"The name is longer than {NAME_LENGTH} characters.", "long_name"
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+    # All of them are unprintable in the sense of `str`, which is asked much faster.
+    if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
         return "The name holds a control character or a line break.", "bad_name"
     return None
 
@@ -113,7 +194,7 @@ def canonical(values: FloatArray) -> FloatArray:
     return array
 
 
-def extend_sha256(sha256: str, names: tuple[str, ...], y: FloatArray) -> str:
+def extend_sha256(sha256: str, names: Iterable[str], pieces: Iterable[FloatArray]) -> str:
     """Fingerprint of a dataset after more columns.
 
     A chain: each link hashes the link before, the length of the name, the name and the values,
@@ -124,9 +205,9 @@ def extend_sha256(sha256: str, names: tuple[str, ...], y: FloatArray) -> str:
     ----------
     sha256 : str
         Fingerprint before, hexadecimal; empty before the x column, which is the first link.
-    names : tuple of m str
+    names : iterable of m str
         Names of the columns.
-    y : ndarray of shape (m, n)
+    pieces : iterable of ndarray of shape (some of m, n)
         Their values, as `canonical` gives them.
 
     Returns
@@ -135,7 +216,7 @@ def extend_sha256(sha256: str, names: tuple[str, ...], y: FloatArray) -> str:
         Fingerprint after the last of them, hexadecimal.
     """
     link = bytes.fromhex(sha256)
-    for name, values in zip(names, y, strict=True):
+    for name, values in zip(names, chain.from_iterable(pieces), strict=True):
         encoded = name.encode()
         digest = hashlib.sha256(link)
         digest.update(len(encoded).to_bytes(8, "little"))
@@ -145,18 +226,18 @@ def extend_sha256(sha256: str, names: tuple[str, ...], y: FloatArray) -> str:
     return link.hex()
 
 
-def table_sha256(table: Table) -> str:
+def table_sha256(curves: Curves) -> str:
     """Fingerprint of names and values, the same whatever file they came from.
 
     Parameters
     ----------
-    table : Table
-        A table with canonical values.
+    curves : Curves
+        With canonical values.
 
     Returns
     -------
     str
         64 hexadecimal digits.
     """
-    first = extend_sha256("", (table.x_name,), table.x[np.newaxis])
-    return extend_sha256(first, table.names, table.y)
+    first = extend_sha256("", (curves.x_name,), [curves.x[np.newaxis]])
+    return extend_sha256(first, curves.names, curves.pieces(_PIECE))

@@ -1,57 +1,103 @@
-"""Tables on their way out: CSV as a stream, a project as a SQLite file."""
+"""Tables on their way out: CSV, Parquet and Arrow, a piece at a time.
+
+What comes in is blocks of columns or Arrow record batches (`services.batches`), one after the
+other; what goes out is bytes, and no more than one piece is held in memory.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from services.errors import Fact, InvalidTable
+from services.tables import FloatArray
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from services.tables import Table
-
-CSV_ROWS = 1000
+CSV_ROWS = 65_536
 """Rows in one piece of CSV."""
 
-MOST_CURVES = 1999
-"""A SQLite table holds 2000 columns, one of which is x."""
+GROUP_ROWS, GROUP_BYTES = 1 << 18, 16 << 20
+"""A row group of Parquet is full with so many rows or bytes; each costs room in the footer."""
 
-_BATCH_CELLS = 1 << 16
+_COMMA, _LINE = b",", b"\n"
 
-_MAPPED = """
-CREATE TABLE mapped_test_data (
-    "X" REAL, "Y" REAL, "DeltaY" REAL, "IdealFunction" TEXT, "TrainingFunction" TEXT
-)
-"""
 
-_Column = Sequence[object] | NDArray[np.generic]
+def csv_values(names: Sequence[str], blocks: Iterable[FloatArray]) -> Iterator[bytes]:
+    """Write columns of numbers as CSV (RFC 4180, lines ended by a line feed, UTF-8).
+
+    Parameters
+    ----------
+    names : sequence of c str
+        Names of the columns.
+    blocks : iterable of ndarray of shape (c, rows)
+        Some rows at a time; NaN is a gap and becomes an empty cell.
+
+    Yields
+    ------
+    bytes
+        Whole lines: the names, then those of each block. A number is the shortest text that
+        gives the same bits.
+    """
+    yield _line(names)
+    gap = _gap(len(names))
+    for block in blocks:
+        if block.shape[1]:
+            rows = orjson.dumps(np.ascontiguousarray(block.T), option=orjson.OPT_SERIALIZE_NUMPY)
+            yield rows[2:-2].replace(b"],[", _LINE).replace(b"null", gap) + _LINE
+
+
+def csv_rows(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, header: bool = True
+) -> Iterator[bytes]:
+    """Write rows of numbers and words as CSV, numbers as `csv_values` does.
+
+    Parameters
+    ----------
+    schema : Schema
+        Names and types: float64 and integers, strings plain or as dictionaries.
+    batches : iterable of RecordBatch
+        Of that schema; null is an empty cell.
+    header : bool
+        Whether the names come first.
+
+    Yields
+    ------
+    bytes
+        Whole lines.
+    """
+    if header:
+        yield _line(schema.names)
+    ends = [*[_COMMA] * (len(schema) - 1), _LINE]
+    for batch in batches:
+        if batch.num_rows:
+            gap = _gap(batch.num_columns)
+            columns = zip(batch.columns, ends, strict=True)
+            lines = pc.binary_join_element_wise(*(_cells(c, gap, end) for c, end in columns), "")
+            # The text of all lines, one behind the other.
+            yield lines.buffers()[2].to_pybytes()
 
 
 def csv_lines(
     names: Sequence[str],
-    columns: Sequence[_Column],
-    header: bool = True,  # noqa: FBT001, FBT002 - callers say header=False
+    columns: Sequence[Sequence[object] | NDArray[np.generic]],
+    *,
+    header: bool = True,
 ) -> Iterator[bytes]:
-    """Write columns as CSV (RFC 4180, lines ended by a line feed, UTF-8), piece by piece.
+    """Write columns that are in memory as CSV, as `csv_rows` does.
 
     Parameters
     ----------
     names : sequence of c str
         Names of the columns.
     columns : sequence of c sequences or arrays of n values
-        Floats are written as the shortest text that gives the same bits, None and NaN as an
-        empty cell, the rest as str() shows it.
+        Numbers or words; None and NaN are gaps.
     header : bool
         Whether the names come first.
 
@@ -61,113 +107,139 @@ def csv_lines(
         Whole lines: the names, then up to `CSV_ROWS` rows at a time.
     """
     if header:
-        yield _csv([names])
+        yield _line(names)
     count = len(columns[0]) if names else 0
     for start in range(0, count, CSV_ROWS):
-        cells = [_cells(column[start : start + CSV_ROWS]) for column in columns]
-        yield _csv(zip(*cells, strict=True))
+        some = [pa.array(c[start : start + CSV_ROWS], from_pandas=True) for c in columns]
+        batch = pa.RecordBatch.from_arrays(some, names=list(names))
+        yield from csv_rows(batch.schema, [batch], header=False)
 
 
-def _csv(rows: Iterable[Iterable[object]]) -> bytes:
+def _line(names: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerow(names)
     return text.getvalue().encode()
 
 
-def _cells(values: _Column) -> list[object]:
-    """Python values, None where there is a gap."""
-    if isinstance(values, np.ndarray):
-        if values.dtype.kind == "f" and not np.isnan(values).any():
-            return list(values.tolist())
-        values = values.tolist()
-    return [None if isinstance(v, float) and math.isnan(v) else v for v in values]
+def _gap(columns: int) -> bytes:
+    """Text of an empty cell; a line of one must not be blank, which readers skip."""
+    return b'""' if columns == 1 else b""
 
 
-def write_project(
-    path: Path,
-    training: Table,
-    ideal: Table,
-    test: Table,
-    mapped: Iterable[Sequence[tuple[object, ...]]],
-) -> None:
-    """Write one SQLite file with the three tables and what was mapped.
+def _cells(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
+    """Text of each value, with the comma or line feed behind it."""
+    if pa.types.is_floating(values.type):
+        return _numbers(values, gap, end)
+    if pa.types.is_integer(values.type):
+        text = pc.fill_null(values.cast(pa.string()), gap.decode())
+        return pc.binary_join_element_wise(text, end.decode(), "")
+    if not pa.types.is_dictionary(values.type):
+        values = values.cast(pa.string()).dictionary_encode()
+    words = [_line([word])[:-1] + end for word in values.dictionary.to_pylist()]
+    texts = pa.array([word.decode() for word in (*words, gap + end)], pa.string())
+    return texts.take(values.indices.fill_null(len(words)))
 
-    The tables are `training_data`, `ideal_functions` and `test_data`, with the columns of the
-    datasets, x first, and their rows in order; a gap is NULL. Names equal but for case, which
-    SQLite takes for one, get the suffix _2, _3, ... `mapped_test_data` has the columns X, Y,
-    DeltaY, IdealFunction and TrainingFunction, where functions keep the names they came with.
-    SQLite stores -0.0 in a REAL column as 0.0; all other numbers keep their bits.
 
-    The file appears at `path` when it is complete, in the place of one that was there.
+def _numbers(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
+    """Text of float64 values, whose buffer is orjson's text itself."""
+    numbers = np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+    text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = text[1:-1].replace(b"null", gap) + _COMMA
+    offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
+    offsets[1:] = np.flatnonzero(np.frombuffer(text, np.uint8) == _COMMA[0]) + 1
+    buffers = pa.py_buffer(offsets), pa.py_buffer(text.replace(_COMMA, end))
+    return pa.StringArray.from_buffers(len(numbers), *buffers)
+
+
+def arrow_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Write an Arrow IPC stream.
 
     Parameters
     ----------
-    path : Path
-        Where the file shall be.
-    training : Table
-        Training curves.
-    ideal : Table
-        Library curves: all, or the chosen ones where there are too many.
-    test : Table
-        Test points.
-    mapped : iterable of batches of 5-tuples
-        x, y, deviation, ideal, training; the last three None for a point that is not mapped.
+    schema : Schema
+        Of all batches.
+    batches : iterable of RecordBatch
+        Their dictionaries, if any, are the same in all.
 
-    Raises
+    Yields
     ------
-    InvalidTable
-        A table has more than `MOST_CURVES` curves.
+    bytes
+        The schema, then a piece for each batch, then the end.
     """
-    tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
-    for name, table in tables.items():
-        _check_width(name, table)
-    part = path.with_name(f".{uuid4().hex}.part")
-    try:
-        with closing(sqlite3.connect(part, isolation_level=None)) as connection:
-            # A file that fails is thrown away, so nothing needs a journal to roll back with.
-            connection.execute("PRAGMA journal_mode = OFF")
-            connection.execute("BEGIN")
-            for name, table in tables.items():
-                _insert_table(connection, name, table)
-            connection.execute(_MAPPED)
-            for batch in mapped:
-                connection.executemany("INSERT INTO mapped_test_data VALUES (?, ?, ?, ?, ?)", batch)
-            connection.execute("COMMIT")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    sink = _Sink()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        yield sink.take()
+        for batch in batches:
+            writer.write_batch(batch)
+            yield sink.take()
+    yield sink.take()
 
 
-def _check_width(name: str, table: Table) -> None:
-    if len(table.names) > MOST_CURVES:
-        detail = f"{name} would have {len(table.names)} curves; SQLite holds {MOST_CURVES}."
-        raise InvalidTable(detail, [Fact(detail, "too_many_curves")])
+def parquet_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Write a Parquet file, compressed with snappy, which every reader knows.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of all batches.
+    batches : iterable of RecordBatch
+        Gathered to row groups of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes.
+
+    Yields
+    ------
+    bytes
+        A piece for each row group, then the footer.
+    """
+    sink = _Sink()
+    # A dictionary of the distinct numbers would be built and thrown away.
+    words = [field.name for field in schema if not pa.types.is_primitive(field.type)]
+    with pq.ParquetWriter(sink, schema, use_dictionary=words) as writer:
+        for group in _groups(batches):
+            writer.write_table(group, row_group_size=group.num_rows)
+            yield sink.take()
+    yield sink.take()
 
 
-def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
-    quoted = ['"' + column.replace('"', '""') + '"' for column in _distinct(table.columns)]
-    connection.execute(f"CREATE TABLE {name} ({', '.join(f'{column} REAL' for column in quoted)})")
-    marks = ", ".join("?" * len(quoted))
-    insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
-    size = max(1, _BATCH_CELLS // len(quoted))
-    for start in range(0, len(table.x), size):
-        rows = slice(start, start + size)
-        block = np.column_stack([table.x[rows], table.y[:, rows].T])
-        # SQLite itself makes NULL of NaN.
-        connection.executemany(insert, block.tolist())
+def _groups(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None]:
+    """Batches put together to row groups."""
+    some: list[pa.RecordBatch] = []
+    for batch in batches:
+        some.append(batch)
+        full = sum(b.num_rows for b in some) >= GROUP_ROWS or (
+            sum(b.nbytes for b in some) >= GROUP_BYTES
+        )
+        if full:
+            yield pa.Table.from_batches(some)
+            some = []
+    if some:
+        yield pa.Table.from_batches(some)
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names that also differ when case does not count; the first of equals keeps its name."""
-    taken = {name.lower() for name in names}
-    seen: set[str] = set()
-    distinct = []
-    for name in names:
-        new, count = name, 1
-        while new.lower() in (seen if count == 1 else taken):
-            count += 1
-            new = f"{name}_{count}"
-        seen.add(new.lower())
-        taken.add(new.lower())
-        distinct.append(new)
-    return distinct
+class _Sink:
+    """A file that is only written to, and hands on what it got."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._taken = 0
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        self._held += data
+        return size
+
+    def tell(self) -> int:
+        return self._taken + len(self._held)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """What was written can still be taken."""
+
+    def take(self) -> bytes:
+        held = bytes(self._held)
+        self._taken += len(held)
+        self._held.clear()
+        return held

@@ -131,12 +131,14 @@ class Server:
         self.log = folder / "server.log"
         names = {"IDEALFIT_DATA": str(folder), "PORT": str(self.port), **environment}
         kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-        with self.log.open("wb") as log:
+        self.environment = kept | names
+        self.command = [sys.executable, *(command(self.port) if command else SERVE)]
+        self.start()
+
+    def start(self):
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *(command(self.port) if command else SERVE)],
-                env=kept | names,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         self.session = requests.Session()
         self._wait()

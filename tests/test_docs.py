@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import gzip
 import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +20,8 @@ from api.config import Limits
 from api.store.fits import MATCH_FIELDS
 from api.store.mappings import POINT_FIELDS
 from services.readers import read_text
-from services.tables import table_sha256
+from services.tables import table_sha256, whole
+from tests.files import a_parquet, a_text, a_workbook, an_arrow
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -157,7 +160,9 @@ class TestMethod:
         assert failed == 0
 
     def test_the_fingerprint_is_that_of_the_code(self):
-        table, _ = read_text(BytesIO(b"x,y,z\n1,2,2\n2,3,3\n"), format="csv")
+        curves, _ = read_text(BytesIO(b"x,y,z\n1,2,2\n2,3,3\n"), format="csv")
+        with closing(curves):
+            table = whole(curves)
         assert table_sha256(table) in (ROOT / "docs/method.md").read_text()
 
 
@@ -177,6 +182,25 @@ class TestReadme:
         ((program, shown),) = commands(section("The same from Python"), "python")
         program = program.replace(BASE_URL, server.url)
         assert stripped(output_of([sys.executable, "-c", program], tmp_path)) == stripped(shown)
+
+    def test_any_file_goes_in_as_it_shows(self, server, tmp_path):
+        ((program, shown),) = commands(section("Any file"), "python")
+        program = program.replace(BASE_URL, server.url)
+        assert stripped(output_of([sys.executable, "-c", program], tmp_path)) == stripped(shown)
+
+    def test_files_go_in_with_curl_as_it_shows(self, server, tmp_path):
+        columns = {"x": [0.0, 1.0], "y": [2.0, 3.0]}
+        for name, data in {
+            "curves.parquet": a_parquet(columns),
+            "curves.xlsx": a_workbook(("Run1", []), ("Run2", [["x", "y"], [0, 2], [1, 3]])),
+            "curves.csv.gz": gzip.compress(a_text(columns)),
+            "curves.feather": an_arrow(columns, file=True),
+        }.items():
+            (tmp_path / name).write_bytes(data)
+        ((script, _),) = commands(section("Any file"), "bash")
+        output = output_of(["bash", "-c", script], tmp_path, URL=server.url)
+        assert len(set(re.findall(r'"sha256":"(\w+)"', output))) == 1
+        assert output.count('"version":1') == 4
 
     def test_the_run_without_a_server_gives_what_it_shows(self, tmp_path):
         ((line, shown),) = commands(section("Without a server"), "bash")

@@ -33,39 +33,36 @@ from bokeh.plotting import figure as new_figure
 from bokeh.resources import Resources
 from numpy.typing import NDArray
 
+from api.pages.shapes import (
+    COLOURS,
+    GREY,
+    MAX_LINES,
+    MAX_PANELS,
+    FloatArray,
+    Line,
+    MappedPoints,
+    Panel,
+    drawable,
+    ends,
+    facts,
+    ordered,
+    short,
+    shown,
+    thinned,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bokeh.models.renderers import GlyphRenderer
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
 Plot: TypeAlias = new_figure
 Renderer: TypeAlias = "GlyphRenderer[Any]"
 
-MAX_LINES = 60
-"""Curves of a dataset that are drawn."""
-MAX_PANELS = 12
-"""Training curves of a fit or mapping that are drawn."""
-MAX_DRAWN = 1000
-"""Points of one line after thinning, about one for each pixel of the width."""
-MAX_POINTS = 20_000
-"""Mapped and unmapped points that are drawn."""
-
-_LEAST = 8
-"""Fewer positions than this cannot hold both ends, both extremes and the gaps between."""
-_HUGE = 8e307
-"""The browser subtracts the ends of an axis; up to here the difference is finite."""
-_TINY = 1e-304
-"""The browser divides pixels by the length of an axis; from here on the quotient is finite."""
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale here.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
 _MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle")
 _FEW = 200
 """Mapped points of a function that have room as large marks."""
-_GREY = "#6b6b6b"
 _NONE = np.empty(0, dtype=np.intp)
 
 _TEXT_CSS = """
@@ -83,50 +80,6 @@ _LEGEND_CSS = """
 .bk-grid { display: flex; flex-wrap: wrap; gap: 0 14px; width: auto; height: auto;
            max-height: 132px; overflow-y: auto; }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One curve of a dataset; NaN is a gap, x comes in any order."""
-
-    name: str
-    x: FloatArray
-    y: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One training curve, x and y, and the function chosen for it, g on the library's grid.
-
-    `g` is a·f + b with `scale` a and `offset` b, NaN is a gap, the grid comes in any order;
-    `limit` is half the width of the band and may be infinite.
-    """
-
-    training: str
-    ideal: str
-    x: FloatArray
-    y: FloatArray
-    grid: FloatArray
-    g: FloatArray
-    limit: float
-    scale: float
-    offset: float
-    score: float
-    max_deviation: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class MappedPoints:
-    """Items of a mapping; `panel` is the index of the function's panel, -1 for unmapped ones."""
-
-    x: FloatArray
-    y: FloatArray
-    deviation: FloatArray
-    panel: IntArray
-    row: IntArray
-    column: Sequence[str]
-    reason: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,48 +110,6 @@ class _Drawn:
     size: int
 
 
-def thin(x: FloatArray, y: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
-    """Fewer points that look the same: both ends and the extremes of each stretch between.
-
-    Parameters
-    ----------
-    x, y : ndarray of shape (n,)
-        The curve in the order in which it is drawn; where y is NaN the line breaks.
-    most : int
-        Points that may be left, at least 8.
-
-    Returns
-    -------
-    tuple of two ndarray
-        At most `most` points of the curve in their order; where numbers that are neighbours now
-        had a gap between them, one gap is kept.
-    """
-    if most < _LEAST:
-        raise ValueError(f"A curve needs at least {_LEAST} points, not {most}.")
-    if y.size <= most:
-        return x, y
-    gaps = np.isnan(y)
-    numbers = np.flatnonzero(~gaps)
-    room = (most + 1) // 2 if gaps.any() else most
-    if numbers.size > room:
-        numbers = numbers[_extremes(y[numbers], (room - 2) // 2)]
-    # Right behind each kept number that has a gap between it and the next.
-    behind = numbers[:-1][np.diff(np.cumsum(gaps)[numbers]) > 0]
-    first_gap = np.flatnonzero(gaps)
-    kept = np.union1d(numbers, first_gap[np.searchsorted(first_gap, behind)])
-    return x[kept], y[kept]
-
-
-def _extremes(y: FloatArray, buckets: int) -> NDArray[np.intp]:
-    """Positions of both ends and of each bucket's least and greatest value, ascending."""
-    width = -(-y.size // buckets)
-    rows = np.minimum(np.arange(buckets * width), y.size - 1).reshape(buckets, width)
-    values = y[rows]
-    each = np.arange(buckets)
-    found = (rows[each, values.argmin(axis=1)], rows[each, values.argmax(axis=1)])
-    return np.unique(np.concatenate([[0, y.size - 1], *found]))
-
-
 def dataset_figure(title: str, lines: Sequence[Line], left_out: int) -> LayoutDOM:
     """Draw the curves of a dataset over each other; `left_out` of them were not handed in."""
     curves = [
@@ -207,8 +118,8 @@ def dataset_figure(title: str, lines: Sequence[Line], left_out: int) -> LayoutDO
     if not curves:
         return _column(_heading(title, ["This dataset has no curves to draw."]))
     notes = [
-        _shown(len(curves), len(lines) + left_out, "curve"),
-        _thinned(line.x.size for line in lines),
+        shown(len(curves), len(lines) + left_out, "curve"),
+        thinned(line.x.size for line in lines),
         _empty(curves),
         _HINT,
     ]
@@ -230,8 +141,8 @@ def fit_figure(title: str, panels: Sequence[Panel], left_out: int) -> LayoutDOM:
     if not drawn:
         return _column(_heading(title, ["This fit has no matches to draw."]))
     notes = [
-        _shown(len(drawn), len(panels) + left_out, "training curve"),
-        _thinned(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
+        shown(len(drawn), len(panels) + left_out, "training curve"),
+        thinned(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
         _HINT,
     ]
     x_range = _range(0.02, *(one.xs for one in drawn))
@@ -245,7 +156,7 @@ def mapping_figure(
 
     `left_out` functions and `points_left_out` points were not handed in.
     """
-    kept = _drawable(points, min(len(panels), MAX_PANELS))
+    kept = drawable(points, min(len(panels), MAX_PANELS))
     drawn = [
         _drawn(panel, index, points, kept[points.panel[kept] == index])
         for index, panel in enumerate(panels[:MAX_PANELS])
@@ -253,10 +164,10 @@ def mapping_figure(
     if not drawn and not kept.size:
         return _column(_heading(title, ["This mapping has nothing to draw."]))
     notes = [
-        _shown(len(drawn), len(panels) + left_out, "chosen function"),
-        _shown(kept.size, points.x.size + points_left_out, "mark")
+        shown(len(drawn), len(panels) + left_out, "chosen function"),
+        shown(kept.size, points.x.size + points_left_out, "mark")
         + " A mark is an assignment or an unmapped point.",
-        _thinned(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
+        thinned(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
         _HINT,
     ]
     x_range = _range(0.02, points.x[kept], *(one.xs for one in drawn))
@@ -335,63 +246,30 @@ _XY = [("x", "@x{%.10g}"), ("y", "@y{%.10g}")]
 _POINT = [*_XY, ("row", "@row{%d}"), ("column", "@column")]
 
 
-def _shown(shown: int, total: int, noun: str) -> str:
-    """Sentence that says how many of all are shown."""
-    plural = noun if total == 1 else f"{noun}s"
-    if shown == total:
-        return f"{total:,} {plural}."
-    return f"{shown:,} of {total:,} {plural} {'is' if shown == 1 else 'are'} shown."
-
-
-def _thinned(sizes: Iterable[int]) -> str:
-    if max(sizes, default=0) <= MAX_DRAWN:
-        return ""
-    return f"Curves of more than {MAX_DRAWN:,} points are thinned; their peaks are kept."
-
-
 def _empty(curves: Iterable[_Curve]) -> str:
-    names = [_short(curve.name) for curve in curves if np.isnan(curve.y).all()]
+    names = [short(curve.name) for curve in curves if np.isnan(curve.y).all()]
     return f"Without a number: {', '.join(names)}." if names else ""
-
-
-def _short(name: str, length: int = 32) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def _look(index: int) -> tuple[str, str, str]:
     """Colour, dash and marker: the colours first, then the same with another dash and marker."""
-    turn = index // len(_COLOURS)
-    colour = _COLOURS[index % len(_COLOURS)]
+    turn = index // len(COLOURS)
+    colour = COLOURS[index % len(COLOURS)]
     return colour, _DASHES[turn % len(_DASHES)], _MARKERS[turn % len(_MARKERS)]
 
 
 def _range(pad: float, *values: FloatArray) -> Range1d:
-    """Axis that holds all finite values and a little more, and that a browser can compute with."""
-    every = np.concatenate([np.empty(0), *values])
-    every = every[np.isfinite(every)].clip(-_HUGE, _HUGE)
-    low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
-    middle = low / 2 + high / 2
-    half = (high / 2 - low / 2) * (1 + 2 * pad)
-    if low == high:
-        half = abs(middle) / 2 or 1.0
-    half = max(half, abs(middle) * 1e-12, _TINY)
-    return Range1d(start=max(middle - half, -_HUGE), end=min(middle + half, _HUGE))
+    low, high = ends(pad, *values)
+    return Range1d(start=low, end=high)
 
 
 def _curve(name: str, index: int, x: FloatArray, y: FloatArray) -> _Curve:
     colour, dash, _ = _look(index)
-    x, y = _ordered(x, y)
+    x, y = ordered(x, y)
     number = np.concatenate([[False], ~np.isnan(y), [False]])
     lonely = number[1:-1] & ~number[:-2] & ~number[2:]
     dots = _source(x[lonely], y[lonely]) if lonely.any() else None
     return _Curve(name, colour, dash, x, y, _source(x, y), dots)
-
-
-def _ordered(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    known = ~np.isnan(x)
-    x, y = x[known], y[known]
-    order = np.argsort(x, kind="stable")
-    return thin(x[order], y[order], MAX_DRAWN)
 
 
 def _source(x: FloatArray, y: FloatArray, **more: Any) -> ColumnDataSource:
@@ -414,21 +292,12 @@ def _band(x: FloatArray, g: FloatArray, limit: float) -> tuple[FloatArray, Float
     return np.concatenate(paths_x), np.concatenate(paths_y)
 
 
-def _drawable(points: MappedPoints, n_panels: int) -> NDArray[np.intp]:
-    """Positions of the points that have a place in the figure, evenly chosen when too many."""
-    placed = np.isfinite(points.x) & np.isfinite(points.y) & (points.panel < n_panels)
-    kept = np.flatnonzero(placed)
-    if kept.size > MAX_POINTS:
-        kept = kept[np.linspace(0, kept.size - 1, MAX_POINTS).astype(np.intp)]
-    return kept
-
-
 def _points(points: MappedPoints, chosen: NDArray[np.intp], **more: object) -> ColumnDataSource:
     return _source(
         points.x[chosen],
         points.y[chosen],
         row=points.row[chosen],
-        column=[_short(str(points.column[index])) for index in chosen],
+        column=[short(str(points.column[index])) for index in chosen],
         **more,
     )
 
@@ -440,7 +309,7 @@ def _drawn(
     admitted: NDArray[np.intp] = _NONE,
 ) -> _Drawn:
     function = _curve(f"{panel.training} → {panel.ideal}", index, panel.grid, panel.g)
-    x, y = _ordered(panel.x, panel.y)
+    x, y = ordered(panel.x, panel.y)
     band_x, band_y = _band(function.x, function.y, panel.limit)
     mapped, mapped_y = None, np.empty(0)
     if points is not None and admitted.size:
@@ -469,7 +338,7 @@ def _overview(
     unmapped = kept[points.panel[kept] < 0]
     if unmapped.size:
         source = _points(points, unmapped, reason=[points.reason[index] for index in unmapped])
-        grey = plot.scatter("x", "y", source=source, marker="x", size=7, line_color=_GREY)
+        grey = plot.scatter("x", "y", source=source, marker="x", size=7, line_color=GREY)
         _hover(plot, [grey], [("not mapped", "@reason"), *_POINT])
         entries.append(("not mapped", [grey]))
     _legend(plot, entries)
@@ -487,7 +356,7 @@ def _panels(drawn: Sequence[_Drawn], x_range: Range1d) -> Column:
             source=one.training,
             name=one.panel.training,
             size=4,
-            fill_color=_GREY,
+            fill_color=GREY,
             fill_alpha=0.6,
             line_color=None,
         )
@@ -495,13 +364,13 @@ def _panels(drawn: Sequence[_Drawn], x_range: Range1d) -> Column:
         _hover(plot, [dots], [("training curve", "$name"), *_XY])
         band = " ± limit" if np.isfinite(one.panel.limit) else ""
         entries = [
-            (f"training {_short(one.panel.training)}", [dots]),
-            (f"{_short(one.panel.ideal)}{band}", function),
+            (f"training {short(one.panel.training)}", [dots]),
+            (f"{short(one.panel.ideal)}{band}", function),
         ]
         if admitted := _admitted(plot, one):
             entries.append(("mapped points", admitted))
         _legend(plot, entries)
-        children.append(_column(_text(_facts(one.panel)), plot))
+        children.append(_column(_text(_panel_text(one.panel)), plot))
     return Column(
         children=children,
         sizing_mode="stretch_width",
@@ -509,21 +378,10 @@ def _panels(drawn: Sequence[_Drawn], x_range: Range1d) -> Column:
     )
 
 
-def _facts(panel: Panel) -> str:
+def _panel_text(panel: Panel) -> str:
     """Heading of a panel and its numbers."""
-    facts = [
-        f"score {panel.score:.6g}",
-        f"largest deviation {panel.max_deviation:.6g}",
-        f"limit ±{panel.limit:.6g}" if np.isfinite(panel.limit) else "limit infinite, so no band",
-        "1 pair" if panel.n == 1 else f"{panel.n:,} pairs",
-    ]
-    if (panel.scale, panel.offset) != (1.0, 0.0):
-        sign = "-" if panel.offset < 0 else "+"
-        facts.append(f"f is drawn as {panel.scale:.6g} · f {sign} {abs(panel.offset):.6g}")
-    if np.isnan(panel.g).all():
-        facts.append("the function has no numbers")
     name = escape(f"{panel.training} → {panel.ideal}")
-    return f"<h2>{name}</h2><p>{escape(' · '.join(facts))}</p>"
+    return f"<h2>{name}</h2><p>{escape(' · '.join(facts(panel)))}</p>"
 
 
 def _function(plot: Plot, one: _Drawn) -> list[Renderer]:
@@ -620,7 +478,7 @@ def _hover(plot: Plot, renderers: Sequence[Renderer], rows: list[tuple[str, str]
 def _legend(plot: Plot, entries: Sequence[tuple[str, Sequence[Renderer]]]) -> None:
     # `value` and not a plain string, which Bokeh might take for the name of a column.
     items = [
-        LegendItem(label={"value": _short(name, 48)}, renderers=list(renderers))
+        LegendItem(label={"value": short(name, 48)}, renderers=list(renderers))
         for name, renderers in entries
     ]
     legend = Legend(

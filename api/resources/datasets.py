@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import marshmallow as ma
@@ -19,7 +20,6 @@ from api.http import (
     LINK,
     LOCATION,
     Room,
-    csv_reply,
     database,
     decode_cursor,
     etag,
@@ -30,7 +30,8 @@ from api.http import (
     not_modified,
     records_page,
 )
-from api.resources.uploads import FORM, TSV, read_upload
+from api.resources.downloads import file_reply, offers_tables, rows_reply
+from api.resources.uploads import FILES, FORM, TSV, read_upload
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
@@ -50,7 +51,7 @@ from api.schemas.datasets import (
     ValuesReply,
     check_attributes,
 )
-from api.store.base import InUse, find, find_version, now
+from api.store.base import Database, InUse, find, find_version, now
 from api.store.datasets import (
     Dataset,
     add_dataset,
@@ -58,15 +59,17 @@ from api.store.datasets import (
     curve_indices,
     curve_names,
     page_of_curves,
-    read_curves,
     read_grid,
 )
 from api.store.fits import users_of_dataset
 from api.store.mappings import users_of_test
+from api.store.values import X, stream_rows
+from services.batches import values_batch, values_schema
+from services.checks import describe
 from services.errors import Fact, InvalidOption
 from services.readers import USUAL_X
 from services.tables import FloatArray
-from services.writers import csv_lines
+from services.writers import csv_values
 
 room = Room(
     "datasets",
@@ -89,6 +92,7 @@ def uploads(
         CSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
         TSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE.replace(",", "\t")},
     }
+    content |= {media: {"schema": {}} for media in FILES if media not in content}
 
     def decorator(function: Any) -> Any:
         body = {"required": True, "content": content}
@@ -109,8 +113,8 @@ def create_dataset(query: dict[str, Any]) -> Any:
     """
     upload = read_upload(DatasetRequest, DatasetForm, query)
     fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
-    with database().writing() as session:
-        dataset = add_dataset(session, upload.table, upload.source, **fields)
+    with closing(upload.curves), database().writing() as session:
+        dataset = add_dataset(session, upload.curves, upload.source, **fields)
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
     return dataset, {"Location": location, "ETag": etag(dataset.version)}
 
@@ -210,25 +214,28 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     and mappings keep the curves they were made with.
     """
     with database().reading() as session:
-        x_column = find(session, Dataset, dataset_id).x_column
-    upload = read_upload(CurvesRequest, CurvesForm, query, (x_column, *USUAL_X))
-    with database().writing() as session:
-        versions = if_match(required=False)
-        dataset = find_version(session, Dataset, dataset_id, versions)
-        append_curves(session, dataset, upload.table)
+        dataset = find(session, Dataset, dataset_id)
+        grid = dataset.x_column, read_grid(session, dataset)
+    upload = read_upload(CurvesRequest, CurvesForm, query, (dataset.x_column, *USUAL_X), grid)
+    with closing(upload.curves):
+        described = describe(upload.curves, with_x=False)
+        with database().writing() as session:
+            versions = if_match(required=False)
+            dataset = find_version(session, Dataset, dataset_id, versions)
+            append_curves(session, dataset, upload.curves, described)
     return dataset, {"ETag": etag(dataset.version)}
 
 
 @room.route("/<dataset_id>/values", methods=["GET"])
 @room.arguments(ValuesQuery, location="query")
-@room.offers(JSON, CSV)
+@offers_tables(room, CSV_EXAMPLE)
 @room.problems(404)
-@room.response(200, {"type": "string"}, content_type=CSV, example=CSV_EXAMPLE)
 @room.response(200, ValuesReply, example={"columns": COLUMNS_EXAMPLE})
 def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     """Read values
 
-    The columns as named, or all with x first; the rows from `start`.
+    The columns as named, or all with x first; the rows from `start`. A gap is null in JSON,
+    Parquet and Arrow, and an empty cell in CSV.
     """
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
@@ -238,16 +245,36 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
         stop = min(start + count, dataset.n_points)
         if g.media == JSON:
             _refuse_many(len(names) * (stop - start))
-        values = _read_columns(session, dataset, indices, start, stop)
-    if g.media == CSV:
-        return csv_reply(csv_lines(names, list(values)), "values")
+            blocks = list(stream_rows(session, dataset, indices, start, stop))
+    if g.media != JSON:
+        rows = _rows(database(), dataset, indices, (start, stop))
+        return _values_file(names, rows, dataset.name)
+    values = np.concatenate([np.empty((len(names), 0)), *blocks], axis=1)
     columns = dict(zip(names, values, strict=True))
     body = orjson.dumps({"columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, content_type=JSON)
 
 
-X = -1
-"""Stands for the x column among the positions of curves."""
+def _values_file(names: list[str], blocks: Iterator[FloatArray], stem: str) -> Response:
+    """Values as CSV, Parquet or Arrow."""
+    if g.media == CSV:
+        return file_reply(csv_values(names, blocks), stem)
+    most = limits().columns
+    if len(names) > most:
+        detail = f"That would be {len(names)} columns; this format holds {most}."
+        fact = Fact(detail, "too_many", parameter="columns")
+        raise Problem(422, f"{detail} Name fewer columns, or ask for CSV.", [fact])
+    schema = values_schema(names)
+    return rows_reply(schema, (values_batch(schema, block) for block in blocks), stem)
+
+
+def _rows(
+    database: Database, dataset: Dataset, indices: list[int], rows: tuple[int, int]
+) -> Iterator[FloatArray]:
+    """Values in a transaction of their own, which is open until the last are sent."""
+    with database.reading() as session:
+        find(session, Dataset, dataset.id)
+        yield from stream_rows(session, dataset, indices, *rows)
 
 
 def _columns(
@@ -271,14 +298,3 @@ def _refuse_many(numbers: int) -> None:
     if numbers > most:
         detail = f"That would be {numbers} numbers; JSON holds {most}. Ask for fewer, or for CSV."
         raise Problem(422, detail, [Fact(detail, "too_many", parameter="count")])
-
-
-def _read_columns(
-    session: Session, dataset: Dataset, indices: Sequence[int], start: int, stop: int
-) -> FloatArray:
-    """Values of columns, X among them, shape (len(indices), stop - start)."""
-    places = np.array(indices, dtype=np.intp)
-    values = np.empty((len(places), stop - start))
-    values[places == X] = read_grid(session, dataset)[start:stop]
-    values[places != X] = read_curves(session, dataset, places[places != X], start, stop)
-    return values

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
-from flask import Response, current_app, g, url_for
+import pyarrow as pa
+from flask import Response, current_app, g
 from sqlalchemy.orm import Session
 
-from api.engine import FunctionCache, assign_points, fields_of, make_fit, map_options
+from api.engine import FunctionCache, evaluate_points, fields_of, map_options, plan_fit
 from api.errors import Problem
 from api.http import (
-    CSV,
     ETAG,
     JSON,
     LINK,
-    LOCATION,
     Room,
-    csv_reply,
     database,
     decode_cursor,
     encode_cursor,
@@ -28,6 +26,8 @@ from api.http import (
     not_modified,
     records_page,
 )
+from api.resources import jobs
+from api.resources.downloads import offers_tables, rows_reply
 from api.schemas.fits import (
     FIT_EXAMPLE,
     FIT_REQUEST_EXAMPLE,
@@ -41,28 +41,25 @@ from api.schemas.fits import (
     NamePatch,
 )
 from api.schemas.mappings import OUTCOME_EXAMPLE, EvaluateRequest, OutcomeReply
-from api.store.base import Database, InUse, NotReady, find, find_version
+from api.store.base import Database, InUse, find, find_version
 from api.store.fits import (
-    MATCH_FIELDS,
     Fit,
-    FitMatch,
     first_matches,
     match_dict,
+    match_row,
     page_of_matches,
+    stream_matches,
 )
 from api.store.mappings import point_dicts, users_of_fit
+from services.batches import MATCHES, matches_batch
 from services.errors import Fact
 from services.tables import Table
-from services.writers import csv_lines
 
 room = Room(
     "fits",
     prefix="/v1/fits",
     description="For each training curve, the library curves that fit it best.",
 )
-
-CSV_ROWS = 1000
-"""Matches read at once for a CSV reply."""
 
 FIRST = 100
 """Matches and points that a record itself shows."""
@@ -86,17 +83,14 @@ def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
 @room.route("", methods=["POST"])
 @room.arguments(FitRequest, example=FIT_REQUEST_EXAMPLE)
 @room.problems(400, 409, 413, 415)
-@room.response(201, FitReply, example=FIT_EXAMPLE, headers=LOCATION | ETAG)
+@jobs.answers(room, FitReply, FIT_EXAMPLE)
 def create_fit(body: dict[str, Any]) -> Any:
     """Fit training curves to a library
 
-    The mathematics is in docs/method.md. The fit is done in the request.
+    The mathematics is in docs/method.md. A small fit is done in the request; a large one is
+    queued, and its record says how far it is.
     """
-    fit = make_fit(database(), body)
-    with database().reading() as session:
-        record = show(session, [fit])[0]
-    location = url_for("fits.read_fit", fit_id=fit.id)
-    return record, {"Location": location, "ETag": etag(fit.version)}
+    return jobs.create(plan_fit, body, show, "fits")
 
 
 @room.route("", methods=["GET"])
@@ -139,7 +133,7 @@ def change_fit(patch: dict[str, Any], fit_id: str) -> Any:
 def delete_fit(fit_id: str) -> Any:
     """Delete a fit
 
-    409 while a mapping uses it.
+    One that has not ended is cancelled. 409 while a mapping uses it.
     """
     with database().writing() as session:
         fit = find_version(session, Fit, fit_id, if_match(required=False))
@@ -157,55 +151,49 @@ def _functions() -> FunctionCache:
 
 @room.route("/<fit_id>/matches", methods=["GET"])
 @room.arguments(MatchesQuery, location="query")
-@room.offers(JSON, CSV)
+@offers_tables(room, "training,...\ny1,...\n")
 @room.problems(404)
-@room.response(200, {"type": "string"}, content_type=CSV, example="training,...\ny1,...\n")
 @room.response(200, MatchesReply, example={"items": [MATCH_EXAMPLE], "next": None}, headers=LINK)
 def list_matches(query: dict[str, Any], fit_id: str) -> Any:
     """List the matches of a fit
 
-    By training curve, then rank. CSV holds all from `cursor` on, unless `limit` is given.
+    By training curve, then rank. A file holds all from `cursor` on, unless `limit` is given.
     """
     cursor = decode_cursor(query.pop("cursor"), int)
     limit, after = query.pop("limit"), cursor[0] if cursor else -1
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
-        if g.media == CSV and limit is None:
-            return csv_reply(_match_rows(database(), fit, query, after), "matches")
+        if g.media != JSON and limit is None:
+            return rows_reply(MATCHES, _batches(database(), fit, query, after), _stem(fit))
         page = page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
     if g.media == JSON:
         return listing(page, [match_dict(match) for match in page.items])
-    return csv_reply(_match_lines(page.items, header=True), "matches", listing(page, [])[1])
+    batch = matches_batch([match_row(match) for match in page.items])
+    return rows_reply(MATCHES, [batch], _stem(fit), listing(page, [])[1])
 
 
-def _match_rows(
+def _stem(fit: Fit) -> str:
+    return f"{fit.name} matches"
+
+
+def _batches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int
-) -> Iterator[bytes]:
-    """All matches from behind `after` on, as CSV, a page at a time."""
-    header, last = True, after
+) -> Iterator[pa.RecordBatch]:
+    """All matches from behind `after` on, in a transaction that is open until they are sent."""
     with database.reading() as session:
-        while header or last >= 0:
-            page = page_of_matches(session, fit, filters, after=last, limit=CSV_ROWS)
-            yield from _match_lines(page.items, header=header)
-            header, last = False, page.next[0] if page.next else -1
-
-
-def _match_lines(matches: Sequence[FitMatch], *, header: bool) -> Iterator[bytes]:
-    columns = [[getattr(match, name) for match in matches] for name in MATCH_FIELDS]
-    return csv_lines(MATCH_FIELDS, columns, header=header)
+        find(session, Fit, fit.id)
+        yield from map(matches_batch, stream_matches(session, fit, filters, after))
 
 
 @room.route("/<fit_id>/cancel", methods=["POST"])
 @room.problems(404, 409)
-@room.response(202, FitReply, example=FIT_EXAMPLE)
+@room.response(202, FitReply, example=FIT_EXAMPLE | jobs.CANCELLED, headers=ETAG)
 def cancel_fit(fit_id: str) -> Any:
     """Cancel a fit
 
     409 when it has ended; a fit done in its request always has.
     """
-    with database().reading() as session:
-        fit = find(session, Fit, fit_id)
-    raise NotReady(f"The fit has {fit.state}; there is nothing to cancel.")
+    return jobs.stop(Fit, fit_id, show)
 
 
 @room.route("/<fit_id>/evaluate", methods=["POST"])
@@ -222,11 +210,10 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
         raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
     fit, functions = _functions().get(fit_id)
-    options = map_options(body, fit, functions.grid)
+    options = map_options(body, fit, functions.grid.x)
     _refuse_many(x.size * len(functions.matches))
-    found: list[Any] = []
-    outcome = assign_points(Table(x, y[None], ("y",)), functions, options, found.append)
-    items = [point for batch in found for point in point_dicts(batch, ["y"], outcome.functions)]
+    outcome, rows = evaluate_points(Table(x, y[None], ("y",)), functions, options)
+    items = point_dicts(rows, ["y"], outcome.functions)
     return fields_of(options) | fields_of(outcome) | {"points": {"items": items, "next": None}}
 
 

@@ -7,19 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flask import Response, g, send_file, url_for
+import pyarrow as pa
+from flask import Response, g, send_file
 from sqlalchemy.orm import Session
 
-from api.engine import export_project, make_mapping
+from api.engine import export_project, plan_mapping
 from api.http import (
-    CSV,
     ETAG,
     JSON,
     LINK,
-    LOCATION,
     SQLITE,
     Room,
-    csv_reply,
     database,
     decode_cursor,
     encode_cursor,
@@ -29,6 +27,8 @@ from api.http import (
     not_modified,
     records_page,
 )
+from api.resources import jobs
+from api.resources.downloads import disposition, offers_tables, rows_reply
 from api.schemas.fits import NamePatch
 from api.schemas.mappings import (
     MAPPING_EXAMPLE,
@@ -41,19 +41,16 @@ from api.schemas.mappings import (
     PointsQuery,
     PointsReply,
 )
-from api.store.base import Database, NotReady, find, find_version
+from api.store.base import Database, find, find_version
 from api.store.mappings import (
-    POINT_FIELDS,
     ItemFilter,
     Mapping,
     first_items,
     page_of_items,
-    point_columns,
     point_dicts,
     stream_items,
 )
-from services.mapping import Items
-from services.writers import csv_lines
+from services.batches import POINTS, PointBatches
 
 room = Room(
     "mappings",
@@ -72,7 +69,9 @@ def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
         mapping.as_dict()
         | {
             "points": {
-                "items": point_dicts(pages[mapping.id].items, mapping.columns, mapping.functions),
+                "items": point_dicts(
+                    pages[mapping.id].items.tolist(), mapping.columns, mapping.functions
+                ),
                 "next": encode_cursor(pages[mapping.id].next),
             }
         }
@@ -83,18 +82,14 @@ def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
 @room.route("", methods=["POST"])
 @room.arguments(MappingRequest, example=MAPPING_REQUEST_EXAMPLE)
 @room.problems(400, 409, 413, 415)
-@room.response(201, MappingReply, example=MAPPING_EXAMPLE, headers=LOCATION | ETAG)
+@jobs.answers(room, MappingReply, MAPPING_EXAMPLE)
 def create_mapping(body: dict[str, Any]) -> Any:
     """Map test points to the functions that a fit chose
 
-    A point is admitted within max_deviation times tolerance_factor. The mapping is done in the
-    request.
+    A point is admitted within max_deviation times tolerance_factor. A small mapping is done in
+    the request; a large one is queued, and its record says how far it is.
     """
-    mapping = make_mapping(database(), body)
-    with database().reading() as session:
-        record = show(session, [mapping])[0]
-    location = url_for("mappings.read_mapping", mapping_id=mapping.id)
-    return record, {"Location": location, "ETag": etag(mapping.version)}
+    return jobs.create(plan_mapping, body, show, "mappings")
 
 
 @room.route("", methods=["GET"])
@@ -136,7 +131,10 @@ def change_mapping(patch: dict[str, Any], mapping_id: str) -> Any:
 @room.deletes
 @room.response(204)
 def delete_mapping(mapping_id: str) -> Any:
-    """Delete a mapping"""
+    """Delete a mapping
+
+    One that has not ended is cancelled.
+    """
     with database().writing() as session:
         session.delete(find_version(session, Mapping, mapping_id, if_match(required=False)))
     return Response(status=204)
@@ -144,14 +142,13 @@ def delete_mapping(mapping_id: str) -> Any:
 
 @room.route("/<mapping_id>/points", methods=["GET"])
 @room.arguments(PointsQuery, location="query")
-@room.offers(JSON, CSV)
+@offers_tables(room, "point,column,...\n0,y,...\n")
 @room.problems(404)
-@room.response(200, {"type": "string"}, content_type=CSV, example="point,column,...\n0,y,...\n")
 @room.response(200, PointsReply, example={"items": [POINT_EXAMPLE], "next": None}, headers=LINK)
 def list_points(query: dict[str, Any], mapping_id: str) -> Any:
     """List the points of a mapping
 
-    By test row, column, training curve. CSV holds all from `cursor` on, unless `limit` is
+    By test row, column, training curve. A file holds all from `cursor` on, unless `limit` is
     given.
     """
     cursor = decode_cursor(query["cursor"], int)
@@ -159,13 +156,18 @@ def list_points(query: dict[str, Any], mapping_id: str) -> Any:
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
         wanted = _filter(mapping, query)
-        if g.media == CSV and limit is None:
-            return csv_reply(point_rows(database(), mapping, wanted, after), "points")
+        if g.media != JSON and limit is None:
+            batches = point_batches(database(), mapping, wanted, after)
+            return rows_reply(POINTS, batches, _stem(mapping))
         page = page_of_items(session, mapping, wanted, after, limit or FIRST)
     if g.media == JSON:
-        return listing(page, point_dicts(page.items, mapping.columns, mapping.functions))
-    lines = _point_lines(page.items, mapping, header=True)
-    return csv_reply(lines, "points", listing(page, [])[1])
+        return listing(page, point_dicts(page.items.tolist(), mapping.columns, mapping.functions))
+    batch = PointBatches(mapping.columns, mapping.functions).batch(page.items)
+    return rows_reply(POINTS, [batch], _stem(mapping), listing(page, [])[1])
+
+
+def _stem(mapping: Mapping) -> str:
+    return f"{mapping.name} points"
 
 
 def _filter(mapping: Mapping, query: dict[str, Any]) -> ItemFilter:
@@ -180,47 +182,44 @@ def _filter(mapping: Mapping, query: dict[str, Any]) -> ItemFilter:
     return ItemFilter(None if status is None else status == "mapped", functions)
 
 
-def point_rows(
+def point_batches(
     database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
-) -> Iterator[bytes]:
-    """All points from behind `after` on, as CSV, a block at a time."""
-    yield from csv_lines(POINT_FIELDS, [[] for _ in POINT_FIELDS])
+) -> Iterator[pa.RecordBatch]:
+    """All points from behind `after` on, in a transaction that is open until they are sent."""
+    batches = PointBatches(mapping.columns, mapping.functions)
     with database.reading() as session:
+        find(session, Mapping, mapping.id)
         for _, items in stream_items(session, mapping, wanted, after):
-            yield from _point_lines(items, mapping, header=False)
-
-
-def _point_lines(items: Items, mapping: Mapping, *, header: bool) -> Iterator[bytes]:
-    columns = point_columns(items, mapping.columns, mapping.functions)
-    return csv_lines(POINT_FIELDS, list(columns.values()), header=header)
+            yield batches.batch(items)
 
 
 @room.route("/<mapping_id>/cancel", methods=["POST"])
 @room.problems(404, 409)
-@room.response(202, MappingReply, example=MAPPING_EXAMPLE)
+@room.response(202, MappingReply, example=MAPPING_EXAMPLE | jobs.CANCELLED, headers=ETAG)
 def cancel_mapping(mapping_id: str) -> Any:
     """Cancel a mapping
 
     409 when it has ended; a mapping done in its request always has.
     """
-    with database().reading() as session:
-        mapping = find(session, Mapping, mapping_id)
-    raise NotReady(f"The mapping has {mapping.state}; there is nothing to cancel.")
+    return jobs.stop(Mapping, mapping_id, show)
 
 
 @room.route("/<mapping_id>/export", methods=["GET"])
 @room.offers(SQLITE)
-@room.problems(404)
+@room.problems(404, 409)
 @room.response(200, {"type": "string", "format": "binary"}, content_type=SQLITE)
 def export_mapping(mapping_id: str) -> Any:
     """Export training, library, test and mapped points as a SQLite file
 
     The tables are training_data, ideal_functions, test_data and mapped_test_data.
     """
+    with database().reading() as session:
+        stem = find(session, Mapping, mapping_id).name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "project.db"
         export_project(database(), mapping_id, path)
         # The open file outlives its name, so nothing is left behind.
         stream = path.open("rb")
-    name = f"mapping-{mapping_id}.db"
-    return send_file(stream, mimetype=SQLITE, as_attachment=True, download_name=name)
+    reply = send_file(stream, mimetype=SQLITE)
+    reply.headers["Content-Disposition"] = disposition("attachment", stem, ".db")
+    return reply

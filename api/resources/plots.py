@@ -11,9 +11,12 @@ from sqlalchemy.orm import Session
 
 from api.http import HTML, JSON, Room, database
 from api.pages import plots
-from api.store.base import NotReady, find
+from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
+from api.resources.downloads import disposition
+from api.store.base import find
 from api.store.datasets import Dataset, curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, chosen
+from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, page_of_items, point_columns
 from services.mapping import limits
 from services.tables import FloatArray
@@ -27,14 +30,40 @@ DEFAULT_FACTOR = float(np.sqrt(2))
 """A fit has no tolerance yet; its band shows the one a mapping takes by default."""
 
 
+SVG, PNG = "image/svg+xml", "image/png"
+_ENDINGS = {SVG: ".svg", PNG: ".png"}
+
+# A picture in a window of its own runs and loads nothing, whatever stands in a name.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
 def plotted(function: Any) -> Any:
     """Document the formats of a plot."""
-    for content_type, schema in ((JSON, {"type": "object"}), (HTML, {"type": "string"})):
+    formats: dict[str, dict[str, str]] = {
+        PNG: {"type": "string", "format": "binary"},
+        SVG: {"type": "string"},
+        JSON: {"type": "object"},
+        HTML: {"type": "string"},
+    }
+    for content_type, schema in formats.items():
         function = room.response(200, schema, content_type=content_type)(function)
-    return room.offers(HTML, JSON)(room.problems(404)(function))
+    return room.offers(HTML, JSON, SVG, PNG)(room.problems(404)(function))
 
 
-def _reply(figure: Any, title: str) -> Response:
+def _reply(noun: str, title: str, *parts: Any) -> Response:
+    """The plot of what `dataset`, `fit` or `mapping` takes, in the format of `g.media`."""
+    if g.media in _ENDINGS:
+        # Matplotlib takes a second to load, and most servers never draw a picture.
+        from api.pages import pictures  # noqa: PLC0415
+
+        picture = getattr(pictures, f"{noun}_picture")(title, *parts)
+        headers = {
+            "Content-Disposition": disposition("inline", title, _ENDINGS[g.media]),
+            "Content-Security-Policy": _POLICY,
+        }
+        kind = "svg" if g.media == SVG else "png"
+        return Response(picture.save(kind), content_type=g.media, headers=headers)
+    figure = getattr(plots, f"{noun}_figure")(title, *parts)
     if g.media == HTML:
         return Response(plots.page(figure, title), content_type="text/html; charset=utf-8")
     return Response(orjson.dumps(plots.json_item(figure)), content_type=JSON)
@@ -45,18 +74,17 @@ def _reply(figure: Any, title: str) -> Response:
 def plot_dataset(dataset_id: str) -> Any:
     """Plot the curves of a dataset
 
-    As a page that works offline, or as Bokeh's json_item.
+    As a page that works offline, as Bokeh's json_item, or as a picture.
     """
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
         most = max(1, MOST_NUMBERS // dataset.n_points)
-        shown = np.arange(min(dataset.n_curves, plots.MAX_LINES, most))
+        shown = np.arange(min(dataset.n_curves, MAX_LINES, most))
         names = curve_names(session, dataset, shown.tolist())
         x = read_grid(session, dataset)
         curves = read_curves(session, dataset, shown)
-    lines = [plots.Line(names[i], x, y) for i, y in enumerate(curves)]
-    figure = plots.dataset_figure(dataset.name, lines, dataset.n_curves - len(lines))
-    return _reply(figure, dataset.name)
+    lines = [Line(names[i], x, y) for i, y in enumerate(curves)]
+    return _reply("dataset", dataset.name, lines, dataset.n_curves - len(lines))
 
 
 @room.route("/fits/<fit_id>/plot", methods=["GET"])
@@ -70,9 +98,8 @@ def plot_fit(fit_id: str) -> Any:
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
         matches = _chosen(session, fit)
-        panels = _panels(session, fit, matches[: plots.MAX_PANELS], DEFAULT_FACTOR)
-    figure = plots.fit_figure(fit.name, panels, len(matches) - len(panels))
-    return _reply(figure, fit.name)
+        panels = _panels(session, fit, matches[:MAX_PANELS], DEFAULT_FACTOR)
+    return _reply("fit", fit.name, panels, len(matches) - len(panels))
 
 
 @room.route("/mappings/<mapping_id>/plot", methods=["GET"])
@@ -86,19 +113,20 @@ def plot_mapping(mapping_id: str) -> Any:
     """
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
-        figure = mapping_figure(session, mapping)
-    return _reply(figure, mapping.name)
+        parts = mapping_parts(session, mapping)
+    return _reply("mapping", mapping.name, *parts)
 
 
-def mapping_figure(session: Session, mapping: Mapping) -> Any:
-    """The picture of a mapping."""
+def mapping_parts(session: Session, mapping: Mapping) -> tuple[list[Panel], MappedPoints, int, int]:
+    """What the plot of a mapping shows: panels, points, and how many of each are left out."""
+    require_succeeded(mapping, "plotted")
     fit = find(session, Fit, mapping.fit_id)
     matches = _chosen(session, fit)
-    panels = _panels(session, fit, matches[: plots.MAX_PANELS], mapping.tolerance_factor)
+    panels = _panels(session, fit, matches[:MAX_PANELS], mapping.tolerance_factor)
     wanted = ItemFilter(functions=[-1, *range(len(panels))])
-    items = page_of_items(session, mapping, wanted, limit=plots.MAX_POINTS).items
+    items = page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
     named = point_columns(items, mapping.columns, mapping.functions)
-    points = plots.MappedPoints(
+    points = MappedPoints(
         x=items["x"],
         y=items["y"],
         deviation=items["deviation"],
@@ -108,18 +136,15 @@ def mapping_figure(session: Session, mapping: Mapping) -> Any:
         reason=named["reason"],
     )
     left_out = mapping.n_assignments + mapping.unmapped_points - len(items)
-    return plots.mapping_figure(mapping.name, panels, points, len(matches) - len(panels), left_out)
+    return panels, points, len(matches) - len(panels), left_out
 
 
 def _chosen(session: Session, fit: Fit) -> list[FitMatch]:
-    if fit.state != "succeeded":
-        raise NotReady(f"The fit is {fit.state}; only a fit that succeeded can be plotted.")
+    require_succeeded(fit, "plotted")
     return list(chosen(session, fit))
 
 
-def _panels(
-    session: Session, fit: Fit, matches: list[FitMatch], factor: float
-) -> list[plots.Panel]:
+def _panels(session: Session, fit: Fit, matches: list[FitMatch], factor: float) -> list[Panel]:
     training = find(session, Dataset, fit.training_id)
     ideal = find(session, Dataset, fit.ideal_id)
     x, grid = read_grid(session, training), read_grid(session, ideal)
@@ -136,11 +161,11 @@ def _panel(
     measured: tuple[FloatArray, FloatArray],
     library: tuple[FloatArray, FloatArray],
     factor: float,
-) -> plots.Panel:
+) -> Panel:
     deviation = np.array([match.max_deviation], dtype=np.float64)
     with np.errstate(over="ignore"):
         g_values = match.scale * library[1] + match.offset
-    return plots.Panel(
+    return Panel(
         training=match.training,
         ideal=match.ideal,
         x=measured[0],

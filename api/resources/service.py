@@ -21,7 +21,15 @@ class LimitsReply(Reply):
 
     body_bytes = fields.Integer(required=True)
     json_body_bytes = fields.Integer(required=True)
+    unpacked_bytes = fields.Integer(required=True)
+    expansion = fields.Integer(
+        required=True, metadata={"description": "How many times larger a file may become."}
+    )
+    sheet_bytes = fields.Integer(required=True)
     columns = fields.Integer(required=True)
+    curves = fields.Integer(
+        required=True, metadata={"description": "Curves of a file with one curve a row."}
+    )
     rows = fields.Integer(required=True)
     json_values = fields.Integer(
         required=True, metadata={"description": "Numbers in one JSON reply."}
@@ -34,6 +42,8 @@ class LimitsReply(Reply):
     form_parts = fields.Integer(required=True)
     form_text_bytes = fields.Integer(required=True)
     body_stall_seconds = fields.Integer(required=True)
+    read_memory_bytes = fields.Integer(required=True)
+    read_seconds = fields.Integer(required=True)
 
 
 class HealthReply(Reply):

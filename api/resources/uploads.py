@@ -1,11 +1,15 @@
-"""The three kinds of body in which curves come: JSON, a form with a file, the file itself."""
+"""The kinds of body in which curves come: JSON, a form with a file, the file itself."""
 
 from __future__ import annotations
 
+import functools
+import io
+import shutil
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import marshmallow as ma
 from flask import request
@@ -13,32 +17,80 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import Problem
-from api.http import CSV, JSON, expect_type, invalid, json_body, limits, parse_json
-from services.errors import Fact, InvalidTable, TooLarge
-from services.readers import USUAL_X, ReadLimits, Source, pick_x, read_text
-from services.tables import NAME_LENGTH, FloatArray, Table, clean_names
+from api.http import (
+    ARROW,
+    CSV,
+    JSON,
+    PARQUET,
+    body_coding,
+    expect_type,
+    invalid,
+    json_body,
+    limits,
+    load,
+    parse_json,
+    read_limits,
+)
+from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
+from services.readers import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text
+from services.readers import kinds as kinds_of_files
+from services.readers.compressed import Unpacked
+from services.readers.kinds import kind_of
+from services.tables import NAME_LENGTH, Curves, FloatArray, Table, clean_names
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 FORM = "multipart/form-data"
 TSV = "text/tab-separated-values"
-BODIES = (JSON, FORM, CSV, TSV)
+ARROW_FILE = "application/vnd.apache.arrow.file"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+FILES = (CSV, TSV, PARQUET, ARROW, ARROW_FILE, XLSX)
+BODIES = (JSON, FORM, *FILES)
 
-TextFormat = Literal["csv", "tsv"]
+_COPY_BYTES = 1 << 20
 
-_OF_SUFFIX: dict[str, TextFormat] = {
-    "": "csv",
-    ".csv": "csv",
-    ".txt": "csv",
-    ".dat": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of files: its name in `source`, and the first bytes that it may have."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+
+_FORMAT_OF_TYPE = {
+    CSV: Format("csv", (kinds_of_files.TEXT,)),
+    TSV: Format("tsv", (kinds_of_files.TEXT,)),
+    PARQUET: Format("parquet", (kinds_of_files.PARQUET,)),
+    ARROW: Format("arrow", (kinds_of_files.ARROW_STREAM,)),
+    ARROW_FILE: Format("arrow", (kinds_of_files.ARROW_FILE,)),
+    XLSX: Format("xlsx", (kinds_of_files.ZIP,)),
 }
+_FORMAT_OF_KIND = {
+    found.kinds[0]: found for media, found in _FORMAT_OF_TYPE.items() if media != TSV
+}
+_ANY_ARROW = Format("arrow", (kinds_of_files.ARROW_STREAM, kinds_of_files.ARROW_FILE))
+_FORMAT_OF_SUFFIX = {
+    "": None,  # the content tells
+    **dict.fromkeys((".csv", ".txt", ".dat"), _FORMAT_OF_TYPE[CSV]),
+    **dict.fromkeys((".tsv", ".tab"), _FORMAT_OF_TYPE[TSV]),
+    **dict.fromkeys((".parquet", ".pq"), _FORMAT_OF_TYPE[PARQUET]),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), _ANY_ARROW),
+    ".xlsx": _FORMAT_OF_TYPE[XLSX],
+}
+_CODING_OF_SUFFIX = {".gz": kinds_of_files.GZIP, ".zst": kinds_of_files.ZSTD}
+KNOWN_NAMES = " ".join(f"*{suffix}" for suffix in _FORMAT_OF_SUFFIX if suffix)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A table, how it was read, and the fields that came with it."""
+    """Curves, how they were read, and the fields that came with them.
 
-    table: Table
+    The curves may lie in a file that is there until they are closed.
+    """
+
+    curves: Curves
     source: Source
     fields: dict[str, Any]
 
@@ -48,41 +100,55 @@ def read_upload(
     form_schema: type[ma.Schema],
     query: dict[str, Any],
     usual_x: Sequence[str] = USUAL_X,
+    grid: tuple[str, FloatArray] | None = None,
 ) -> Upload:
     """The table in the body of this request.
 
     `query` holds the fields of a plain file, `usual_x` names of the x column that need not be
-    said.
+    said, `grid` the name and values of x where the dataset is there already.
     """
-    kind = expect_type(*BODIES)
+    media = expect_type(*BODIES)
     if (request.content_length or 0) > limits().body_bytes:
         raise RequestEntityTooLarge
-    if kind in (CSV, TSV):
-        return _from_file(request.stream, "tsv" if kind == TSV else "csv", query, usual_x)
+    coding = body_coding()
+    if media in FILES:
+        stream = cast("BinaryIO", request.stream)
+        file = _File(stream, _FORMAT_OF_TYPE[media], f"declared as {media}", coding)
+        return _from_file(file, query, usual_x, grid)
     if request.args:
         # They describe a plain file; JSON and forms hold their own fields.
         raise invalid({name: ["Unknown field."] for name in request.args}, "query")
-    if kind == JSON:
-        fields = _load(json_schema, parse_json(json_body()), "json")
+    if media == JSON:
+        body = parse_json(json_body())
+        _refuse_many_columns(body)
+        fields = load(_shape(json_schema), body, "json")
         names, values = fields.pop("columns")
         table = _table(names, values, fields.pop("x_column"), usual_x)
-        return Upload(table, Source("json", None, None, None, None), fields)
-    return _from_form(form_schema, usual_x)
+        return Upload(table, Source("json", None, None, None, None, coding), fields)
+    return _from_form(form_schema, usual_x, grid)
 
 
-def _load(schema: type[ma.Schema], data: Any, location: str) -> dict[str, Any]:
-    try:
-        return cast("dict[str, Any]", schema().load(data))
-    except ma.ValidationError as error:
-        raise invalid(error.messages, location) from None
+def _refuse_many_columns(body: Any) -> None:
+    """Before arrays are made of them."""
+    columns = body.get("columns") if isinstance(body, dict) else None
+    if isinstance(columns, dict) and len(columns) > limits().columns:
+        detail = f"There are {len(columns)} columns; the limit is {limits().columns}."
+        raise TooLarge(detail, [Fact(detail, "too_many_columns", pointer="/columns")])
+
+
+@functools.cache
+def _shape(schema: type[ma.Schema]) -> ma.Schema:
+    """One instance for all requests: making one copies every field."""
+    return schema()
 
 
 def _table(
     names: list[str], values: FloatArray, x_column: str | None, usual_x: Sequence[str]
 ) -> Table:
     most = limits()
-    if len(names) > most.columns or values.shape[1] > most.rows:
-        raise TooLarge(f"A dataset may have {most.columns} columns and {most.rows} rows.")
+    if values.shape[1] > most.rows:
+        detail = f"There are {values.shape[1]} rows; the limit is {most.rows}."
+        raise TooLarge(detail, [Fact(detail, "too_many_rows", pointer="/columns")])
     cleaned = tuple(clean_names(names))
     if x_column is not None and x_column.strip() not in cleaned:
         detail = f"There is no column {x_column[:40]!r} to take x from."
@@ -90,7 +156,9 @@ def _table(
     return pick_x(cleaned, values, x_column, usual_x)
 
 
-def _from_form(schema: type[ma.Schema], usual_x: Sequence[str]) -> Upload:
+def _from_form(
+    schema: type[ma.Schema], usual_x: Sequence[str], grid: tuple[str, FloatArray] | None
+) -> Upload:
     try:
         parts = [*request.form.items(multi=True), *request.files.items(multi=True)]
     except ValueError:
@@ -101,31 +169,155 @@ def _from_form(schema: type[ma.Schema], usual_x: Sequence[str]) -> Upload:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise invalid({name: ["Given more than once."] for name in twice}, "form")
-    fields = _load(schema, dict(parts), "form")
+    fields = load(_shape(schema), dict(parts), "form")
     file = fields.pop("file")
     if not isinstance(file, FileStorage):
         raise invalid({"file": ["Not a file; give the part a file name."]}, "form")
     path = PurePosixPath((file.filename or "").replace("\\", "/"))
-    if path.suffix.lower() not in _OF_SUFFIX:
-        known = ", ".join(name for name in _OF_SUFFIX if name)
-        raise Problem(415, f"Files called *{path.suffix} are not taken; these are: {known}.")
-    kind = "tsv" if file.mimetype == TSV else _OF_SUFFIX[path.suffix.lower()]
+    coding = _CODING_OF_SUFFIX.get(path.suffix.lower())
+    stem = PurePosixPath(path.stem) if coding else path
     if not fields.get("name", "-"):
-        fields["name"] = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
-    return _from_file(cast("BinaryIO", file.stream), kind, fields, usual_x)
+        fields["name"] = stem.stem.replace("\0", "").strip()[:NAME_LENGTH]
+    return _from_file(_part(file, path, coding), fields, usual_x, grid)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Bytes, what their sender says they are, and how they were packed.
+
+    `declared` is None where nothing is said; `said` is how it is said, as part of a sentence.
+    """
+
+    stream: BinaryIO
+    declared: Format | None
+    said: str
+    coding: str | None
+
+
+def _part(file: FileStorage, path: PurePosixPath, coding: str | None) -> _File:
+    """The file of a form, by its name and its type, unpacked if its name says it is packed."""
+    stream = cast("BinaryIO", file.stream)
+    if coding:
+        if (packed := kind_of(_ahead(stream)[0])) != coding:
+            raise _contradiction(f"called *{path.suffix}", packed)
+        stream = cast("BinaryIO", Unpacked(stream, coding, read_limits()))
+        path = PurePosixPath(path.stem)
+    coding, suffix = coding or body_coding(), path.suffix.lower()
+    by_name, by_type = _FORMAT_OF_SUFFIX.get(suffix), _FORMAT_OF_TYPE.get(file.mimetype)
+    if by_name and by_type and not set(by_name.kinds) & set(by_type.kinds):
+        raise _refused(f"The file is called *{suffix}, but its part is declared {file.mimetype}.")
+    # Of CSV and TSV the name decides, unless the type says TSV.
+    if by_type and (by_name is None or file.mimetype == TSV or by_name is _ANY_ARROW):
+        return _File(stream, by_type, f"declared {file.mimetype}", coding)
+    return _File(stream, by_name, f"called *{suffix}", coding)
+
+
+def _refused(detail: str) -> Problem:
+    taken = ", ".join(FILES)
+    return Problem(415, f"{detail} {KNOWN_NAMES} are taken.", headers={"Accept-Post": taken})
+
+
+def _contradiction(said: str, kind: str) -> Problem:
+    return _refused(f"The file is {said}, but what it holds is {kinds_of_files.NAMES[kind]}.")
+
+
+class _Ahead(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._head = head
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        target = memoryview(buffer).cast("B")
+        data = self._head or self._stream.read(len(target))
+        count = min(len(target), len(data))
+        target[:count] = data[:count]
+        self._head = self._head[count:]
+        return count
+
+
+def _ahead(stream: BinaryIO) -> tuple[bytes, BinaryIO]:
+    """The first bytes of a stream, and the stream from its beginning."""
+    head = b""
+    while len(head) < kinds_of_files.HEAD and (more := stream.read(kinds_of_files.HEAD)):
+        head += more
+    if stream.seekable():
+        stream.seek(0)
+        return head, stream
+    return head, cast("BinaryIO", _Ahead(head, stream))
 
 
 def _from_file(
-    stream: Any, kind: TextFormat, fields: dict[str, Any], usual_x: Sequence[str]
+    file: _File,
+    fields: dict[str, Any],
+    usual_x: Sequence[str],
+    grid: tuple[str, FloatArray] | None,
 ) -> Upload:
-    most = limits()
+    head, stream = _ahead(file.stream)
+    found = _format(file, head)
     others = dict(fields)
-    table, source = read_text(
-        stream,
-        format=kind,
+    options = ReadOptions(
         header=others.pop("header"),
+        sheet=others.pop("sheet"),
         x_column=others.pop("x_column"),
         usual_x=usual_x,
-        limits=ReadLimits(most.columns, most.rows),
+        n_points=grid[1].size if grid else None,
+        limits=read_limits(),
     )
-    return Upload(table, source, others)
+    _check_options(found, options)
+    if found.name in ("csv", "tsv"):
+        curves, source = read_text(
+            stream,
+            format=found.name,
+            header=options.header,
+            x_column=options.x_column,
+            usual_x=usual_x,
+            limits=options.limits,
+        )
+    else:
+        with _on_disk(stream) as whole_file:
+            curves, source = read_apart(whole_file, found.name, options, grid)
+    return Upload(curves, replace(source, compression=file.coding), others)
+
+
+def _format(file: _File, head: bytes) -> Format:
+    """The format of a file, if what is said of it and what it holds agree."""
+    kind = kind_of(head)
+    if not head:
+        raise InvalidTable("The file is empty.", [Fact("The file is empty.", "no_rows")])
+    if file.declared is None:
+        if kind in _FORMAT_OF_KIND and (kind != kinds_of_files.TEXT or file.said == "called *"):
+            return _FORMAT_OF_KIND[kind]
+        raise _contradiction(file.said, kind)
+    if kind not in file.declared.kinds:
+        raise _contradiction(file.said, kind)
+    return file.declared
+
+
+def _check_options(found: Format, options: ReadOptions) -> None:
+    """Refuse what would be said in vain."""
+    vain = {
+        "sheet": options.sheet is not None and found.name != "xlsx",
+        "header": options.header == "absent" and found.name in ("parquet", "arrow"),
+    }
+    for name in filter(vain.get, vain):
+        detail = f"{name}: a file of this format ({found.name}) has none to choose."
+        raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])
+
+
+def _on_disk(stream: BinaryIO) -> BinaryIO:
+    """The same bytes as a file of the operating system, gone when it is closed."""
+    if isinstance(stream, tempfile.SpooledTemporaryFile):
+        return cast("BinaryIO", stream)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+    try:
+        shutil.copyfileobj(stream, file, _COPY_BYTES)
+    except BaseException:
+        file.close()
+        raise
+    return cast("BinaryIO", file)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import marshmallow as ma
 import numpy as np
@@ -26,12 +29,67 @@ class Request(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
+    def load(self, data: Any, **options: Any) -> Any:
+        """The fields, as marshmallow reads them but in a third of the time.
+
+        Where something is wrong marshmallow itself says what.
+        """
+        if not options and isinstance(data, dict) and data.keys() <= self.load_fields.keys():
+            with suppress(ma.ValidationError):
+                return self._read(data)
+        return super().load(data, **options)
+
+    def _read(self, data: dict[str, Any]) -> dict[str, Any]:
+        read = {}
+        for name, field in self.load_fields.items():
+            if name in data:
+                read[name] = field.deserialize(data[name], name, data)
+            elif field.required:
+                raise ma.ValidationError(name)
+            elif (default := field.load_default) is not ma.missing:
+                read[name] = default() if callable(default) else default
+        return read
+
 
 class Reply(ma.Schema):
     """A reply: it may get more fields, so clients are told to expect that."""
 
     class Meta:
         unknown = ma.EXCLUDE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._writers = {name: _writer(field) for name, field in self.dump_fields.items()}
+
+    def dump(self, obj: Any, **_: Any) -> dict[str, Any]:
+        """The fields of a record or dict, as the handler made them.
+
+        They are ready values, so none is checked or converted but times; the tests compare
+        replies with the document.
+        """
+        read = obj.__getitem__ if isinstance(obj, dict) else partial(getattr, obj)
+        return {
+            name: read(name) if write is None else write(read(name))
+            for name, write in self._writers.items()
+        }
+
+
+def _writer(field: Any) -> Callable[[Any], Any] | None:
+    """How a field is written; None for as it is."""
+    if isinstance(field, Given):
+        return None
+    if isinstance(field, Moment):
+        return moment
+    if isinstance(field, fields.Nested):
+        return cast("Callable[[Any], Any]", field.schema.dump)
+    if isinstance(field, fields.List) and (write := _writer(field.inner)):
+        return lambda values: [write(value) for value in values]
+    return None
+
+
+def moment(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class Words(fields.String):
@@ -129,21 +187,32 @@ def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:
     return np.array(value, dtype=np.float64)
 
 
+def read_rows(columns: list[Any]) -> FloatArray | None:
+    """Lists of numbers as the rows of one array, in a third of the time of a look at all types.
+
+    None unless they are of one length and hold nothing else, null neither; `read_numbers` says
+    what it is.
+    """
+    lengths = {len(cells) if isinstance(cells, list) else 0 for cells in columns}
+    if len(lengths) != 1 or 0 in lengths:
+        return None
+    row = struct.Struct(f"{len(columns[0])}d")
+    try:
+        flat = b"".join([row.pack(*cells) for cells in columns])  # Takes booleans too.
+    except struct.error:
+        return None
+    numbers = np.frombuffer(flat).reshape(len(columns), -1)
+    suspects = ((numbers == 0) | (numbers == 1)).nonzero()
+    places = zip(*(axis.tolist() for axis in suspects), strict=True)
+    return None if any(type(columns[c][row]) is bool for c, row in places) else numbers
+
+
 class Given(fields.Nested):
     """Documented like Nested, and written as it is: the handler made it to measure."""
-
-    def _serialize(self, nested_obj: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override] # marshmallow's own names differ
-        return nested_obj
 
 
 class Moment(fields.DateTime):
     """RFC 3339 in UTC."""
-
-    def _serialize(
-        self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any
-    ) -> str | None:
-        del attr, obj, kwargs
-        return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class FactReply(Reply):

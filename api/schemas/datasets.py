@@ -20,6 +20,7 @@ from api.schemas.base import (
     name_field,
     next_field,
     read_numbers,
+    read_rows,
 )
 from services.errors import Fact
 from services.tables import NAME_LENGTH, FloatArray
@@ -48,7 +49,18 @@ DATASET_EXAMPLE = {
         "delimiter": ",",
         "decimal": ".",
         "header": "present",
+        "compression": None,
+        "sheet": None,
     },
+    "warnings": [
+        {
+            "code": "lost_decimal_point",
+            "column": "y2",
+            "row": 17,
+            "detail": "Row 17, column 'y2': -729.0 is thousands of times its neighbours;"
+            " -0.729 would fit. Was a decimal point lost?",
+        }
+    ],
     "version": 1,
     "created_at": "2026-11-22T09:00:00.000000Z",
     "updated_at": "2026-11-22T09:00:00.000000Z",
@@ -133,6 +145,9 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[list[str], FloatArray]:
         if not isinstance(value, dict) or not value:
             raise ma.ValidationError("Not an object of columns.")
+        rows = read_rows(list(value.values()))
+        if rows is not None:
+            return list(value), rows
         arrays = [
             read_numbers(cells, name, f"/columns/{name.replace('~', '~0').replace('/', '~1')}")
             for name, cells in value.items()
@@ -170,6 +185,15 @@ def header_field() -> Choice:
     )
 
 
+def sheet_field() -> Words:
+    """Name of a sheet."""
+    return Words(
+        NAME_LENGTH,
+        load_default=None,
+        metadata={"description": "Of XLSX. Default: the first sheet."},
+    )
+
+
 class DatasetRequest(Request):
     """A dataset as JSON."""
 
@@ -188,6 +212,7 @@ class DatasetFields(Request):
     )
     x_column = x_column_field()
     header = header_field()
+    sheet = sheet_field()
     description = Words(10_000, load_default="")
     attributes = AttributesText(
         load_default=dict, metadata={"type": "string", "description": "A JSON object as text."}
@@ -198,7 +223,11 @@ def file_field() -> fields.Raw:
     """The file part of a form."""
     return fields.Raw(
         required=True,
-        metadata={"type": "string", "format": "binary", "description": "*.csv, *.tsv"},
+        metadata={
+            "type": "string",
+            "format": "binary",
+            "description": "*.csv *.tsv *.parquet *.arrow *.feather *.xlsx, or with .gz, .zst",
+        },
     )
 
 
@@ -220,6 +249,7 @@ class CurvesFields(Request):
 
     x_column = x_column_field()
     header = header_field()
+    sheet = sheet_field()
 
 
 class CurvesForm(CurvesFields):
@@ -244,6 +274,19 @@ class SourceReply(Reply):
     delimiter = fields.String(required=True, allow_none=True)
     decimal = fields.String(required=True, allow_none=True)
     header = fields.String(required=True, allow_none=True)
+    compression = fields.String(
+        allow_none=True, metadata={"description": "gzip or zstd, if it came so."}
+    )
+    sheet = fields.String(allow_none=True, metadata={"description": "Of XLSX."})
+
+
+class WarningReply(Reply):
+    """A cell that looks wrong; without column and row, how many more there are."""
+
+    code = fields.String(required=True)
+    column = fields.String(required=True, allow_none=True)
+    row = fields.Integer(required=True, allow_none=True)
+    detail = fields.String(required=True)
 
 
 class DatasetReply(Reply):
@@ -261,6 +304,11 @@ class DatasetReply(Reply):
     n_gaps = fields.Integer(required=True, metadata={"description": "Empty cells of all curves."})
     sha256 = fields.String(required=True)
     source = fields.Nested(SourceReply, required=True)
+    warnings = fields.List(
+        fields.Nested(WarningReply),
+        required=True,
+        metadata={"description": "Cells stored as they came that look wrong; at most 100."},
+    )
     version = fields.Integer(required=True)
     created_at = Moment(required=True)
     updated_at = Moment(required=True)

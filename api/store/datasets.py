@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, func, insert, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, insert, select
+from sqlalchemy.orm import Mapped, Session, make_transient_to_detached, mapped_column
 
 from api.store.base import (
+    BINARY,
     Base,
     Blob,
     Document,
@@ -21,19 +22,20 @@ from api.store.base import (
     Page,
     Record,
     Timestamp,
+    insert_rows,
     new_id,
     now,
 )
-from services.blocks import Block
+from api.store.blocks import BLOCK_BYTES, CurveReader, add_blocks, stream_values
+from api.store.sketches import add_sketches, read_basis, stream_sketches
+from services.blocks import Block, Library
+from services.checks import MOST_WARNINGS, Description, describe
 from services.errors import Fact, GridError, InvalidTable
 from services.readers import Source
-from services.tables import FloatArray, Table, extend_sha256, table_sha256
+from services.tables import Curves, FloatArray, Table, extend_sha256, table_sha256
 
-BLOCK_BYTES = 4 << 20
-"""Size of a block, unless a single curve is longer."""
-
-FEW = 4
-"""Curves of one block that are read by themselves; more, and the whole block is read."""
+MORE_WARNINGS = "more_warnings"
+"""Code of the warning that counts those that are not kept."""
 
 
 class Dataset(Record):
@@ -51,6 +53,8 @@ class Dataset(Record):
     n_gaps: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
     source: Mapped[dict[str, Any]] = mapped_column(Document)
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(Document)
+    n_warnings: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
@@ -82,57 +86,60 @@ class Curve(Base):
     y_mean: Mapped[float | None]
 
 
-class CurveBlock(Base):
-    """Values of some curves, one after the other, little-endian float64, NaN is a gap."""
-
-    __tablename__ = "curve_blocks"
-
-    dataset_id: Mapped[str] = mapped_column(
-        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
-    )
-    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    count: Mapped[int]
-    data: Mapped[bytes] = mapped_column(Blob)
-
-
 def add_dataset(  # noqa: PLR0913 - the fields of the record
     session: Session,
-    table: Table,
+    curves: Curves,
     source: Source,
     *,
     name: str,
     description: str = "",
     attributes: dict[str, Any] | None = None,
 ) -> Dataset:
-    """Store a table as a new dataset."""
-    numbers = table.x[~np.isnan(table.x)]
+    """Store curves as a new dataset.
+
+    Whatever takes long without the database is done before it is asked for anything, and so
+    before the transaction begins.
+    """
+    described = describe(curves, with_x=True)
+    least, largest = (float(pick.reduce(curves.x)) for pick in (np.fmin, np.fmax))
     created = now()
     dataset = Dataset(
         id=new_id(),
         name=name,
         description=description,
         attributes=attributes or {},
-        x_column=table.x_name,
-        n_points=table.x.size,
-        n_curves=0,
-        x_min=float(numbers.min()) if numbers.size else None,
-        x_max=float(numbers.max()) if numbers.size else None,
-        n_gaps=0,
-        sha256=table_sha256(Table(table.x, table.y[:0], (), table.x_name)),
+        x_column=curves.x_name,
+        n_points=curves.x.size,
+        n_curves=len(curves.names),
+        x_min=None if math.isnan(least) else least,
+        x_max=None if math.isnan(largest) else largest,
+        n_gaps=described.n_gaps,
+        sha256=table_sha256(curves),
         source=asdict(source),
+        warnings=[],
+        n_warnings=0,
+        version=1,
         created_at=created,
         updated_at=created,
     )
-    _add_curves(session, dataset, table)
+    _warn(dataset, described)
+    connection = session.connection()
+    # One plain statement, not a flush: a third of the time.
+    connection.execute(insert(Dataset), dataset.as_dict())
+    make_transient_to_detached(dataset)
     session.add(dataset)
-    session.flush()
-    session.add(Grid(dataset_id=dataset.id, data=table.x.astype("<f8", copy=False).tobytes()))
-    session.flush()
+    grid = dataset.id, curves.x.astype("<f8", copy=False).tobytes()
+    insert_rows(connection, Grid, [grid])
+    _add_curves(session, dataset, curves, described, first=0)
     return dataset
 
 
-def append_curves(session: Session, dataset: Dataset, table: Table) -> None:
+def append_curves(
+    session: Session, dataset: Dataset, curves: Curves, described: Description | None = None
+) -> None:
     """Add curves behind those a dataset has; it must be locked, so batches come in turn.
+
+    They are described here if the caller did not do it before the dataset was locked.
 
     Raises
     ------
@@ -141,20 +148,52 @@ def append_curves(session: Session, dataset: Dataset, table: Table) -> None:
     InvalidTable
         A curve of that name is there already.
     """
-    _check_same_x(read_grid(session, dataset), table)
-    taken = curve_indices(session, dataset, table.names)
+    _check_same_x(read_grid(session, dataset), curves)
+    taken = curve_indices(session, dataset, curves.names)
     facts = [
         Fact(f"The dataset has a curve {name!r} already.", "duplicate_name", column=name)
-        for name in table.names
+        for name in curves.names
         if name in taken or name == dataset.x_column
     ][:20]
     if facts:
         raise InvalidTable(f"{facts[0].detail} Nothing was appended.", facts)
+    described = described or describe(curves, with_x=False)
+    first = dataset.n_curves
+    dataset.n_curves += len(curves.names)
+    dataset.n_gaps += described.n_gaps
+    dataset.sha256 = extend_sha256(dataset.sha256, curves.names, curves.pieces(BLOCK_BYTES))
     dataset.updated_at = now()
-    _add_curves(session, dataset, table)
+    _warn(dataset, described)
+    session.flush()
+    _add_curves(session, dataset, curves, described, first)
 
 
-def _check_same_x(x: FloatArray, table: Table) -> None:
+def _add_curves(
+    session: Session, dataset: Dataset, curves: Curves, described: Description, first: int
+) -> None:
+    """Rows, blocks and sketches of curves that the record counts already."""
+    dataset_id, named = dataset.id, zip(curves.names, described.figures, strict=True)
+    connection = session.connection()
+    rows = [(dataset_id, i, name, *figures) for i, (name, figures) in enumerate(named, first)]
+    if rows:
+        insert_rows(connection, Curve, rows)
+    add_blocks(connection, dataset.id, first, curves)
+    add_sketches(connection, dataset.id, dataset.n_points, first, dataset.n_curves)
+
+
+def _warn(dataset: Dataset, described: Description) -> None:
+    """Put warnings behind those of the record; if they are too many, the last counts the rest."""
+    dataset.n_warnings += described.n_warnings
+    kept = [warning for warning in dataset.warnings if warning["code"] != MORE_WARNINGS]
+    kept += map(asdict, described.warnings)
+    if dataset.n_warnings > MOST_WARNINGS:
+        kept = kept[: MOST_WARNINGS - 1]
+        detail = f"{dataset.n_warnings - len(kept)} more cells look wrong."
+        kept.append({"code": MORE_WARNINGS, "column": None, "row": None, "detail": detail})
+    dataset.warnings = kept
+
+
+def _check_same_x(x: FloatArray, table: Curves) -> None:
     if x.size != table.x.size:
         raise GridError(
             f"The dataset has {x.size} rows, the new curves have {table.x.size};"
@@ -171,54 +210,10 @@ def _check_same_x(x: FloatArray, table: Table) -> None:
         )
 
 
-def _add_curves(session: Session, dataset: Dataset, table: Table) -> None:
-    """Rows and blocks of new curves; the record's counts and fingerprint with them."""
-    first, curves = dataset.n_curves, len(table.names)
-    rows = [
-        {"dataset_id": dataset.id, "index": first + position, "name": name, **statistics}
-        for position, (name, statistics) in enumerate(
-            zip(table.names, _statistics(table.y), strict=True)
-        )
-    ]
-    step = max(1, BLOCK_BYTES // (8 * table.x.size))
-    blocks = [
-        {
-            "dataset_id": dataset.id,
-            "first": first + start,
-            "count": min(step, curves - start),
-            "data": table.y[start : start + step].astype("<f8", copy=False).tobytes(),
-        }
-        for start in range(0, curves, step)
-    ]
-    dataset.n_curves += curves
-    dataset.n_gaps += sum(row["n_gaps"] for row in rows)
-    dataset.sha256 = extend_sha256(dataset.sha256, table.names, table.y)
-    session.add(dataset)
-    session.flush()
-    # The plain statement, not the ORM's: half the time for the 50 curves of a small dataset.
-    connection = session.connection()
-    if rows:
-        connection.execute(insert(Curve), rows)
-    for block in blocks:
-        connection.execute(insert(CurveBlock), [block])
-
-
-def _statistics(y: FloatArray) -> Iterator[dict[str, Any]]:
-    """Gaps, least, largest and mean number of each curve; None where there is no number."""
-    gaps = np.isnan(y).sum(axis=1)
-    with np.errstate(over="ignore"):
-        figures = np.stack((y.min(axis=1), y.max(axis=1), np.sum(y, axis=1) / y.shape[1]))
-        for row in np.flatnonzero((gaps > 0) & (gaps < y.shape[1])):
-            some = y[row, ~np.isnan(y[row])]
-            figures[:, row] = some.min(), some.max(), np.sum(some) / some.size
-    for n_gaps, values in zip(gaps.tolist(), figures.T.tolist(), strict=True):
-        least, largest, mean = (value if math.isfinite(value) else None for value in values)
-        yield {"n_gaps": n_gaps, "y_min": least, "y_max": largest, "y_mean": mean}
-
-
 def read_grid(session: Session, dataset: Dataset) -> FloatArray:
     """The x column, shape (n_points,)."""
-    data = session.scalars(select(Grid.data).where(Grid.dataset_id == dataset.id)).one()
+    query = select(Grid.data).where(Grid.dataset_id == dataset.id)
+    data = session.scalars(query, execution_options=BINARY).one()
     return np.frombuffer(data, dtype="<f8")
 
 
@@ -278,72 +273,52 @@ def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> d
     return found
 
 
-def stream_blocks(session: Session, selection: Selection) -> Iterator[Block]:
-    """The selected curves, one stored block at a time."""
-    dataset = selection.dataset
-    wanted = selection.positions
-    query = (
-        select(CurveBlock.first, CurveBlock.count, CurveBlock.data)
-        .where(CurveBlock.dataset_id == dataset.id, CurveBlock.first < selection.n_curves)
-        .order_by(CurveBlock.first)
-        .execution_options(yield_per=1)
+def stream_blocks(
+    session: Session, selection: Selection, start: int = 0, stop: int | None = None
+) -> Iterator[Block]:
+    """The selected curves from place `start` to `stop`, one stored block at a time.
+
+    Of a whole dataset the blocks that begin there: parts that adjoin have each block once.
+    """
+    dataset, connection = selection.dataset, session.connection()
+    stop = selection.size if stop is None else stop
+    if selection.indices is None:
+        for first, y in stream_values(connection, dataset.id, start, stop):
+            yield Block(np.arange(first, first + len(y)), y)
+        return
+    wanted = selection.indices[start:stop]
+    reader = CurveReader(connection, dataset.id, dataset.n_points)
+    for inside in np.split(wanted, np.flatnonzero(np.diff(reader.block_of(wanted))) + 1):
+        yield Block(inside, reader(inside))
+
+
+def open_library(
+    session: Session, selection: Selection, start: int = 0, stop: int | None = None
+) -> Library:
+    """What a fit reads of the selected curves, as long as the transaction is open.
+
+    Parts are as for `stream_blocks`.
+    """
+    dataset, connection = selection.dataset, session.connection()
+    stop = selection.size if stop is None else stop
+    basis = read_basis(connection, dataset.id) if selection.indices is None else None
+    rank = basis.rank if basis else 0
+    return Library(
+        read_grid(session, dataset),
+        stream_blocks(session, selection, start, stop),
+        dataset.sha256,
+        basis,
+        stream_sketches(connection, dataset.id, rank, (start, stop)),
+        CurveReader(connection, dataset.id, dataset.n_points),
     )
-    if selection.indices is not None:
-        query = query.where(CurveBlock.first.in_(_blocks_with(session, dataset, wanted)))
-    with session.execute(query) as rows:
-        for first, count, data in rows:
-            inside = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + count)]
-            y = np.frombuffer(data, dtype="<f8").reshape(count, dataset.n_points)
-            whole = len(inside) == count
-            yield Block(inside, y if whole else np.take(y, inside - first, axis=0))
-
-
-def _blocks_with(session: Session, dataset: Dataset, indices: NDArray[np.intp]) -> list[int]:
-    """First curve of each block that holds one of the curves."""
-    firsts = np.array(_firsts(session, dataset))
-    return list(np.unique(firsts[np.searchsorted(firsts, indices, side="right") - 1]).tolist())
-
-
-def _firsts(session: Session, dataset: Dataset) -> Sequence[int]:
-    return session.scalars(
-        select(CurveBlock.first)
-        .where(CurveBlock.dataset_id == dataset.id)
-        .order_by(CurveBlock.first)
-    ).all()
 
 
 def read_curves(
     session: Session, dataset: Dataset, indices: NDArray[np.intp], start: int = 0, stop: int = -1
 ) -> FloatArray:
     """Values of curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
-    stop = dataset.n_points if stop < 0 else stop
-    y = np.empty((len(indices), stop - start))
-    firsts = np.array(_firsts(session, dataset))
-    block_of = np.searchsorted(firsts, indices, side="right") - 1
-    for block in np.unique(block_of):
-        places = np.flatnonzero(block_of == block)
-        first = int(firsts[block])
-        if len(places) > FEW:
-            values = _part(session, dataset, first, None)
-            rows = values.reshape(-1, dataset.n_points)
-            y[places] = rows[indices[places] - first, start:stop]
-            continue
-        for place in places:
-            offset = (int(indices[place]) - first) * dataset.n_points
-            y[place] = _part(session, dataset, first, (offset + start, stop - start))
-    return y
-
-
-def _part(
-    session: Session, dataset: Dataset, first: int, numbers: tuple[int, int] | None
-) -> FloatArray:
-    """Numbers (offset, how many) of a block, or all of them."""
-    data: Any = CurveBlock.data
-    if numbers is not None:
-        offset, count = numbers
-        data = func.substr(CurveBlock.data, 8 * offset + 1, 8 * count)
-    query = select(data).where(CurveBlock.dataset_id == dataset.id, CurveBlock.first == first)
-    return np.frombuffer(session.scalars(query).one(), dtype="<f8")
+    reader = CurveReader(session.connection(), dataset.id, dataset.n_points)
+    return reader(indices, start, dataset.n_points if stop < 0 else stop)
 
 
 def read_table(session: Session, selection: Selection) -> Table:

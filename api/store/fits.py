@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, insert, select
+from sqlalchemy import ColumnElement, ForeignKey, Row, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Document, Name, Page, Record, Timestamp
+from api.store.base import Base, Document, Name, Page
+from api.store.jobs import Job
 from services.fitting import FitOptions, Match
 
-
-class Job(Record):
-    """A record that is its own job."""
-
-    __abstract__ = True
-
-    state: Mapped[str] = mapped_column(String(10), index=True)
-    done: Mapped[int]
-    total: Mapped[int]
-    error: Mapped[dict[str, Any] | None] = mapped_column(Document)
-    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
-
-    def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | {"progress": {"done": self.done, "total": self.total}}
+ROWS = 16_384
+"""Matches read at once."""
 
 
 class Fit(Job):
@@ -94,6 +81,11 @@ MATCH_FIELDS = tuple(
 """Columns of a match, in the order of the contract."""
 
 
+def match_row(match: FitMatch) -> list[Any]:
+    """A match as its fields alone."""
+    return [getattr(match, name) for name in MATCH_FIELDS]
+
+
 def match_dict(match: FitMatch) -> dict[str, Any]:
     """A match in the words of the contract."""
     return {name: getattr(match, name) for name in MATCH_FIELDS}
@@ -109,7 +101,7 @@ def add_matches(
     """Store the answer of a fit."""
     rows = [
         {"fit_id": fit.id, "ordinal": ordinal}
-        | {name: getattr(match, name) for name in Match.__slots__}
+        | match._asdict()
         | {
             "training": training_names[match.training_index],
             "ideal": ideal_names[match.ideal_index],
@@ -127,11 +119,30 @@ def page_of_matches(
 
     `filters` are values of `training` and `rank`, None for any.
     """
-    query = select(FitMatch).where(FitMatch.fit_id == fit.id, FitMatch.ordinal > after)
-    query = query.filter_by(**{name: v for name, v in filters.items() if v is not None})
+    query = select(FitMatch).where(*_wanted(fit, filters, after))
     rows = session.scalars(query.order_by(FitMatch.ordinal).limit(limit + 1)).all()
     more = len(rows) > limit
     return Page(rows[:limit], [rows[limit - 1].ordinal] if more else None)
+
+
+def stream_matches(
+    session: Session, fit: Fit, filters: dict[str, Any], after: int = -1
+) -> Iterator[Sequence[Row[Any]]]:
+    """Fields of all matches behind position `after`, as `page_of_matches`, some at a time."""
+    query = (
+        select(*(FitMatch.__table__.c[name] for name in MATCH_FIELDS))
+        .where(*_wanted(fit, filters, after))
+        .order_by(FitMatch.ordinal)
+        .execution_options(yield_per=ROWS)
+    )
+    with session.execute(query) as rows:
+        yield from rows.partitions()
+
+
+def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement[bool]]:
+    given = {name: value for name, value in filters.items() if value is not None}
+    equal = [FitMatch.__table__.c[name] == value for name, value in given.items()]
+    return [FitMatch.fit_id == fit.id, FitMatch.ordinal > after, *equal]
 
 
 def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:

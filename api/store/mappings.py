@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sqlalchemy import ForeignKey, String, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Blob, Document, Page
-from api.store.fits import Job
-from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions
+from api.store.base import BINARY, Base, Blob, Document, Page
+from api.store.jobs import Job
+from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions, Row
 
 BLOCK_ITEMS = 65_536
 """Items of a block, 2.9 MB."""
@@ -104,7 +104,7 @@ def stream_items(
             ItemBlock.first + ItemBlock.count > after + 1,
         )
         .order_by(ItemBlock.first)
-        .execution_options(yield_per=1)
+        .execution_options(yield_per=1, **BINARY)
     )
     with session.execute(query) as rows:
         for first, data in rows:
@@ -184,8 +184,21 @@ def point_columns(
 
 
 def point_dicts(
-    items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
+    rows: Iterable[Row], columns: Sequence[str], functions: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Items in the words of the contract, one object each."""
-    named = point_columns(items, columns, functions)
-    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+    return [
+        {
+            "point": point,
+            "column": columns[column],
+            "x": x,
+            "y": y,
+            "training": named["training"],
+            "ideal": named["ideal"],
+            "deviation": deviation,
+            "limit": named["limit"],
+            "reason": REASONS[reason],
+        }
+        for point, column, function, reason, x, y, deviation in rows
+        for named in (functions[function] if function >= 0 else _UNMAPPED,)
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from api.app import create_app
@@ -68,3 +70,14 @@ def test_more_matches_than_one_fit_may_keep_are_refused(client, monkeypatch):
     reply = client.post("/v1/fits", json=body)
     assert reply.status_code == 422
     assert reply.json["errors"][0]["pointer"] == "/top_k"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_a_temporary_file_is_said_to_be_that(app, client, monkeypatch, code):
+    def full(**_):
+        raise OSError(code, "No room")
+
+    monkeypatch.setitem(app.view_functions, "datasets.list_datasets", full)
+    reply = client.get("/v1/datasets")
+    assert (reply.status_code, reply.json["title"]) == (507, "Insufficient Storage")
+    assert "temporary files" in reply.json["detail"]

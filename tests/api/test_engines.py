@@ -195,7 +195,7 @@ class TestValues:
 
     def test_blocks_do_not_show(self, calls, monkeypatch):
         """Curves and rows at, before and behind the border of a stored block."""
-        monkeypatch.setattr("api.store.datasets.BLOCK_BYTES", 8 * 5 * 3)
+        monkeypatch.setattr("api.store.blocks.BLOCK_BYTES", 8 * 5 * 3)
         random = np.random.default_rng(4)
         columns = {"x": list(map(float, range(5)))}
         columns |= {f"c{i}": random.random(5).tolist() for i in range(16)}

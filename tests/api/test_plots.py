@@ -32,7 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from api.pages import plots
+from api.pages import plots, shapes
 
 NAN = np.nan
 GRID = np.arange(10.0)
@@ -116,7 +116,7 @@ def every_figure(name="name"):
 @given(y=curves, most=st.integers(8, 60))
 def test_thin_is_bounded_and_keeps_ends_and_extremes(y, most):
     x = np.arange(float(y.size))
-    kept_x, kept_y = plots.thin(x, y, most)
+    kept_x, kept_y = shapes.thin(x, y, most)
     assert kept_x.size == kept_y.size <= most
     assert (np.diff(kept_x) > 0).all()
     assert np.array_equal(kept_y, y[kept_x.astype(int)], equal_nan=True)
@@ -129,7 +129,7 @@ def test_thin_is_bounded_and_keeps_ends_and_extremes(y, most):
 
 @given(y=curves, most=st.integers(8, 60))
 def test_thin_breaks_the_line_exactly_where_a_gap_was(y, most):
-    x, thinned = plots.thin(np.arange(float(y.size)), y, most)
+    x, thinned = shapes.thin(np.arange(float(y.size)), y, most)
     positions = x[~np.isnan(thinned)].astype(int)
     for before, after in itertools.pairwise(positions):
         had_gap = bool(np.isnan(y[before:after]).any())
@@ -140,25 +140,25 @@ def test_thin_breaks_the_line_exactly_where_a_gap_was(y, most):
 @given(y=curves)
 def test_thin_leaves_a_short_curve_as_it_is_and_says_the_same_twice(y):
     x = np.arange(float(y.size))
-    assert plots.thin(x, y, max(8, y.size))[1] is y
-    assert np.array_equal(plots.thin(x, y, 8)[1], plots.thin(x, y, 8)[1], equal_nan=True)
+    assert shapes.thin(x, y, max(8, y.size))[1] is y
+    assert np.array_equal(shapes.thin(x, y, 8)[1], shapes.thin(x, y, 8)[1], equal_nan=True)
 
 
 def test_thin_keeps_every_peak_that_stands_alone():
     y = np.zeros(100_000)
     y[[777, 50_000, 99_998]] = [5, -3, 9]
-    x, thinned = plots.thin(np.arange(100_000.0), y, 1000)
+    x, thinned = shapes.thin(np.arange(100_000.0), y, 1000)
     assert {777, 50_000, 99_998} <= set(x)
     assert sorted(thinned[thinned != 0]) == [-3, 5, 9]
 
 
 def test_thin_of_gaps_alone_is_empty():
-    assert plots.thin(np.arange(100.0), np.full(100, NAN), 8)[0].size == 0
+    assert shapes.thin(np.arange(100.0), np.full(100, NAN), 8)[0].size == 0
 
 
 def test_thin_refuses_too_small_a_number():
     with pytest.raises(ValueError, match="at least 8"):
-        plots.thin(GRID, GRID, 7)
+        shapes.thin(GRID, GRID, 7)
 
 
 # what is drawn
@@ -180,7 +180,7 @@ def test_a_point_between_gaps_is_a_dot():
 
 def test_too_many_curves_are_left_out_and_counted():
     figure = plots.dataset_figure("d", [a_line()] * 100, 900)
-    assert len(data_of(Line, figure)) == plots.MAX_LINES
+    assert len(data_of(Line, figure)) == shapes.MAX_LINES
     assert "60 of 1,000 curves are shown." in text_of(figure)
 
 
@@ -195,7 +195,7 @@ def test_too_many_panels_are_left_out_and_counted():
 def test_what_is_drawn_is_bounded_whatever_comes_in():
     x = np.arange(5_000.0)
     y = np.where(x % 7 == 0, NAN, np.sin(x / 900))
-    n = plots.MAX_POINTS + 5_000
+    n = shapes.MAX_POINTS + 5_000
     panels = [a_panel(x=x, y=y, grid=x, g=y)] * 20
     points = some_points(n, panel=np.arange(n) % 13 - 1)
     figures = [
@@ -205,11 +205,11 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     ]
     for figure in figures:
         for data in data_of(Line, figure):
-            assert len(data["x"]) <= plots.MAX_DRAWN
+            assert len(data["x"]) <= shapes.MAX_DRAWN
     sources = all_of(ColumnDataSource, figures[2])
     mapped = sum(len(one.data["x"]) for one in sources if "row" in one.data)
-    assert 0 < mapped <= plots.MAX_POINTS
-    assert f"{plots.MAX_POINTS:,} of {n:,} marks are shown." in text_of(figures[2])
+    assert 0 < mapped <= shapes.MAX_POINTS
+    assert f"{shapes.MAX_POINTS:,} of {n:,} marks are shown." in text_of(figures[2])
     assert "thinned" in text_of(figures[0])
     assert len(plots.page(figures[2], "t")) < 4_500_000
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from api.demo import post_examples
+from tests.files import FORMATS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
@@ -86,3 +87,24 @@ def test_a_plot_is_drawn_without_a_network(page, server, mapping_id, kind):
     page.goto(f"{server.url}/v1/{kind}/{ids[kind]}/plot")
     page.wait_for_selector("canvas")
     assert page.locator("canvas").first.bounding_box()["height"] > 100
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx"])
+def test_a_plain_form_sends_a_file(browser, server, tmp_path, ending):
+    """No script; what a browser says of a file, its name and type, is enough."""
+    columns = {"x": [0.0, 1.0], "y": [2.0, 3.0]}
+    file = tmp_path / f"curves.{ending}"
+    file.write_bytes(FORMATS[ending][1](columns))
+    page = browser.new_page()
+    page.set_content(
+        f"""<form method="post" enctype="multipart/form-data" action="{server.url}/v1/datasets">
+        <input type="file" name="file"><button>Send</button></form>"""
+    )
+    page.set_input_files("input", file)
+    with page.expect_response("**/v1/datasets") as response:
+        page.click("button")
+    assert response.value.status == 201
+    record = server.get(response.value.headers["location"]).json()
+    page.close()
+    assert (record["name"], record["n_points"]) == ("curves", 2)
+    assert record["source"]["format"] == ending

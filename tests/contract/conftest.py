@@ -10,6 +10,7 @@ import pytest
 from api.app import create_app
 from api.config import Limits, Settings
 from tests.calls import over_socket, over_wsgi
+from tests.conftest import Server
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,30 @@ def limited(tmp_path, sqlite_template):
     yield make
     for app in apps:
         app.extensions["idealfit.database"].close()
+
+
+SHORT = """
+import sys
+from dataclasses import replace
+from api.app import create_app
+from api.config import Limits, Settings
+from api.server import Server
+from api.store.base import Database
+from api.store.migrate import migrate
+
+class Short(Server):
+    def load(self):
+        limits = Limits(body_bytes=100_000, json_body_bytes=100_000, body_stall_seconds=1)
+        return create_app(replace(Settings.from_environment(), limits=limits))
+
+migrate(Database(Settings.from_environment().url))
+Short("127.0.0.1", int(sys.argv[1]), workers=1, threads=3).run()
+"""
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory):
+    """A server of one process and three threads that waits one second for a body."""
+    server = Server(tmp_path_factory.mktemp("short"), command=lambda port: ["-c", SHORT, str(port)])
+    yield server
+    server.stop()

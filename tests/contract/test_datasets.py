@@ -32,6 +32,7 @@ RECORD = {
     "n_gaps",
     "sha256",
     "source",
+    "warnings",
     "version",
     "created_at",
     "updated_at",
@@ -77,13 +78,33 @@ class TestRecord:
     def test_nullable_fields_are_null_and_not_left_out(self, calls):
         record = calls.a_dataset({"x": [None, None], "y": [1.0, 2.0]})
         assert (record["x_min"], record["x_max"]) == (None, None)
-        source = {"encoding": None, "delimiter": None, "decimal": None, "header": None}
-        assert record["source"] == {"format": "json", **source}
+        names = ("encoding", "delimiter", "decimal", "header", "compression", "sheet")
+        assert record["source"] == {"format": "json"} | dict.fromkeys(names)
         (curve,) = calls.get(f"/v1/datasets/{record['id']}/curves").json["items"]
         assert curve["y_mean"] == 1.5
         record = calls.a_dataset({"x": [1.0], "y": [None]})
         (curve,) = calls.get(f"/v1/datasets/{record['id']}/curves").json["items"]
         assert (curve["y_min"], curve["y_max"], curve["y_mean"]) == (None, None, None)
+
+    def test_a_cell_that_lost_its_decimal_point_is_a_warning(self, calls):
+        cells = [-0.731, -0.73, -729, -0.728, -0.726, None]
+        record = calls.a_dataset({"x": list(range(6)), "a": [1.0] * 6, "b": cells})
+        (warning,) = record["warnings"]
+        assert (warning["code"], warning["column"], warning["row"]) == (
+            "lost_decimal_point",
+            "b",
+            2,
+        )
+        assert "-729.0 is thousands of times its neighbours; -0.729 would fit" in warning["detail"]
+        assert calls.values(record["id"])["b"] == cells
+        lines = [f"{row},{'' if cell is None else cell}" for row, cell in enumerate(cells)]
+        reply = calls.post(
+            f"/v1/datasets/{record['id']}/curves",
+            data="\n".join(["x,c", *lines]).encode(),
+            headers={"Content-Type": "text/csv"},
+        )
+        assert [found["column"] for found in reply.json["warnings"]] == ["b", "c"]
+        assert calls.a_dataset()["warnings"] == []
 
     def test_a_name_need_not_be_unique(self, calls):
         first, second = calls.a_dataset(name="twice"), calls.a_dataset(name="twice")
@@ -203,9 +224,9 @@ class TestUploads:
         ],
     )
     def test_the_source_says_how_a_file_was_read(self, calls, text, kind, expected):
-        names = ("format", "encoding", "delimiter", "decimal", "header")
+        names = ("format", "encoding", "delimiter", "decimal", "header", "compression", "sheet")
         source = calls.a_csv(text, kind=kind).json["source"]
-        assert source == dict(zip(names, expected, strict=True))
+        assert source == dict(zip(names, (*expected, None, None), strict=True))
 
     def test_a_raw_file_has_its_fields_in_the_query(self, calls):
         params = {

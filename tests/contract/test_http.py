@@ -13,11 +13,11 @@ import time
 
 import pytest
 import requests
+import zstandard
 
 from api.app import create_app
 from api.config import Settings
 from tests.calls import CURVES, a_form, check_fact, check_problem, next_link, over_wsgi
-from tests.conftest import Server
 from tests.contract.document import READ, ROUTES, address
 
 NOUNS = ["datasets", "fits", "mappings"]
@@ -565,12 +565,47 @@ class TestJson:
 class TestBodies:
     """Size, encoding and speed of a body."""
 
+    @pytest.mark.parametrize(
+        ("coding", "pack"),
+        [
+            ("gzip", gzip.compress),
+            ("x-gzip", gzip.compress),
+            ("ZSTD", zstandard.compress),
+            ("identity", bytes),
+        ],
+    )
+    def test_a_body_may_be_packed(self, calls, some, coding, pack):
+        body = pack(b'{"x": [1], "y": [1]}')
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        reply = calls.post(address(EVALUATE, some), data=body, headers=headers)
+        assert reply.json == calls.post(address(EVALUATE, some), {"x": [1], "y": [1]}).json
+
+    @pytest.mark.parametrize("coding", ["br", "deflate", "gzip, zstd", "gzip,gzip", "compress"])
     @pytest.mark.parametrize("path", ["/v1/datasets", EVALUATE])
-    def test_a_compressed_body_is_415(self, calls, some, path):
-        body = gzip.compress(json.dumps({"x": [1], "y": [1]}).encode())
+    def test_another_coding_is_415_and_says_what_is_taken(self, calls, some, path, coding):
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        reply = calls.post(address(path, some), data=gzip.compress(b"{}"), headers=headers)
+        assert "gzip, zstd" in check_problem(reply, 415)["detail"]
+        assert reply.headers["Accept-Encoding"] == "gzip, zstd"
+
+    @pytest.mark.parametrize("coding", ["gzip", "zstd"])
+    @pytest.mark.parametrize(
+        "cut", [lambda data: data[20:], lambda data: data[:-3], lambda data: data + b"x"]
+    )
+    def test_a_body_that_cannot_be_unpacked_is_400(self, calls, some, coding, cut):
+        pack = {"gzip": gzip.compress, "zstd": zstandard.compress}[coding]
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        body = cut(pack(b'{"x": [1], "y": [1]}'))
+        reply = calls.post(address(EVALUATE, some), data=body, headers=headers)
+        check_fact(reply, 400, code="bad_compression")
+
+    def test_packed_json_larger_than_its_limit_is_413(self, limited):
+        calls = limited(json_body_bytes=1000)
+        columns = {"x": list(range(300)), "y": list(range(300))}
+        body = gzip.compress(json.dumps({"name": "a", "columns": columns}).encode())
+        assert len(body) < 1000
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        reply = calls.post(address(path, some), data=body, headers=headers)
-        check_problem(reply, 415)
+        check_problem(calls.post("/v1/datasets", data=body, headers=headers), 413)
 
     def test_json_larger_than_its_limit_is_413(self, limited):
         calls = limited(json_body_bytes=1000)
@@ -676,33 +711,6 @@ class TestBodies:
             assert reply.status in (400, 408)
             assert reply.headers["Content-Type"] == "application/problem+json"
             connection.close()
-
-
-SHORT = """
-import sys
-from dataclasses import replace
-from api.app import create_app
-from api.config import Limits, Settings
-from api.server import Server
-from api.store.base import Database
-from api.store.migrate import migrate
-
-class Short(Server):
-    def load(self):
-        limits = Limits(body_bytes=100_000, json_body_bytes=100_000, body_stall_seconds=1)
-        return create_app(replace(Settings.from_environment(), limits=limits))
-
-migrate(Database(Settings.from_environment().url))
-Short("127.0.0.1", int(sys.argv[1]), workers=1, threads=3).run()
-"""
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory):
-    """A server of one process and three threads that waits one second for a body."""
-    server = Server(tmp_path_factory.mktemp("short"), command=lambda port: ["-c", SHORT, str(port)])
-    yield server
-    server.stop()
 
 
 class TestLists:

@@ -13,9 +13,14 @@ from services import candidates, fitting, search
 from services.blocks import Block, Library, empty_ranking, merge
 from services.cache import Cache
 from services.errors import GridError, NoFit
+from services.few import few
 from services.fitting import Engine, FitOptions, fit_library
 from services.gaps import gap_columns, gap_screen
+from services.grids import align
+from services.groups import make_groups, plain
+from services.masks import mask_screen
 from services.scores import all_scores
+from services.sieve import sieved
 from services.sketch import Basis, Sketch, describe, make_basis, plain_basis, sketch
 from tests import factories
 from tests.factories import a_library, a_training, in_blocks
@@ -81,12 +86,26 @@ QUESTIONS = st.builds(
 )
 
 
+def in_two(f, basis, transform, dtype):
+    """Columns of two blocks."""
+    return candidates.together(
+        [candidates.columns(part, basis, transform, dtype) for part in (f[:2], f[2:])]
+    )
+
+
+def likeness(training, library):
+    """Likeness of every pair."""
+    found = np.empty((len(training.matrix), library.curves), training.matrix.dtype)
+    training.product(library, slice(0, library.curves), found)
+    return found
+
+
 def margins(training, library, scores):
     """By how much each pair's likeness is above the floor of its own score; NaN if unknown."""
-    product = training.product(library)
+    product = likeness(training, library)
     found = np.full(product.shape, np.nan)
     for column in np.setdiff1d(np.arange(product.shape[1]), library.unknown)[:30]:
-        floor = training.floor(scores[:, column])
+        floor = training.floor(scores[:, column], library)
         with np.errstate(all="ignore"):
             found[:, column] = (product[:, column] - floor) / (np.abs(floor) + 1e-30)
     return np.where(np.isfinite(scores) & np.isfinite(found), found, np.nan)
@@ -101,7 +120,7 @@ def test_a_pair_whose_score_is_the_limit_is_never_left_out(sides, sort, options,
         return
     dtype = np.float64 if double else np.float32
     training = candidates.screen(y, basis, options, dtype)
-    libraries = [candidates.columns(f, basis, options.transform, dtype)]
+    libraries = [in_two(f, basis, options.transform, dtype)]
     if not double:
         made = sketch(np.arange(len(f)), f, basis)
         again = Sketch.from_bytes(made.indices, made.to_bytes(), basis.rank)
@@ -132,7 +151,7 @@ def test_a_product_that_loses_all_points_but_two_leaves_nobody_out(n, dtype, dig
     for min_overlap in (1.0, 0.5):
         options = FitOptions(min_overlap=min_overlap)
         training, library = gap_screen(y, basis, options), gap_columns(y, basis, options)
-        assert training.product(library) >= training.floor(np.zeros(1))
+        assert likeness(training, library) >= training.floor(np.zeros(1), library)
 
 
 @given(
@@ -154,8 +173,10 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
     random = np.random.default_rng(8)
     y[random.random(y.shape) < training_gaps] = np.nan
     f[random.random(f.shape) < library_gaps] = np.nan
-    training, library = gap_screen(y, basis, options), gap_columns(f, basis, options)
-    product = training.product(library)
+    training = gap_screen(y, basis, options)
+    parts = [gap_columns(part, basis, options) for part in (f[:3], f[3:])]
+    library = candidates.together(parts)
+    product = likeness(training, library)
     for row, column in np.ndindex(product.shape):
         needed, there = ~np.isnan(y[row]), ~np.isnan(y[row] + f[column])
         if there.sum() == 0 or there.sum() / needed.sum() < min_overlap:
@@ -163,7 +184,88 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
         (score,) = all_scores(y[row : row + 1, there], f[column : column + 1, there], options)[0]
         limits = np.full(len(y), score)
         if np.isfinite(score) and column not in library.unknown:
-            assert product[row, column] >= training.floor(limits)[row]
+            assert product[row, column] >= training.floor(limits, library)[row]
+
+
+@given(
+    curves(),
+    st.sampled_from(["learned", "random", "skewed"]),
+    st.sampled_from(CRITERIA),
+    st.sampled_from([1.0, 0.4]),
+    st.sampled_from(["none", "some", "many", "half"]),
+)
+@settings(max_examples=250, deadline=None)
+def test_masks_leave_out_no_pair_whose_score_is_the_limit(
+    sides, sort, criterion, min_overlap, gaps
+):
+    y, f = sides
+    basis = some_basis(f, sort)
+    if basis is None or basis.vectors is None:
+        return
+    options = FitOptions(criterion, min_overlap=min_overlap)
+    share = {"none": 0, "some": 0.02, "many": 0.3, "half": 0}[gaps]
+    y[np.random.default_rng(8).random(y.shape) < share] = np.nan
+    if gaps == "half":
+        y[:, y.shape[1] // 2 :] = np.nan
+    y = y[~np.isnan(y).all(axis=1)]
+    training = mask_screen(y, basis, options)
+    library = in_two(f, basis, "none", np.float32)
+    if training is None or not len(y):
+        return
+    product, worst = likeness(training, library), np.inf
+    for row in range(len(y)):
+        there = ~np.isnan(y[row])
+        scores = all_scores(y[row : row + 1, there], f[:, there].copy(), options)[0]
+        for column in np.setdiff1d(np.arange(len(f)), library.unknown)[:40]:
+            if np.isfinite(scores[column]):
+                floor = training.floor(np.full(len(y), scores[column]), library)[row]
+                assert product[row, column] >= floor
+                worst = min(worst, (product[row, column] - floor) / (abs(floor) + 1e-30))
+    if np.isfinite(worst):
+        target(-float(worst))
+
+
+@given(curves(), st.sampled_from([1.0, 0.5]))
+@settings(max_examples=100, deadline=None)
+def test_few_pairs_are_not_left_out_either(sides, min_overlap):
+    y, f = sides
+    options = FitOptions(min_overlap=min_overlap)
+    (group,) = make_groups(
+        y, np.ones(y.shape, bool), align(np.arange(y.shape[1]), np.arange(y.shape[1])), y.shape[1]
+    )
+    scores = all_scores(y, f, options)
+    scores[~np.isfinite(scores)] = np.inf
+    (rows, columns, found), figures = few(group, f, np.full(len(y), np.inf), options)
+    assert (found == scores[rows, columns]).all()
+    for row in range(len(y)):
+        assert scores[row].argmin() in columns[rows == row]
+    if figures is not None:
+        assert (figures["score"] == found).all()
+
+
+@given(curves(), st.sampled_from(["mae", "max"]), st.sampled_from([1, 3]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
+    y, f = sides
+    options = FitOptions(criterion, top_k=top_k)
+    (group,) = make_groups(
+        y, np.ones(y.shape, bool), align(np.arange(y.shape[1]), np.arange(y.shape[1])), y.shape[1]
+    )
+    scores = np.where(np.isfinite(all_scores(y, f, options)), all_scores(y, f, options), np.inf)
+    best = np.sort(scores, axis=1)[:, min(top_k, len(f)) - 1]
+    rows, columns, found = sieved(group, f, best if limited else np.full(len(y), np.inf), options)
+    expected = scores[rows, columns]
+    assert (np.where(np.isfinite(found), found, np.inf) == expected).all()
+    for row in range(len(y)):
+        assert set(np.flatnonzero(scores[row] <= best[row])) <= set(columns[rows == row])
+
+
+def test_few_pairs_whose_expanded_squares_say_nothing_are_scored():
+    # y·f - |f|²/2 is 5e11 for all of these; only the plain difference tells them apart.
+    f = 1e6 + np.arange(40)[:, np.newaxis] * 2.0**-30 * np.ones(3)
+    training, library = a_training(f[23]), a_library(*f)
+    got = fit_library(training, np.arange(1), Library(library.x, in_blocks(library)), FitOptions())
+    assert [(match.ideal_index, match.sse) for match in got] == [(23, 0)]
 
 
 @given(curves(), st.sampled_from([np.float32, np.float64]))
@@ -232,6 +334,7 @@ def slow_and_fast(monkeypatch):
 
     def run(few, *args, **kwargs):
         monkeypatch.setattr(search, "FEW", few)
+        monkeypatch.setattr(search, "few", lambda *pairs: (plain(*pairs), None))
         try:
             return fit_library(*args, **kwargs)
         except (GridError, NoFit) as refusal:
@@ -431,15 +534,26 @@ def test_merging_is_associative_and_order_free(data):
 
 def test_a_cache_forgets_the_least_recently_used_and_stays_within_its_bound():
     cache = Cache(10)
-    cache.keep("a", 1, 4)
-    cache.keep("b", 2, 4)
-    assert cache.get("a") == 1
-    cache.keep("c", 3, 4)
-    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
-    assert cache.keep("a", 9, 4) == 1
-    assert cache.keep("d", 4, 11) == 4
-    assert cache.get("d") is None
+    cache.keep(("a",), 1, 4)
+    cache.keep(("b",), 2, 4)
+    assert cache.get(("a",)) == 1
+    cache.keep(("c",), 3, 4)
+    assert (cache.get(("a",)), cache.get(("b",)), cache.get(("c",))) == (1, None, 3)
+    assert cache.keep(("a",), 9, 4) == 1
+    assert cache.keep(("d",), 4, 11) == 4
+    assert cache.get(("d",)) is None
     assert cache.nbytes == 8
+
+
+def test_parts_of_a_library_larger_than_the_cache_do_not_push_each_other_out():
+    cache = Cache(10)
+    cache.keep(("other", 0), 0, 3)
+    for part in range(5):
+        cache.keep(("library", part), part, 4)
+    assert [cache.get(("library", part)) for part in range(5)] == [0, 1, None, None, None]
+    assert cache.get(("other", 0)) is None
+    assert cache.keep(("new", 0), 7, 5) == 7
+    assert cache.nbytes == 9
 
 
 @example(size=search.FEW)

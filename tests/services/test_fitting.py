@@ -1,7 +1,7 @@
 """Which library curves fit a training curve (docs/method.md, "Pair" to "Ranking")."""
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -392,7 +392,7 @@ def test_each_criterion_may_choose_another_curve():
 
 def test_the_statistics_of_a_match():
     match = only(a_training([1, 2, 3, 6]), a_library([1, 1, 5, 6]), criterion="mae")
-    assert asdict(match) == {
+    assert match._asdict() == {
         "training_index": 0,
         "rank": 1,
         "ideal_index": 0,
@@ -586,7 +586,7 @@ def test_the_inputs_are_left_as_they_were():
 
 def same_bits(match, expected):
     """Whether two matches agree in everything that method.md defines to the bit."""
-    ours, theirs = asdict(match), expected._asdict()
+    ours, theirs = match._asdict(), expected._asdict()
     if not math.isfinite(theirs["score"]) and not math.isfinite(ours["score"]):
         ours["score"] = theirs["score"] = math.inf
     for name in ("r2", "scale", "offset"):
@@ -674,7 +674,7 @@ def test_the_figures_of_a_match_are_those_of_its_scale_and_offset(question):
     for match in got:
         y, f = pairing(problem, options, match)
         figures = naive.judge(y, f, options, match.scale, match.offset)
-        expected = naive.Match(**(asdict(match) | figures))
+        expected = naive.Match(**(match._asdict() | figures))
         assert same_bits(match, expected)
 
 
@@ -791,7 +791,7 @@ def test_each_training_curve_is_fitted_as_if_alone(question):
     for t in range(len(training.y)):
         alone = a_training(training.y[t], x=training.x)
         got = answer(replace(problem, training=alone), options)
-        assert repr([replace(m, training_index=t) for m in got]) == repr(
+        assert repr([m._replace(training_index=t) for m in got]) == repr(
             [m for m in together if m.training_index == t]
         )
 

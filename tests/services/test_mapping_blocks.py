@@ -111,6 +111,28 @@ def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
         assert as_bytes(test, grid, functions, options, 4) == expected
 
 
+@given(mappings(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_points_one_by_one_give_the_same_bits_and_figures(question, uniform):
+    test, grid, functions, options = question
+    if uniform:
+        grid = np.arange(grid.size) * 0.5
+        test = replace(test, x=np.random.default_rng(1).choice(grid, test.x.size))
+    test = replace(test, y=test.y[:1], names=("y",))
+    ordered = grids.sort_grid(grid)
+    table = mapping.tabulate(functions, ordered, options.alignment)
+    known = replace(functions, tables={options.alignment: table})
+    few = mapping.assign_few(test.x.tolist(), test.y[0].tolist(), ordered, known, options)
+    for given_functions in (functions, known):
+        one, other = mapping.Tally(len(functions.limit)), mapping.Tally(len(functions.limit))
+        items = np.concatenate(list(mapping.assign(test, grid, given_functions, options)))
+        # The words tell -0.0 from 0.0 and find NaN equal.
+        assert repr(few) == repr(items.tolist())
+        one.add_few(few)
+        other.add(items)
+        assert one == other
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("alignment", ["exact", "linear"])
 def test_more_points_than_a_block_agree_with_blocks_of_one_size(policy, alignment):
@@ -133,7 +155,7 @@ def test_an_infinite_deviation_is_the_nearest_of_those_that_admit():
     assert np.isinf(items["deviation"]).all()
     tally = mapping.Tally(2)
     tally.add(items)
-    assert (tally.counts.tolist(), tally.deviation_mean(0)) == ([1, 0], None)
+    assert (tally.counts, tally.deviation_mean(0)) == ([1, 0], None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, allow_nan=False)), max_size=40))

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import math
+from contextlib import closing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
 from services.readers import ReadLimits, Source, pick_x, read_text
-from services.tables import table_sha256
+from services.readers import text as reader
+from services.tables import table_sha256, whole
 from services.writers import csv_lines
 
 if TYPE_CHECKING:
@@ -27,8 +29,14 @@ SMALL = ReadLimits(max_columns=3, max_rows=3)
 
 
 def read(data, **options):
-    options = {"format": "csv"} | options
-    return read_text(io.BytesIO(data), **options)
+    """Read a file into memory."""
+    return read_stream(io.BytesIO(data), **{"format": "csv"} | options)
+
+
+def read_stream(stream, **options):
+    curves, source = read_text(stream, **options)
+    with closing(curves):
+        return whole(curves), source
 
 
 def columns_of(table):
@@ -258,6 +266,14 @@ BAD = {
 }
 
 
+@pytest.fixture(params=[1 << 16, 7])
+def _chunk(request, monkeypatch):
+    """A file is one piece, or many."""
+    monkeypatch.setattr(reader, "_CHUNK", request.param)
+    monkeypatch.setattr(reader, "_LARGEST_CHUNK", request.param)
+
+
+@pytest.mark.usefixtures("_chunk")
 @pytest.mark.parametrize("case", GOOD.values(), ids=GOOD)
 def test_reads(case):
     table, source = read(case.data, **case.options)
@@ -268,6 +284,7 @@ def test_reads(case):
     assert table.y.dtype == table.x.dtype == np.float64
 
 
+@pytest.mark.usefixtures("_chunk")
 @pytest.mark.parametrize("case", BAD.values(), ids=BAD)
 def test_refuses(case):
     with pytest.raises(case.error) as raised:
@@ -385,7 +402,7 @@ def test_what_is_too_large_is_not_read_to_its_end(data, code):
 def test_a_stream_is_read_once_and_in_pieces():
     rows = 30_000
     pieces = (f"{i},{i / 7!r}\r\n".encode() for i in range(rows))
-    table, _ = read_text(Endless(itertools.chain([b"x,", b"y\r", b"\n"], pieces)), format="csv")
+    table, _ = read_stream(Endless(itertools.chain([b"x,", b"y\r", b"\n"], pieces)), format="csv")
     assert table.x.tolist() == list(range(rows))
     assert table.y[0].tolist() == [i / 7 for i in range(rows)]
 

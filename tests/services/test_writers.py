@@ -1,35 +1,94 @@
-"""What `services.writers` writes."""
+"""What `services.writers` writes, read back by the libraries that read such files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import sqlite3
-from contextlib import closing
+import tracemalloc
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.errors import InvalidTable
-from services.tables import Table
-from services.writers import CSV_ROWS, MOST_CURVES, csv_lines, write_project
+from services.batches import (
+    MATCHES,
+    POINTS,
+    PointBatches,
+    matches_batch,
+    values_batch,
+    values_schema,
+)
+from services.mapping import ITEM, REASONS
+from services.writers import (
+    CSV_ROWS,
+    GROUP_ROWS,
+    arrow_stream,
+    csv_lines,
+    csv_rows,
+    csv_values,
+    parquet_file,
+)
+from tests.calls import same_bits, some_doubles
+
+WRITERS = {"csv": csv_rows, "parquet": parquet_file, "arrow": arrow_stream}
+FUNCTIONS = [
+    {"training": "a", "ideal": "f,1", "limit": 0.5},
+    {"training": "b", "ideal": "f,1", "limit": None},
+]
 
 
-def a_table(x=(1.0, 2.0), names=("y1",), x_name="x", y=None):
-    values = [[float(position)] * len(x) for position in range(len(names))] if y is None else y
-    return Table(np.array(x, float), np.array(values, float), tuple(names), x_name)
+def read(kind, pieces):
+    """A file as pandas and pyarrow give it, one list a column."""
+    data = io.BytesIO(b"".join(pieces))
+    if kind == "csv":
+        frame = pd.read_csv(data, keep_default_na=False, na_values=[""])
+        columns = {name: frame[name].tolist() for name in frame}
+        return {
+            name: [None if isinstance(v, float) and math.isnan(v) else v for v in column]
+            for name, column in columns.items()
+        }
+    table = pq.read_table(data) if kind == "parquet" else pa.ipc.open_stream(data).read_all()
+    return table.to_pydict()
 
 
-def rows_of(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
+def some_items():
+    items = np.zeros(4, ITEM)
+    items["point"] = [0, 0, 1, 2]
+    items["column"] = [0, 1, 1, 0]
+    items["function"] = [0, 1, -1, -1]
+    items["reason"] = [0, 0, REASONS.index("missing_value"), REASONS.index("deviation")]
+    items["x"] = [1.5, 1.5, np.nan, -0.0]
+    items["y"] = [0.1, 5e-324, np.nan, 3.0]
+    items["deviation"] = [0.25, np.inf, np.nan, np.nan]
+    return items
 
 
-def columns_of(path, table):
-    return [(name, kind) for _, name, kind, *_ in rows_of(path, f"PRAGMA table_info({table})")]
+SOME_POINTS = {
+    "point": [0, 0, 1, 2],
+    "column": ["u", "v", "v", "u"],
+    "x": [1.5, 1.5, None, -0.0],
+    "y": [0.1, 5e-324, None, 3.0],
+    "training": ["a", "b", None, None],
+    "ideal": ["f,1", "f,1", None, None],
+    "deviation": [0.25, None, None, None],
+    "limit": [0.5, None, None, None],
+    "reason": [None, None, "missing_value", "deviation"],
+}
+
+
+def digits(text):
+    """Digits that count; repr has the fewest that give the number back."""
+    return Decimal(text).normalize().as_tuple().digits
+
+
+def blocks_of(values, rows):
+    return [values[:, start : start + rows] for start in range(0, values.shape[1], rows)]
 
 
 class TestCsvLines:
@@ -52,6 +111,16 @@ class TestCsvLines:
         lines = b"".join(csv_lines("abcd", columns, header=False)).decode()
         assert lines == '7,"a,b",1,é\n,"c ""d""",2, f \n'
 
+    def test_the_only_cell_of_a_line_is_never_blank(self):
+        """Readers skip blank lines, and then the row would be lost."""
+        for lines in (
+            csv_lines(["x"], [[1.0, None]], header=False),
+            csv_lines(["x"], [[None, 2]], header=False),
+            csv_lines(["x"], [["a", None]], header=False),
+            csv_values(["x"], [np.array([[1.0, np.nan]])]),
+        ):
+            assert b'""\n' in b"".join(lines)
+
     def test_names_are_quoted_where_needed(self):
         assert next(csv_lines(["x", "a,b", 'c"d'], [])) == b'x,"a,b","c""d"\n'
 
@@ -59,10 +128,11 @@ class TestCsvLines:
         numbers = [0.1, -0.0, 5e-324, 1e16, 1e-05, 1.7976931348623157e308, 2 / 3]
         for column in (numbers, np.array(numbers)):
             lines = b"".join(csv_lines(["x"], [column], header=False)).decode().split()
-            assert lines == [repr(number) for number in numbers]
+            assert same_bits([float(line) for line in lines], numbers)
+            assert list(map(digits, lines)) == [digits(repr(number)) for number in numbers]
 
     def test_columns_of_unequal_length_are_an_error(self):
-        with pytest.raises(ValueError, match="shorter"):
+        with pytest.raises(ValueError, match="same length"):
             list(csv_lines(["x", "y"], [[1.0, 2.0], [1.0]]))
 
     @pytest.mark.parametrize("count", [CSV_ROWS - 1, CSV_ROWS, 2 * CSV_ROWS + 1])
@@ -98,107 +168,101 @@ class TestCsvLines:
         )
 
 
-class TestWriteProject:
-    def test_writes_four_tables(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        training = a_table((2.0, 1.0), ("Y1", "Y2"), "X", [[1.0, np.nan], [3.0, 4.0]])
-        ideal = a_table((1.0, 2.0), ('say "hi"', "select"))
-        test = a_table((np.nan, 7.5), ("y",))
-        mapped = [
-            [(1.0, 2.0, 0.5, "select", "Y1")],
-            [(7.5, 0.0, None, None, None), (np.float64(2.0), 3.0, 0.1, "select", "Y2")],
+class TestValues:
+    """Columns of numbers, in every format and any cut."""
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    @pytest.mark.parametrize("rows", [1, 7, 4000])
+    def test_every_double_comes_back(self, kind, rows):
+        values = np.array(some_doubles(8000)).reshape(4, 2000)
+        values[1, [0, 5, 1999]] = np.nan
+        names = ["x", 'a, "b"', "y", "ä"]
+        blocks = blocks_of(values, rows)
+        if kind == "csv":
+            found = read(kind, csv_values(names, iter(blocks)))
+        else:
+            schema = values_schema(names)
+            found = read(kind, WRITERS[kind](schema, (values_batch(schema, b) for b in blocks)))
+        assert list(found) == names
+        for column, expected in zip(found.values(), values, strict=True):
+            assert [v is None for v in column] == np.isnan(expected).tolist()
+            assert same_bits([v for v in column if v is not None], expected[~np.isnan(expected)])
+
+    @pytest.mark.parametrize("kind", ["parquet", "arrow"])
+    def test_the_schema_is_float64_with_nulls(self, kind):
+        schema = values_schema(["x"])
+        data = b"".join(WRITERS[kind](schema, [values_batch(schema, np.array([[np.nan, 1.0]]))]))
+        reader = pq.read_table if kind == "parquet" else lambda s: pa.ipc.open_stream(s).read_all()
+        table = reader(io.BytesIO(data))
+        assert table.schema == schema
+        assert table["x"].null_count == 1
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_no_rows_give_a_whole_file(self, kind):
+        schema = values_schema(["x", "y"])
+        assert read(kind, WRITERS[kind](schema, [])) == {"x": [], "y": []}
+
+
+class TestRows:
+    """Points and matches, in every format."""
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_points(self, kind):
+        made = PointBatches(["u", "v"], FUNCTIONS)
+        items = some_items()
+        found = read(kind, WRITERS[kind](POINTS, [made.batch(items[:3]), made.batch(items[3:])]))
+        assert found == SOME_POINTS
+        assert math.copysign(1, found["x"][3]) == -1
+
+    @pytest.mark.parametrize("kind", ["parquet", "arrow"])
+    def test_pandas_takes_the_names_as_categories(self, kind):
+        """A dictionary that holds a name twice would be refused."""
+        data = io.BytesIO(
+            b"".join(
+                WRITERS[kind](POINTS, [PointBatches(["u", "v"], FUNCTIONS).batch(some_items())])
+            )
+        )
+        table = pq.read_table(data) if kind == "parquet" else pa.ipc.open_stream(data).read_all()
+        frame = table.to_pandas()
+        assert frame["ideal"].cat.categories.tolist() == ["f,1"]
+        assert table.schema == POINTS
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_matches(self, kind):
+        rows = [
+            ("a", 0, 1, "f\n1", 7, 0.5, 0.5, None, 0.1, 0.2, None, 9, 1.0, -0.0),
+            ("b", 1, 1, "null", 8, 1e300, None, 5e-324, 0.1, 0.2, 1.0, 9, 1.0, 0.0),
         ]
-        write_project(path, training, ideal, test, iter(mapped))
-        assert columns_of(path, "training_data") == [("X", "REAL"), ("Y1", "REAL"), ("Y2", "REAL")]
-        assert rows_of(path, "SELECT * FROM training_data") == [(2.0, 1.0, 3.0), (1.0, None, 4.0)]
-        assert [name for name, _ in columns_of(path, "ideal_functions")] == [
-            "x",
-            'say "hi"',
-            "select",
-        ]
-        assert rows_of(path, 'SELECT "say ""hi""", "select" FROM ideal_functions') == [
-            (0, 1),
-            (0, 1),
-        ]
-        assert rows_of(path, "SELECT * FROM test_data") == [(None, 0.0), (7.5, 0.0)]
-        assert columns_of(path, "mapped_test_data") == [
-            ("X", "REAL"),
-            ("Y", "REAL"),
-            ("DeltaY", "REAL"),
-            ("IdealFunction", "TEXT"),
-            ("TrainingFunction", "TEXT"),
-        ]
-        assert rows_of(path, "SELECT * FROM mapped_test_data") == [
-            (1.0, 2.0, 0.5, "select", "Y1"),
-            (7.5, 0.0, None, None, None),
-            (2.0, 3.0, 0.1, "select", "Y2"),
-        ]
-        assert rows_of(path, "PRAGMA integrity_check") == [("ok",)]
+        found = read(kind, WRITERS[kind](MATCHES, [matches_batch(rows), matches_batch([])]))
+        assert list(zip(*found.values(), strict=True)) == rows
+        assert list(found) == MATCHES.names
 
-    def test_numbers_keep_their_bits(self, tmp_path):
-        """All but -0.0, which SQLite itself stores as 0."""
-        path = tmp_path / "project.sqlite"
-        numbers = (5e-324, 1.7976931348623157e308, 0.1, 2.0**53 + 2, -1e-300)
-        write_project(path, a_table(numbers), a_table(), a_table(), [])
-        assert [x for (x,) in rows_of(path, "SELECT x FROM training_data")] == list(numbers)
 
-    @pytest.mark.parametrize(
-        ("x_name", "names", "written"),
-        [
-            ("x", ("X", "y", "Y"), ["x", "X_2", "y", "Y_2"]),
-            ("x", ("y", "Y", "y_2", "Y_3"), ["x", "y", "Y_4", "y_2", "Y_3"]),
-            ("x", ("Y_2", "y", "Y"), ["x", "Y_2", "y", "Y_3"]),
-            ("x", ("ab", "aB", "Ab", "AB"), ["x", "ab", "aB_2", "Ab_3", "AB_4"]),
-            ("x", ("a_2", "A_2", "a", "A"), ["x", "a_2", "A_2_2", "a", "A_3"]),
-            ("x", ("Ä", "ä"), ["x", "Ä", "ä_2"]),
-        ],
-    )
-    def test_names_equal_but_for_case_get_a_suffix(self, tmp_path, x_name, names, written):
-        path = tmp_path / "project.sqlite"
-        write_project(path, a_table(names=names, x_name=x_name), a_table(), a_table(), [])
-        assert [name for name, _ in columns_of(path, "training_data")] == written
-        first = rows_of(path, "SELECT * FROM training_data")[0]
-        assert first == (1.0, *map(float, range(len(names))))
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_long_table_needs_the_memory_of_one_piece(kind):
+    """Ten times the rows: not the memory of one piece more, and row groups of bounded size."""
+    schema = values_schema(["x", "y"])
+    batch = values_batch(schema, np.random.default_rng(1).random((2, GROUP_ROWS // 8)))
+    tracemalloc.start()
+    before = pa.total_allocated_bytes()
+    largest = total = 0
+    for piece in WRITERS[kind](schema, (batch for _ in range(80))):
+        total += len(piece)
+        largest = max(largest, len(piece), pa.total_allocated_bytes() - before)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total > 40_000_000
+    assert largest < 12_000_000
+    assert peak < 24_000_000
 
-    def test_as_many_curves_as_sqlite_holds(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        names = [("\U0001d4d0" * 200)[: -len(end)] + end for end in map(str, range(MOST_CURVES))]
-        write_project(path, a_table(), a_table(names=names), a_table(), [])
-        assert rows_of(path, "SELECT * FROM ideal_functions")[1] == (2.0, *range(MOST_CURVES))
 
-    @pytest.mark.parametrize("place", [0, 1, 2])
-    def test_more_curves_are_refused_before_a_file_is_made(self, tmp_path, place):
-        tables = [a_table()] * 3
-        tables[place] = a_table(names=[f"y{i}" for i in range(MOST_CURVES + 1)])
-        with pytest.raises(InvalidTable, match="2000 curves") as raised:
-            write_project(tmp_path / "project.sqlite", *tables, [])
-        assert raised.value.facts[0].code == "too_many_curves"
-        assert list(tmp_path.iterdir()) == []
-
-    def test_rows_keep_their_order_over_many_batches(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        x = np.random.default_rng(7).permutation(100_000).astype(float)
-        write_project(path, a_table(x, y=[-x]), a_table(), a_table(), [])
-        rows = rows_of(path, "SELECT x, y1 FROM training_data")
-        assert rows == list(zip(x.tolist(), (-x).tolist(), strict=True))
-
-    def test_an_old_file_is_replaced(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        path.write_bytes(b"something else")
-        write_project(path, a_table(), a_table(), a_table(), [])
-        assert len(rows_of(path, "SELECT * FROM training_data")) == 2
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_a_half_file_is_never_seen(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        path.write_bytes(b"the old one")
-
-        def mapped():
-            yield [(1.0, 2.0, 0.5, "a", "b")]
-            assert path.read_bytes() == b"the old one"
-            raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            write_project(path, a_table(), a_table(), a_table(), mapped())
-        assert path.read_bytes() == b"the old one"
-        assert list(tmp_path.iterdir()) == [path]
+def test_row_groups_hold_many_batches():
+    schema = values_schema(["x"])
+    batch = values_batch(schema, np.zeros((1, GROUP_ROWS // 4)))
+    data = io.BytesIO(b"".join(parquet_file(schema, [batch] * 9)))
+    groups = pq.ParquetFile(data).metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [
+        GROUP_ROWS,
+        GROUP_ROWS,
+        GROUP_ROWS // 4,
+    ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
-from api.store import datasets
+from api.store import blocks
 from api.store.base import find_version
 from api.store.datasets import (
+    Curve,
     Dataset,
     Selection,
     add_dataset,
@@ -18,8 +23,10 @@ from api.store.datasets import (
     read_table,
     stream_blocks,
 )
+from services.checks import LOST_POINT
 from services.errors import GridError, InvalidTable
 from services.readers import Source
+from services.spool import Spool, SpooledTable
 from services.tables import Table, table_sha256
 
 SOURCE = Source("json", None, None, None, None)
@@ -53,7 +60,7 @@ def read(database, dataset_id):
 @pytest.fixture(params=[1, 100, 1 << 20])
 def block_bytes(request, monkeypatch):
     """Blocks of one curve, of a few, and of all."""
-    monkeypatch.setattr(datasets, "BLOCK_BYTES", request.param)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("block_bytes")
@@ -100,6 +107,89 @@ def test_appending_keeps_the_first_curves_and_their_fingerprint(database):
     assert after.sha256 == table_sha256(joined)
     assert found.y.tobytes() == joined.y.tobytes()
     assert (after.version, after.n_curves, after.n_gaps) == (2, 5, 2)
+
+
+class Falling:
+    """Curves whose file breaks when one piece of them is written."""
+
+    def __init__(self, table):
+        self.table = table
+        self.looks = itertools.count(1)
+
+    def __getattr__(self, name):
+        return getattr(self.table, name)
+
+    def pieces(self, most_bytes):
+        """Described and hashed they are before."""
+        if next(self.looks) < 3:
+            return self.table.pieces(most_bytes)
+        return self.some(most_bytes)
+
+    def some(self, most_bytes):
+        yield from itertools.islice(self.table.pieces(most_bytes), 1)
+        raise OSError("broken")
+
+
+@pytest.mark.parametrize("block_bytes", [1], indirect=True)
+@pytest.mark.usefixtures("block_bytes")
+def test_curves_that_cannot_be_read_to_their_end_leave_nothing(database):
+    dataset_id = stored(database, a_table(3))
+    with pytest.raises(OSError, match="broken"):
+        appended(database, dataset_id, Falling(a_table(3, prefix="z")))
+    with pytest.raises(OSError, match="broken"):
+        stored(database, Falling(a_table(3)))
+    dataset, found = read(database, dataset_id)
+    assert (dataset.version, dataset.n_curves, found.names) == (1, 3, ("y0", "y1", "y2"))
+    with database.reading() as session:
+        counts = [len(session.scalars(select(model)).all()) for model in (Dataset, Curve)]
+    assert counts == [1, 3]
+
+
+@pytest.mark.usefixtures("block_bytes")
+def test_curves_in_a_spool_are_stored_like_those_in_memory(database):
+    table = a_table(12)
+    with closing(Spool(13)) as spool:
+        spool.append(np.concatenate([table.y[:4], table.x[np.newaxis], table.y[4:]]))
+        names = (*table.names[:4], table.x_name, *table.names[4:])
+        spooled = SpooledTable(spool, names, 4)
+        dataset, found = read(database, stored(database, spooled))
+    assert found.y.tobytes() == table.y.tobytes()
+    assert dataset.sha256 == table_sha256(table)
+    assert (dataset.n_curves, dataset.n_gaps, found.names) == (12, 1, table.names)
+
+
+def with_lost_points(prefix, count, rows=100):
+    """Curves of which each has lost a point."""
+    y = np.ones((count, rows))
+    y[:, 50] = 1000
+    return Table(np.arange(float(rows)), y, tuple(f"{prefix}{i}" for i in range(count)))
+
+
+def test_a_lost_point_is_a_warning_of_the_record(database):
+    table = with_lost_points("y", 2)
+    table.x[3] = 3000
+    dataset, _ = read(database, stored(database, table))
+    assert [(w["column"], w["row"]) for w in dataset.warnings] == [("x", 3), ("y0", 50), ("y1", 50)]
+    appended(database, dataset.id, replace(with_lost_points("z", 1), x=table.x))
+    dataset, _ = read(database, dataset.id)
+    assert [w["column"] for w in dataset.warnings] == ["x", "y0", "y1", "z0"]
+    assert {w["code"] for w in dataset.warnings} == {LOST_POINT}
+
+
+def test_the_last_of_many_warnings_counts_the_others(database):
+    dataset, _ = read(database, stored(database, with_lost_points("y", 100)))
+    assert [w["column"] for w in dataset.warnings] == [f"y{i}" for i in range(100)]
+    for prefix, count in [("a", 1), ("b", 150)]:
+        appended(database, dataset.id, with_lost_points(prefix, count))
+        dataset, _ = read(database, dataset.id)
+        *kept, last = dataset.warnings
+        assert [w["column"] for w in kept] == [f"y{i}" for i in range(99)]
+        assert last == {
+            "code": "more_warnings",
+            "column": None,
+            "row": None,
+            "detail": f"{dataset.n_curves - 99} more cells look wrong.",
+        }
 
 
 def test_appending_what_does_not_fit_changes_nothing(database):

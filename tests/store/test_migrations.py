@@ -2,10 +2,18 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
-from api.store.base import Base
+from api.engine import plan_fit, submit
+from api.schemas.fits import FitRequest
+from api.store.base import Base, find
+from api.store.datasets import add_dataset
+from api.store.fits import Fit, chosen
 from api.store.migrate import is_current, migrate
+from services.readers import Source
+from tests.factories import a_table
+
+SOURCE = Source("json", None, None, None, None)
 
 
 def differences(database):
@@ -30,3 +38,29 @@ def test_down_leaves_nothing_and_up_again_gives_the_same(database):
 def test_migrating_twice_changes_nothing(database):
     migrate(database)
     assert is_current(database)
+
+
+STATES = ["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def test_jobs_go_down_and_up_and_none_waits_for_workers_that_are_not_there(database):
+    with database.writing() as session:
+        curves = add_dataset(session, a_table([1.0], [2.0]), SOURCE, name="curves").id
+    body = FitRequest().load({"training_id": curves, "ideal_id": curves})
+    fits = {state: submit(database, plan_fit, body).id for state in STATES}
+    with database.writing() as session:
+        for state, identifier in fits.items():
+            find(session, Fit, identifier).state = state
+    migrate(database, "0002")
+    with database.reading() as session:
+        found = dict(session.execute(text("SELECT id, state FROM fits")).all())
+    assert [found[fits[state]] for state in STATES] == ["cancelled", "cancelled", *STATES[2:]]
+    migrate(database)
+    with database.reading() as session:
+        for state, identifier in fits.items():
+            fit = find(session, Fit, identifier)
+            assert fit.state == found[identifier]
+            assert (fit.attempt, fit.owner, fit.lease_until) == (0, None, None)
+            assert fit.finished_at
+            assert fit.version == (3 if state in STATES[:2] else 2 if state != "succeeded" else 1)
+            assert len(chosen(session, fit)) == 1

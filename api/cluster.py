@@ -1,0 +1,202 @@
+"""Fits of large libraries on a Dask cluster.
+
+The tasks are parts of the library. A task is the id of a fit and the places of its part, nothing
+else: a Dask worker reads training curves and values from the database itself and sends back a
+ranking. SQL alone says what is done: the lease is the worker's, and the answer is stored by the
+transaction that ends the job. So whatever dies of the cluster costs time and never an answer:
+what it does not deliver, the worker computes itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from queue import Empty, Queue
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api.config import Settings
+from api.engine import NUMPY, Here, Progress, prepare_fit, rate, silent
+from api.store.base import Database, find
+from api.store.datasets import Dataset
+from api.store.fits import Fit
+from services.blocks import Ranking, empty_ranking, merge
+from services.cache import Cache
+from services.fitting import Engine, Problem
+
+log = logging.getLogger(__name__)
+
+DASK = "dask"
+"""What computed a fit, or some of it, in its record."""
+
+PART_BYTES, PART_SECONDS = 256 << 20, 1.0
+"""Values and work of a part, at most: about a second, and a millisecond to hand it out."""
+
+AHEAD = 2
+"""Parts handed out for each thread of the cluster, so that none waits for its next one."""
+
+CONNECT_SECONDS = 5
+"""How long the scheduler may take to answer before the worker goes on by itself."""
+
+LOOK_SECONDS = 0.25
+"""How often progress is told, and so is learnt whether the job is still ours."""
+
+PATIENCE_SECONDS = 60
+"""How long the cluster may deliver nothing before the worker goes on by itself."""
+
+
+class Cluster:
+    """Compares on the workers of a Dask scheduler, and here what these do not deliver."""
+
+    def __init__(self, address: str, here: Here) -> None:
+        self._distributed = importlib.import_module("distributed")
+        self._address = address
+        self._here = here
+        self._client: Any = None
+
+    def rank(
+        self, session: Session, fit: Fit, problem: Problem, progress: Progress
+    ) -> tuple[Ranking, str]:
+        """All of the library; in parts, if it is large and there is a cluster."""
+        parts = cut(fit, find(session, Dataset, fit.ideal_id).n_points)
+        if len(parts) == 1 or not self._connected():
+            return self._here.rank(session, fit, problem, progress)
+        ranking, done = empty_ranking(len(problem.names), 0), 0
+        missing, by = dict.fromkeys(parts), NUMPY
+        with closing(self._delivered(fit, parts)) as delivered:
+            for part, found in delivered:
+                ranking = merge(ranking, found, fit.top_k)
+                done += len(part)
+                if part:
+                    del missing[part]
+                    by = DASK
+                progress(done, fit.n_ideal)
+        for part in missing:
+            told = functools.partial(_further, progress, done)
+            found = self._here.rank_part(session, fit, problem, told, part)
+            ranking = merge(ranking, found, fit.top_k)
+            done += len(part)
+        return ranking, by
+
+    def _connected(self) -> bool:
+        """Whether the scheduler answers and has workers."""
+        try:
+            if self._client is None:
+                self._client = self._distributed.Client(
+                    self._address, timeout=CONNECT_SECONDS, set_as_default=False
+                )
+            if self._threads():
+                return True
+            reason = "it has no workers"
+        except (OSError, TimeoutError) as error:
+            reason = str(error)
+        log.warning("%s is not used: %s", self._address, reason)
+        self._leave()
+        return False
+
+    def _leave(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(timeout=CONNECT_SECONDS)
+
+    def _threads(self) -> int:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        return sum(worker["nthreads"] for worker in workers.values())
+
+    def _delivered(
+        self, fit: Fit, parts: Sequence[range]
+    ) -> Generator[tuple[range, Ranking], None, None]:
+        """Parts and their rankings as they come, and empty ones while none comes.
+
+        Ends early where the cluster delivers nothing any more.
+        """
+        waiting, running, ended = deque(parts), dict[Any, range](), Queue[Any]()
+        nothing = range(0), empty_ranking(fit.n_training, 0)
+        last = time.monotonic()
+        try:
+            while (waiting or running) and time.monotonic() - last < PATIENCE_SECONDS:
+                while waiting and len(running) < AHEAD * max(1, self._threads()):
+                    part = waiting.popleft()
+                    future = self._hand_out(fit, part)
+                    running[future] = part
+                    future.add_done_callback(ended.put)
+                yield nothing
+                for future in _some(ended):
+                    part = running.pop(future)
+                    if (found := _result(part, future)) is not None:
+                        last = time.monotonic()
+                        yield part, found
+        except Exception as error:  # noqa: BLE001 - whatever it is, the fit goes on without
+            log.warning("fit %s: %s is left: %r", fit.id, self._address, error)
+            running.clear()
+            self._leave()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _hand_out(self, fit: Fit, part: range) -> Any:
+        return self._client.submit(
+            rank_part,
+            fit.id,
+            part.start,
+            part.stop,
+            # Of another attempt nothing may come back, and only SQL decides what is tried again.
+            key=f"idealfit-{fit.id}-{fit.attempt}-{part.start}",
+            pure=False,
+            retries=0,
+        )
+
+
+def _some(ended: Queue[Any]) -> Iterator[Any]:
+    """Futures that have ended, waited for a moment."""
+    with contextlib.suppress(Empty):
+        yield ended.get(timeout=LOOK_SECONDS)
+        while True:
+            yield ended.get_nowait()
+
+
+def _result(part: range, future: Any) -> Ranking | None:
+    """What a task returned, None if it failed; ConnectionError if the scheduler lost it."""
+    if future.status == "error":
+        log.warning("%s: %r", part, future.exception())
+        return None
+    if future.status != "finished":
+        raise ConnectionError(f"{part} was {future.status}")
+    found: Ranking = future.result(timeout=CONNECT_SECONDS)
+    return found
+
+
+def _further(progress: Progress, before: int, done: int, total: int) -> None:
+    progress(before + done, total)
+
+
+def cut(fit: Fit, n_points: int) -> list[range]:
+    """Parts of the library of a fit, as places of its curves."""
+    values = fit.n_ideal * n_points
+    seconds = fit.n_training * values / rate(fit)
+    count = max(8 * values / PART_BYTES, seconds / PART_SECONDS)
+    step = max(1, int(fit.n_ideal / count))
+    return [range(first, min(first + step, fit.n_ideal)) for first in range(0, fit.n_ideal, step)]
+
+
+def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
+    """Compare a part of the library, in a Dask worker."""
+    database, here = _process()
+    with database.reading() as session:
+        fit = find(session, Fit, fit_id)
+        problem = prepare_fit(session, fit)
+        return here.rank_part(session, fit, problem, silent, range(start, stop))
+
+
+@functools.lru_cache(maxsize=1)
+def _process() -> tuple[Database, Here]:
+    """The database and the memory of this Dask worker."""
+    settings = Settings.from_environment()
+    return Database(settings.url), Here(Engine(cache=Cache(settings.cache_bytes)))

@@ -1,0 +1,198 @@
+"""Processes that live and end together: a parent that starts its children again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing import connection
+from multiprocessing.context import ForkProcess
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+GRACE_SECONDS = 30
+"""How long requests under way may take to end once the service is told to stop."""
+
+PARENT_SECONDS = 0.5
+"""How often a child looks whether its parent is still there."""
+
+STEADY_SECONDS = 10
+"""A child that lived that long starts again at once; one that ends sooner waits, longer each
+time."""
+
+LONGEST_PAUSE = 10.0
+
+_BOOT_FAILED = frozenset({3, 4})
+"""Exit codes of gunicorn when the application cannot be loaded: another start will not help."""
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def web_processes() -> int:
+    """How many web processes suit this machine; they mostly wait and are served first."""
+    return max(2, min(8, cores() // 4))
+
+
+def worker_processes() -> int:
+    """How many workers suit this machine."""
+    return max(2, cores() // 2)
+
+
+def orphaned(parent: int) -> bool:
+    """Whether the process that started this one is gone, however it died."""
+    return os.getppid() != parent
+
+
+def stop_when_told(stop: threading.Event, parent: int) -> None:
+    """Set `stop` at SIGTERM, SIGINT or the death of the parent.
+
+    A thread waits for the byte that C writes at the signal: Python's own handler would wait
+    until the main thread comes back from NumPy.
+    """
+    told, tell = socket.socketpair()
+    _write_at_signals(tell, lambda: None)
+    # It stays open as long as the process.
+    tell.detach()
+
+    def wait() -> None:
+        while not orphaned(parent) and not select.select([told], [], [], PARENT_SECONDS)[0]:
+            pass
+        stop.set()
+
+    threading.Thread(target=wait, daemon=True, name="stop").start()
+
+
+def _write_at_signals(tell: socket.socket, handle: Callable[[], None]) -> None:
+    tell.setblocking(False)  # noqa: FBT003 - the standard library's own way
+    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    for number in STOP:
+        signal.signal(number, lambda *_: handle())
+
+
+class Supervisor:
+    """Runs children until it is told to stop, and starts those again that end before.
+
+    A child gets its name and the pid of its parent. It has to end at SIGTERM, and when it is an
+    orphan.
+    """
+
+    def __init__(self, children: Mapping[str, Callable[[str, int], object]]) -> None:
+        self._children = [_Child(name, run) for name, run in children.items()]
+        self._stopping = False
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit code."""
+        told, tell = socket.socketpair()
+        with told, tell:
+            _write_at_signals(tell, self._stop)
+            code = self._watch(told)
+            for child in self._children:
+                child.end()
+            deadline = time.monotonic() + GRACE_SECONDS + 5
+            for child in self._children:
+                child.join(deadline)
+            signal.set_wakeup_fd(-1)
+        return code
+
+    def _watch(self, told: socket.socket) -> int:
+        """Start what is due until told to stop; the exit code."""
+        while not self._stopping:
+            now = time.monotonic()
+            codes = [child.look(now) for child in self._children]
+            if failed := _BOOT_FAILED.intersection(codes):
+                return min(failed)
+            due = min(child.due for child in self._children)
+            pause = None if math.isinf(due) else max(0.0, due - now)
+            connection.wait([told, *(s for c in self._children for s in c.sentinels)], pause)
+        return 0
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+
+class _Child:
+    """One place that is always taken by a living process, as well as can be."""
+
+    def __init__(self, name: str, run: Callable[[str, int], object]) -> None:
+        self._name = name
+        self._run = run
+        self._process: ForkProcess | None = None
+        self._started = self._due = 0.0
+        self._pause = 0.0
+
+    @property
+    def due(self) -> float:
+        """When it is to be started, infinite while it lives."""
+        return math.inf if self._process else self._due
+
+    @property
+    def sentinels(self) -> list[int]:
+        """What becomes ready when the process ends."""
+        return [self._process.sentinel] if self._process else []
+
+    def look(self, now: float) -> int:
+        """Start the process if it is due; the exit code of one that has ended, 0 otherwise."""
+        code = 0
+        if self._process and self._process.exitcode is not None:
+            code = self._process.exitcode
+            self._process.close()
+            self._process = None
+            steady = code == 0 or now - self._started > STEADY_SECONDS
+            self._pause = 0.0 if steady else min(LONGEST_PAUSE, 2 * self._pause + 0.1)
+            self._due = now + self._pause
+            if code:
+                reason = f"signal {-code}" if code < 0 else f"code {code}"
+                # Unlike print, it goes on when the disk of the log is full.
+                log.warning(
+                    "%s ended by %s, starts again in %.1f s", self._name, reason, self._pause
+                )
+        if self._process is None and now >= self._due:
+            self._start(now)
+        return code
+
+    def _start(self, now: float) -> None:
+        self._started = now
+        # A signal that comes before the child has its own handlers waits until it has.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        # Forked: what the parent has imported is shared, and the child is there at once.
+        self._process = ForkProcess(target=self._be, args=(os.getpid(),), name=self._name)
+        self._process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+
+    def _be(self, parent: int) -> None:
+        """What the child does."""
+        signal.set_wakeup_fd(-1)
+        for number in STOP:
+            signal.signal(number, _leave)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        self._run(self._name, parent)
+
+    def end(self) -> None:
+        if self._process:
+            self._process.terminate()
+
+    def join(self, deadline: float) -> None:
+        if self._process:
+            self._process.join(max(0.0, deadline - time.monotonic()))
+            if self._process.exitcode is None:
+                self._process.kill()
+                self._process.join()
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)

@@ -1,0 +1,172 @@
+"""What fits and mappings share as jobs: doing them now or later, waiting, cancelling."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Response, current_app, request, url_for
+from sqlalchemy.orm import Session
+
+from api.config import Settings
+from api.engine import Ranks, submit
+from api.errors import problem
+from api.http import ETAG, LOCATION, Handler, Room, database, etag
+from api.store.base import find, find_version
+from api.store.jobs import Job, cancel
+from services.errors import Fact
+
+Plan = Callable[[Session, dict[str, Any]], Job]
+"""Makes the record of what a body asks for."""
+
+Show = Callable[[Session, list[Any]], Sequence[dict[str, Any]]]
+"""Records in the words of the contract."""
+
+LONGEST_WAIT = 20
+"""Seconds a request may wait for its job; a service that is told to stop lets it end."""
+
+WAITERS = 4
+"""Requests of one process that may wait at once, so that threads are left for the others."""
+
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
+"""How often a request that waits looks whether its job has ended, in seconds."""
+
+RETRY_AFTER = {"Retry-After": "1"}
+
+CANCELLED = {"state": "cancelled", "version": 7}
+"""Of the example of a job that was cancelled."""
+
+_PREFER = {
+    "in": "header",
+    "name": "Prefer",
+    "required": False,
+    "description": "`respond-async`: 202 at once. `wait=5`: up to 5 seconds first.",
+    "schema": {"type": "string"},
+    "example": "wait=5",
+}
+_APPLIED = {
+    "Preference-Applied": {
+        "description": "What of `Prefer` was done.",
+        "schema": {"type": "string"},
+    }
+}
+_RETRY = {
+    "Retry-After": {
+        "description": "Seconds until it is worth looking.",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Handler], Handler]:
+    """Document the replies of a POST that makes a job, and the header that chooses."""
+    queued = example | {"state": "queued", "started_at": None, "finished_at": None}
+
+    def decorator(function: Handler) -> Handler:
+        headers = LOCATION | ETAG | _APPLIED
+        function = room.response(201, schema, example=example, headers=headers)(function)
+        function = room.alt_response(
+            202,
+            schema=schema,
+            example=queued,
+            headers=headers | _RETRY,
+            description="Queued.",
+            success=True,
+        )(function)
+        return cast("Handler", room.doc(parameters=[_PREFER])(function))
+
+    return decorator
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the client prefers of what we know (RFC 7240); the rest is passed over."""
+
+    respond_async: bool
+    wait: int | None
+
+
+def preferences() -> Preferences:
+    """Of this request; the first of several equal names counts."""
+    found: dict[str, str] = {}
+    for part in request.headers.get("Prefer", "").split(","):
+        name, _, value = part.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    wait = found.get("wait", "")
+    known = wait.isascii() and wait.isdigit() and len(wait) < 10  # noqa: PLR2004 - any will do
+    return Preferences("respond-async" in found, min(int(wait), LONGEST_WAIT) if known else None)
+
+
+def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
+    """Do the job in the request if it is small, queue it otherwise; the reply."""
+    wish = preferences()
+    most = -math.inf if wish.respond_async else settings().inline_seconds
+    job = submit(database(), plan, body, most_seconds=most, ranks=ranks())
+    waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
+    applied = [f"wait={wish.wait}"] if waited else []
+    with database().reading() as session:
+        job = find(session, type(job), job.id)
+        record = show(session, [job])[0]
+    if job.state == "failed":
+        return _refuse(job)
+    noun = endpoint.rstrip("s")
+    key: dict[str, Any] = {f"{noun}_id": job.id}
+    location = url_for(f"{endpoint}.read_{noun}", **key)
+    headers = {"Location": location, "ETag": etag(job.version)}
+    done = job.state == "succeeded"
+    if wish.respond_async and not done:
+        applied.insert(0, "respond-async")
+    if applied:
+        headers["Preference-Applied"] = ", ".join(applied)
+    return (record, 201, headers) if done else (record, 202, headers | RETRY_AFTER)
+
+
+def _wait(job: Job, seconds: int) -> bool:
+    """Wait until the job has ended or the time is over; False if too many wait already."""
+    waiters = cast("threading.Semaphore", current_app.extensions["idealfit.waiters"])
+    if not waiters.acquire(blocking=False):
+        return False
+    try:
+        pause, deadline = SHORTEST_LOOK, time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause = min(1.5 * pause, LONGEST_LOOK)
+            # Between two looks no transaction is open.
+            with database().reading() as session:
+                if find(session, type(job), job.id).ended:
+                    break
+    finally:
+        waiters.release()
+    return True
+
+
+def _refuse(job: Job) -> Response:
+    """A job that failed while its request waited was never made: its error is the reply."""
+    with database().writing() as session:
+        session.delete(find(session, type(job), job.id, lock=True))
+    error = dict(job.error or {})
+    facts = [Fact(**fact) for fact in error["errors"]]
+    _, _, slug = error["type"].partition("/problems/")
+    return problem(error["status"], error["detail"], facts, slug=slug, title=error["title"])
+
+
+def stop(model: type[Job], job_id: str, show: Show) -> Any:
+    """Cancel a job that has not ended."""
+    with database().writing() as session:
+        job = find_version(session, model, job_id, None)
+        cancel(session, job)
+        return show(session, [job])[0], {"ETag": etag(job.version)}
+
+
+def settings() -> Settings:
+    """How this process runs."""
+    return cast("Settings", current_app.extensions["idealfit.settings"])
+
+
+def ranks() -> Ranks:
+    """What this process compares curves with."""
+    return cast("Ranks", current_app.extensions["idealfit.ranks"])

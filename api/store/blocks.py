@@ -1,0 +1,145 @@
+"""Values of curves in blocks: written once, read whole, in part, or curve by curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    ForeignKey,
+    Integer,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.store.base import BINARY, Base, Blob, insert_rows
+from services.tables import Curves, FloatArray
+
+BLOCK_BYTES = 4 << 20
+"""Size of a block, unless a single curve is longer."""
+
+LARGE_PART = 4
+"""What is more than one in so many numbers of a block is taken from the whole block."""
+
+NUMBER = np.dtype("<f8")
+
+
+class CurveBlock(Base):
+    """Values of some curves, one after the other, little-endian float64, NaN is a gap."""
+
+    __tablename__ = "curve_blocks"
+
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
+    )
+    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int]
+    data: Mapped[bytes] = mapped_column(Blob)
+
+
+def add_blocks(connection: Connection, dataset_id: str, first: int, curves: Curves) -> None:
+    """Store curves, the first of them at position `first`."""
+    for some in curves.pieces(BLOCK_BYTES):
+        count = len(some)
+        row = dataset_id, first, count, some.astype(NUMBER, copy=False).data.cast("B")
+        insert_rows(connection, CurveBlock, [row])
+        first += count
+        del some, row  # a long curve is not held while the next is read
+
+
+def stream_values(
+    connection: Connection, dataset_id: str, start: int, stop: int
+) -> Iterator[tuple[int, FloatArray]]:
+    """Position of the first curve and values of each block that starts in a range."""
+    query = (
+        select(CurveBlock.first, CurveBlock.count, CurveBlock.data)
+        .where(CurveBlock.dataset_id == dataset_id)
+        .where(CurveBlock.first >= start, CurveBlock.first < stop)
+        .order_by(CurveBlock.first)
+        .execution_options(yield_per=1, **BINARY)
+    )
+    with connection.execute(query) as rows:
+        for first, count, data in rows:
+            yield first, np.frombuffer(data, NUMBER).reshape(count, -1)
+
+
+class CurveReader:
+    """Reads curves of a dataset by their positions.
+
+    A curve by itself costs 30 µs on SQLite, because the file keeps a map of its pages
+    (`auto_vacuum`, ADR 0010); without that map the pages before it are read as well.
+    """
+
+    def __init__(self, connection: Connection, dataset_id: str, n_points: int) -> None:
+        self._connection = connection
+        self._dataset_id = dataset_id
+        self._n = n_points
+        sqlite = connection.dialect.name == "sqlite"
+        key: Any = literal_column("rowid") if sqlite else CurveBlock.first
+        found = connection.execute(
+            select(CurveBlock.first, CurveBlock.count, key)
+            .where(CurveBlock.dataset_id == dataset_id)
+            .order_by(CurveBlock.first)
+        ).all()
+        self.firsts = np.array([first for first, _, _ in found], dtype=np.intp)
+        self._counts: list[int] = [count for _, count, _ in found]
+        self._keys: list[int] = [where for _, _, where in found]
+        self._part = self._part_of_file if sqlite else self._part_by_query
+
+    def __call__(
+        self, indices: NDArray[np.intp], start: int = 0, stop: int | None = None
+    ) -> FloatArray:
+        """Values of curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
+        stop = self._n if stop is None else stop
+        y = np.empty((len(indices), stop - start))
+        block_of = self.block_of(indices)
+        order = np.argsort(block_of, kind="stable")
+        edges = np.flatnonzero(np.diff(block_of[order])) + 1
+        for places in np.split(order, edges) if len(indices) else ():
+            block = int(block_of[places[0]])
+            y[places] = self._read(block, indices[places] - self.firsts[block], start, stop)
+        return y
+
+    def block_of(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which block each of the curves is in."""
+        return np.searchsorted(self.firsts, indices, side="right") - 1
+
+    def _read(self, block: int, rows: NDArray[np.intp], start: int, stop: int) -> FloatArray:
+        wanted = len(rows) * (stop - start)
+        if LARGE_PART * wanted > self._counts[block] * self._n:
+            query = select(CurveBlock.data).where(
+                CurveBlock.dataset_id == self._dataset_id,
+                CurveBlock.first == int(self.firsts[block]),
+            )
+            data = self._connection.scalars(query, execution_options=BINARY).one()
+            return np.frombuffer(data, NUMBER).reshape(-1, self._n)[rows, start:stop]
+        offsets = [row * self._n + start for row in rows.tolist()]
+        data = b"".join(self._part(block, offsets, stop - start))
+        return np.frombuffer(data, NUMBER).reshape(len(rows), -1)
+
+    def _part_of_file(self, block: int, offsets: list[int], count: int) -> Iterator[bytes]:
+        raw: Any = self._connection.connection.driver_connection
+        with raw.blobopen("curve_blocks", "data", self._keys[block], readonly=True) as blob:
+            for offset in offsets:
+                blob.seek(offset * NUMBER.itemsize)
+                yield blob.read(count * NUMBER.itemsize)
+
+    def _part_by_query(self, block: int, offsets: list[int], count: int) -> Iterator[bytes]:
+        size = NUMBER.itemsize
+        # One query for all parts: a query for each takes ten times as long.
+        starts = func.unnest(cast([offset * size + 1 for offset in offsets], ARRAY(Integer)))
+        parts = starts.table_valued("start", with_ordinality="place").render_derived()
+        query = (
+            select(func.substr(CurveBlock.data, parts.c.start, count * size))
+            .join(parts, literal_column("true"))
+            .where(CurveBlock.dataset_id == self._dataset_id, CurveBlock.first == self._keys[block])
+            .order_by(parts.c.place)
+        )
+        yield from self._connection.scalars(query, execution_options=BINARY)

@@ -1,0 +1,203 @@
+"""Jobs: the record of a fit or a mapping is its own job, and SQL alone says whose it is.
+
+A worker owns a job while the row has its name, its attempt and the state `running`. Everything
+it writes asks for these three, so a worker that was stopped, cut off or overtaken writes
+nothing at all (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Index, String, and_, case, func, or_, select, update
+from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
+
+from api.store.base import Document, NotReady, Record, Timestamp, now
+
+ATTEMPTS = 5
+"""How often a job is begun before it is given up: one that kills its worker must not kill all."""
+
+NAME_OF_OWNER = 120
+
+
+class Lost(Exception):  # noqa: N818 - named for what it is
+    """The job is no longer ours: it was cancelled, deleted, handed back or taken over."""
+
+
+class Job(Record):
+    """A record that is its own job."""
+
+    __abstract__ = True
+
+    state: Mapped[str] = mapped_column(String(10))
+    done: Mapped[int]
+    total: Mapped[int]
+    error: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    attempt: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(NAME_OF_OWNER))
+    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805 - SQLAlchemy hands in the class
+        return (Index(None, "state", "created_at", "id"),)
+
+    def as_dict(self) -> dict[str, Any]:
+        return super().as_dict() | {"progress": {"done": self.done, "total": self.total}}
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to it any more."""
+        return self.state not in {"queued", "running"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker must show with every write: whose job it is, for the how many-th time."""
+
+    model: type[Job]
+    id: str
+    owner: str
+    attempt: int
+
+    @property
+    def holds(self) -> ColumnElement[bool]:
+        """Condition of the row being ours."""
+        return and_(
+            self.model.id == self.id,
+            self.model.owner == self.owner,
+            self.model.attempt == self.attempt,
+            self.model.state == "running",
+        )
+
+
+def clock(session: Session) -> datetime:
+    """The time that leases are measured by: the database's own where hosts share it."""
+    if session.get_bind().dialect.name == "sqlite":
+        # The transaction begins here: who waits for the right to write waits before the look.
+        session.connection()
+        return now()
+    moment: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return moment
+
+
+def _waiting(model: type[Job], moment: datetime) -> ColumnElement[bool]:
+    """Queued, or left behind by a worker that is gone."""
+    left_behind = and_(model.state == "running", model.lease_until < moment)
+    return and_(model.state.in_(("queued", "running")), or_(model.state == "queued", left_behind))
+
+
+def waiting(session: Session, models: Sequence[type[Job]]) -> list[type[Job]]:
+    """The kinds that have a job to do, the one whose turn it is first."""
+    moment = clock(session)
+    oldest = [
+        (session.scalars(select(func.min(model.created_at)).where(_waiting(model, moment))), model)
+        for model in models
+    ]
+    found = [(first, model) for rows, model in oldest if (first := rows.one()) is not None]
+    return [model for _, model in sorted(found, key=lambda pair: pair[0])]
+
+
+def claim(session: Session, model: type[Job], owner: str, lease: float) -> Claim | None:
+    """Take the job whose turn it is: first come, first served, by created_at, then id."""
+    moment = clock(session)
+    first = (
+        select(model.id)
+        .where(_waiting(model, moment))
+        .order_by(model.created_at, model.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)  # SQLite has one writer and leaves this out.
+    )
+    taken = session.execute(
+        update(model)
+        .where(model.id == first.scalar_subquery())
+        .values(
+            state="running",
+            owner=owner,
+            attempt=model.attempt + 1,
+            lease_until=moment + timedelta(seconds=lease),
+            started_at=func.coalesce(model.started_at, moment),
+            version=model.version + 1,
+        )
+        .returning(model.id, model.attempt)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return taken and Claim(model, taken.id, owner, taken.attempt)
+
+
+def is_held(session: Session, claim: Claim) -> bool:
+    """Whether the job is still ours."""
+    return session.execute(select(claim.model.id).where(claim.holds)).first() is not None
+
+
+def renew(session: Session, claim: Claim, lease: float, done: int | None = None) -> bool:
+    """Lengthen the lease, and say how much is done if that is news; False if it is not ours.
+
+    Progress never goes back, not even when a later attempt begins again.
+    """
+    until = clock(session) + timedelta(seconds=lease)
+    model = claim.model
+    values: dict[str, Any] = {}
+    if done is not None:
+        values["done"] = case((model.done < done, done), else_=model.done)
+        values["version"] = model.version + 1
+    return _write(session, claim, lease_until=until, **values)
+
+
+def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
+    """End the job; Lost if it is not ours, and then the whole transaction is to be dropped."""
+    ended = _given_up(claim.model) | {"finished_at": clock(session), "state": state}
+    if not _write(session, claim, **ended, **values):
+        raise Lost
+
+
+def hand_back(session: Session, claim: Claim, *, counted: bool) -> bool:
+    """Queue the job again for whoever is next; an attempt that is not counted never was."""
+    attempt = claim.attempt if counted else claim.attempt - 1
+    values = _given_up(claim.model) | {"state": "queued", "attempt": attempt}
+    return _write(session, claim, **values)
+
+
+def release(session: Session, model: type[Job], owner: str) -> None:
+    """Queue what a worker left behind that is known to be dead."""
+    session.execute(
+        update(model)
+        .where(model.state == "running", model.owner == owner)
+        .values(state="queued", **_given_up(model))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def cancel(session: Session, job: Job) -> None:
+    """End a job that is locked; whoever works on it finds out that it is not theirs any more."""
+    if job.ended:
+        kind = type(job).__name__.lower()
+        raise NotReady(f"The {kind} has {_ENDED[job.state]}; there is nothing to cancel.")
+    job.state, job.finished_at = "cancelled", clock(session)
+    job.owner = job.lease_until = None
+    session.flush()
+
+
+_ENDED = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cancelled"}
+
+
+def require_succeeded(job: Job, deed: str) -> None:
+    """NotReady unless the job has succeeded; `deed` is what was asked of it."""
+    if job.state != "succeeded":
+        kind = type(job).__name__.lower()
+        raise NotReady(f"The {kind} is {job.state}; only one that succeeded can be {deed}.")
+
+
+def _given_up(model: type[Job]) -> dict[str, Any]:
+    return {"owner": None, "lease_until": None, "version": model.version + 1}
+
+
+def _write(session: Session, claim: Claim, **values: Any) -> bool:
+    """Change the row if it is ours; whether it is."""
+    statement = update(claim.model).where(claim.holds).values(**values)
+    changed = session.execute(statement.execution_options(synchronize_session=False))
+    return bool(changed.rowcount)  # type: ignore[attr-defined] # of an UPDATE it has one

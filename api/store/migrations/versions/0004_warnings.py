@@ -1,0 +1,29 @@
+"""Warnings of a dataset; those that are there have none."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+# The types as this revision has them, whatever the models say later.
+DOCUMENT = sa.JSON(none_as_null=True)
+WHOLE = sa.BigInteger()
+
+
+def upgrade() -> None:
+    # Plain columns: SQLite would copy the table for anything else, and the cascades of the old
+    # one would delete all curves.
+    op.add_column(
+        "datasets", sa.Column("warnings", DOCUMENT, nullable=False, server_default=sa.text("'[]'"))
+    )
+    op.add_column(
+        "datasets", sa.Column("n_warnings", WHOLE, nullable=False, server_default=sa.text("0"))
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("datasets", "n_warnings")
+    op.drop_column("datasets", "warnings")

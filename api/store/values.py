@@ -1,0 +1,56 @@
+"""Values of a dataset on their way out: some rows of some columns at a time.
+
+A block holds whole curves, so rows of many curves lie in pieces all over it. Only what is asked
+for is read, and the memory depends neither on the rows nor on the columns of the dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Integer, func, literal_column, select
+from sqlalchemy.orm import Session
+
+from api.store.base import BINARY
+from api.store.blocks import NUMBER, CurveReader
+from api.store.datasets import Dataset, Grid
+from services.tables import FloatArray
+
+BATCH_BYTES = 4 << 20
+"""Values that are gathered at once; at least one row."""
+
+X = -1
+"""Stands for the x column among the positions of curves."""
+
+
+def stream_rows(
+    session: Session, dataset: Dataset, indices: Sequence[int], start: int, stop: int
+) -> Iterator[FloatArray]:
+    """Columns by position, X among them, rows `start` to `stop`: shape (columns, some rows)."""
+    places = np.array(indices, dtype=np.intp)
+    is_x = places == X
+    curves = CurveReader(session.connection(), dataset.id, dataset.n_points)
+    rows = max(1, BATCH_BYTES // (NUMBER.itemsize * len(places)))
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        values = np.empty((len(places), last - first))
+        if is_x.any():
+            values[is_x] = _grid_rows(session, dataset, first, last)
+        values[~is_x] = curves(places[~is_x], first, last)
+        yield values
+
+
+def _grid_rows(session: Session, dataset: Dataset, start: int, stop: int) -> FloatArray:
+    """Part of the x column."""
+    offset, size = start * NUMBER.itemsize, (stop - start) * NUMBER.itemsize
+    own = Grid.dataset_id == dataset.id
+    if session.get_bind().dialect.name != "sqlite":
+        query = select(func.substr(Grid.data, offset + 1, size)).where(own)
+        return np.frombuffer(session.scalars(query, execution_options=BINARY).one(), NUMBER)
+    # SQLite's substr would load the whole column first.
+    key = session.scalars(select(literal_column("rowid", Integer)).select_from(Grid).where(own))
+    raw: Any = session.connection().connection.driver_connection
+    with raw.blobopen(Grid.__tablename__, "data", key.one(), readonly=True) as blob:
+        return np.frombuffer(blob[offset : offset + size], NUMBER)

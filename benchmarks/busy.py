@@ -1,0 +1,89 @@
+"""Milliseconds of `evaluate` while the workers do nothing, and while all of them compute.
+
+One service with the default processes and workers, as `idealfit serve` starts it. By turns: idle,
+then with a long fit for every worker.
+Run it with: python -m benchmarks.busy
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from api.examples import make
+from api.processes import worker_processes
+from benchmarks.requests_per_second import Times, free_port, measure, post, start
+
+ROUNDS = 3
+
+
+def dataset(port: int, name: str, columns: dict[str, object]) -> str:
+    """Post columns; the id."""
+    body = orjson.dumps({"name": name, "columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return str(orjson.loads(post(port, "/v1/datasets", body))["id"])
+
+
+def queue(port: int, body: dict[str, str]) -> str:
+    """Queue a fit; its path."""
+    url = f"http://127.0.0.1:{port}/v1/fits"
+    headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+    request = urllib.request.Request(url, orjson.dumps(body), headers)
+    with urllib.request.urlopen(request) as reply:  # noqa: S310
+        return str(reply.headers["Location"])
+
+
+def show(title: str, times: Times) -> float:
+    """Print a line; the 99th percentile in milliseconds."""
+    cuts = [1000 * cut for cut in statistics.quantiles(times, n=100)]
+    print(f"{title:6} {len(times):6} calls  p50 {cuts[49]:6.2f} ms  p99 {cuts[98]:6.2f} ms")
+    return cuts[98]
+
+
+def main() -> None:
+    """Start a service and print the table."""
+    tables, port = make(), free_port()
+    folder = Path(tempfile.mkdtemp())
+    command = [sys.executable, "-m", "api.cli", "serve"]
+    server = start(command, port, IDEALFIT_DATA=str(folder), PORT=str(port))
+    try:
+        ids = {
+            name: dataset(
+                port, name, {table.x_name: table.x, **dict(zip(table.names, table.y, strict=True))}
+            )
+            for name, table in tables.items()
+        }
+        pair = {"training_id": ids["training"], "ideal_id": ids["ideal"]}
+        fit = orjson.loads(post(port, "/v1/fits", orjson.dumps(pair)))["id"]
+        test = tables["test"]
+        points = orjson.dumps({"x": test.x[:10].tolist(), "y": test.y[0, :10].tolist()})
+        noise = np.round(np.random.default_rng(1).normal(size=(2500, 400)), 3)
+        curves = {f"y{i}": y for i, y in enumerate(noise)}
+        many = dataset(port, "noise", {"x": np.arange(400.0), **curves})
+        long = {"training_id": many, "ideal_id": many, "criterion": "mae", "transform": "affine"}
+        path = f"/v1/fits/{fit}/evaluate"
+        ratios = []
+        for _ in range(ROUNDS):
+            idle = show("idle", measure(port, path, points))
+            jobs = [queue(port, long) for _ in range(worker_processes())]
+            time.sleep(1.5)
+            ratios.append(show("busy", measure(port, path, points)) / idle)
+            for job in jobs:
+                state = urllib.request.urlopen(f"http://127.0.0.1:{port}{job}")
+                assert orjson.loads(state.read())["state"] == "running", "the jobs are too short"
+                post(port, f"{job}/cancel", b"")
+            time.sleep(2)
+        print(f"p99 busy / idle {statistics.median(ratios):.2f}, of {ROUNDS} rounds")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()

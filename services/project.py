@@ -1,0 +1,119 @@
+"""Tables on their way out as one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from services.errors import Fact, InvalidTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.tables import Table
+
+MOST_CURVES = 1999
+"""A SQLite table holds 2000 columns, one of which is x."""
+
+_BATCH_CELLS = 1 << 16
+
+_MAPPED = """
+CREATE TABLE mapped_test_data (
+    "X" REAL, "Y" REAL, "DeltaY" REAL, "IdealFunction" TEXT, "TrainingFunction" TEXT
+)
+"""
+
+
+def write_project(
+    path: Path,
+    training: Table,
+    ideal: Table,
+    test: Table,
+    mapped: Iterable[Sequence[tuple[object, ...]]],
+) -> None:
+    """Write one SQLite file with the three tables and what was mapped.
+
+    The tables are `training_data`, `ideal_functions` and `test_data`, with the columns of the
+    datasets, x first, and their rows in order; a gap is NULL. Names equal but for case, which
+    SQLite takes for one, get the suffix _2, _3, ... `mapped_test_data` has the columns X, Y,
+    DeltaY, IdealFunction and TrainingFunction, where functions keep the names they came with.
+    SQLite stores -0.0 in a REAL column as 0.0; all other numbers keep their bits.
+
+    The file appears at `path` when it is complete, in the place of one that was there.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be.
+    training : Table
+        Training curves.
+    ideal : Table
+        Library curves: all, or the chosen ones where there are too many.
+    test : Table
+        Test points.
+    mapped : iterable of batches of 5-tuples
+        x, y, deviation, ideal, training; the last three None for a point that is not mapped.
+
+    Raises
+    ------
+    InvalidTable
+        A table has more than `MOST_CURVES` curves.
+    """
+    tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
+    for name, table in tables.items():
+        _check_width(name, table)
+    part = path.with_name(f".{uuid4().hex}.part")
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+            # A file that fails is thrown away, so nothing needs a journal to roll back with.
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("BEGIN")
+            for name, table in tables.items():
+                _insert_table(connection, name, table)
+            connection.execute(_MAPPED)
+            for batch in mapped:
+                connection.executemany("INSERT INTO mapped_test_data VALUES (?, ?, ?, ?, ?)", batch)
+            connection.execute("COMMIT")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_width(name: str, table: Table) -> None:
+    if len(table.names) > MOST_CURVES:
+        detail = f"{name} would have {len(table.names)} curves; SQLite holds {MOST_CURVES}."
+        raise InvalidTable(detail, [Fact(detail, "too_many_curves")])
+
+
+def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
+    quoted = ['"' + column.replace('"', '""') + '"' for column in _distinct(table.columns)]
+    connection.execute(f"CREATE TABLE {name} ({', '.join(f'{column} REAL' for column in quoted)})")
+    marks = ", ".join("?" * len(quoted))
+    insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
+    size = max(1, _BATCH_CELLS // len(quoted))
+    for start in range(0, len(table.x), size):
+        rows = slice(start, start + size)
+        block = np.column_stack([table.x[rows], table.y[:, rows].T])
+        # SQLite itself makes NULL of NaN.
+        connection.executemany(insert, block.tolist())
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that also differ when case does not count; the first of equals keeps its name."""
+    taken = {name.lower() for name in names}
+    seen: set[str] = set()
+    distinct = []
+    for name in names:
+        new, count = name, 1
+        while new.lower() in (seen if count == 1 else taken):
+            count += 1
+            new = f"{name}_{count}"
+        seen.add(new.lower())
+        taken.add(new.lower())
+        distinct.append(new)
+    return distinct

@@ -1,0 +1,27 @@
+"""Bytes of a file become curves, or an error that says where and why not."""
+
+from services.readers.apart import read_apart
+from services.readers.base import (
+    DEFAULT_LIMITS,
+    USUAL_X,
+    ReadLimits,
+    ReadOptions,
+    Source,
+    pick_x,
+    spooled_table,
+    x_position,
+)
+from services.readers.text import read_text
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "USUAL_X",
+    "ReadLimits",
+    "ReadOptions",
+    "Source",
+    "pick_x",
+    "read_apart",
+    "read_text",
+    "spooled_table",
+    "x_position",
+]

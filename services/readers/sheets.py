@@ -1,0 +1,331 @@
+"""A sheet of an XLSX workbook becomes columns of float64.
+
+calamine reads a whole sheet into memory, with room for each cell between the first and the last
+one, and reads a cell that holds an error such as #DIV/0! as empty. So the archive is looked
+through first: its sizes, and its error cells.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+import python_calamine as calamine
+
+from services.errors import CurveError, Fact, InvalidOption, InvalidTable, TooLarge, UnreadableFile
+from services.readers.base import (
+    MOST_FACTS,
+    Found,
+    ReadOptions,
+    Source,
+    alone,
+    shown,
+    together,
+    x_position,
+)
+from services.readers.text import GAPS
+from services.spool import ColumnFile
+from services.tables import FloatArray, clean_names
+
+_WORKBOOK, _RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
+_DIRECTORY_BYTES = 1 << 20
+"""Size of the workbook's list of sheets, which is read at once."""
+
+_MOST_MEMBERS = 10_000
+_CHUNK = 1 << 20
+_LONGEST_CELL = 1 << 10
+"""Bytes of the opening tag of a cell."""
+
+_ERROR = re.compile(rb"""<(?:\w+:)?c\b[^>]*?\st\s*=\s*["']e["'][^>]*>""")
+_PLACE = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_SHEET = re.compile(rb"""<(?:\w+:)?sheet\b[^>]*?\s\w+:id=["']([^"']*)["']""")
+_RELATION = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
+_ID, _TARGET = re.compile(rb"""\sId=["']([^"']*)["']"""), re.compile(rb"""\sTarget=["']([^"']*)""")
+
+
+def read_sheet(file: BinaryIO, into: ColumnFile, options: ReadOptions) -> Found:
+    """Read one sheet of an XLSX workbook.
+
+    The first row holds the names. Empty rows and columns around the cells are not there; an
+    empty row between others is a row of gaps. Of a formula the value counts that was stored.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        The workbook; it can seek.
+    into : ColumnFile
+        Gets the numbers.
+    options : ReadOptions
+        Which sheet, and how large it may be.
+
+    Returns
+    -------
+    Found
+        What was in it.
+
+    Raises
+    ------
+    UnreadableFile
+        It is no workbook, or damaged.
+    InvalidTable
+        The sheet is no table of curves.
+    InvalidOption
+        There is no such sheet.
+    TooLarge
+        The workbook or the sheet is larger than the limits allow.
+    """
+    try:
+        return _read(file, into, options)
+    except CurveError:
+        raise
+    except (
+        calamine.CalamineError,
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+    ) as error:
+        why = " ".join(str(error).split())[:200]
+        detail = f"The workbook cannot be read: {why or 'it is damaged'}"
+        raise alone(UnreadableFile, Fact(detail, "damaged")) from None
+
+
+# Before it is read
+
+
+def _look_through(file: BinaryIO, options: ReadOptions) -> list[list[bytes]]:
+    """Check the sizes; the error cells of each sheet."""
+    limits = options.limits
+    size = file.seek(0, 2)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        if len(members) > _MOST_MEMBERS or max(size, unpacked) > limits.max_sheet_bytes:
+            detail = f"Unpacked, the workbook has more than {limits.max_sheet_bytes} bytes."
+            raise alone(TooLarge, Fact(detail, "too_many_bytes"))
+        limits.check_expansion(size, unpacked)
+        # All of it is unpacked here once, in pieces, because the directory may say less than
+        # there is; the module then refuses the member.
+        errors = {member.filename: _errors_of(archive, member) for member in members}
+        targets = _targets(archive, set(errors))
+    anywhere = [tag for tags in errors.values() for tag in tags]
+    return [errors.get(target, anywhere) for target in targets] or [anywhere]
+
+
+def _errors_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[bytes]:
+    found: list[bytes] = []
+    with archive.open(member) as stream:
+        for tag in _error_cells(iter(lambda: stream.read(_CHUNK), b"")):
+            if len(found) < MOST_FACTS:
+                found.append(tag)
+    return found
+
+
+def _error_cells(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Opening tags of the cells that hold an error."""
+    held = b""
+    for piece in pieces:
+        text = held + piece
+        # The last tag may go on in the next piece; all before it are complete.
+        cut = text.rfind(b"<") if b"<" in text else len(text)
+        yield from _errors_in(text[:cut])
+        held = text[cut:][:_LONGEST_CELL]
+    yield from _errors_in(held)
+
+
+def _errors_in(text: bytes) -> list[bytes]:
+    if b'"e"' not in text and b"'e'" not in text:
+        return []
+    return [match[0] for match in _ERROR.finditer(text)]
+
+
+def _targets(archive: zipfile.ZipFile, names: set[str]) -> list[str]:
+    """The member of each sheet, in the order of the workbook."""
+    if not names >= {_WORKBOOK, _RELATIONS}:
+        detail = "The file is a ZIP archive, but no XLSX workbook."
+        raise alone(UnreadableFile, Fact(detail, "damaged"))
+    directory = [archive.getinfo(name) for name in (_WORKBOOK, _RELATIONS)]
+    if any(member.file_size > _DIRECTORY_BYTES for member in directory):
+        detail = f"The list of sheets has more than {_DIRECTORY_BYTES} bytes."
+        raise alone(TooLarge, Fact(detail, "too_many_bytes"))
+    workbook, relations = (archive.read(member) for member in directory)
+    target_of = {}
+    for match in _RELATION.finditer(relations):
+        identifier, target = _ID.search(match[0]), _TARGET.search(match[0])
+        if identifier and target:
+            path = posixpath.join("/xl", target[1].decode("utf-8", "replace"))
+            target_of[identifier[1]] = posixpath.normpath(path).lstrip("/")
+    return [target_of.get(identifier, "") for identifier in _SHEET.findall(workbook)]
+
+
+# Cells to numbers
+
+
+def _read(file: BinaryIO, into: ColumnFile, options: ReadOptions) -> Found:
+    errors = _look_through(file, options)
+    file.seek(0)
+    with calamine.load_workbook(file) as workbook:
+        sheets = workbook.sheets_metadata
+        places = [at for at, s in enumerate(sheets) if s.typ == calamine.SheetTypeEnum.WorkSheet]
+        at = _chosen([sheets[place].name for place in places], options.sheet)
+        name = sheets[places[at]].name
+        # Where the sheets cannot be told apart, an error cell in any of them counts.
+        mine = errors[places[at] : places[at] + 1] if len(errors) == len(sheets) else errors
+        tags = [tag for tags in mine for tag in tags]
+        sheet = workbook.get_sheet_by_name(name)
+        return _Cells(sheet, options).read(into, tags)
+
+
+def _chosen(names: list[str], wanted: str | None) -> int:
+    if wanted is None:
+        if not names:
+            raise alone(InvalidTable, Fact("The workbook has no sheet with cells.", "no_rows"))
+        return 0
+    if wanted not in names:
+        there = ", ".join(map(shown, names[:MOST_FACTS]))
+        detail = f"There is no sheet {shown(wanted)}; there are: {there}."
+        raise alone(InvalidOption, Fact(detail, "unknown_sheet", parameter="sheet"))
+    return names.index(wanted)
+
+
+class _Cells:
+    """The cells of one sheet."""
+
+    def __init__(self, sheet: calamine.CalamineSheet, options: ReadOptions) -> None:
+        self._sheet = sheet
+        self._options = options
+        self._first_row, self._first_column = sheet.start or (0, 0)
+        self._facts: list[Fact] = []
+
+    def read(self, into: ColumnFile, errors: list[bytes]) -> Found:
+        """Names from the first row, numbers from the others."""
+        header, limits = self._options.header, self._options.limits
+        columns, rows = self._sheet.width, self._sheet.height - (header != "absent")
+        if columns > limits.max_columns:
+            detail = f"There are {columns} columns; the limit is {limits.max_columns}."
+            raise alone(TooLarge, Fact(detail, "too_many_columns"))
+        if rows > limits.max_rows or 8 * rows * columns > limits.max_sheet_bytes:
+            detail = (
+                f"The cells span {rows} rows and {columns} columns, more than the limits allow."
+            )
+            raise alone(TooLarge, Fact(detail, "too_many_rows"))
+        if rows < 0:
+            raise alone(InvalidTable, Fact("The sheet is empty.", "no_rows"))
+        # It leaves out the empty columns before the cells, but not the rows.
+        cells = islice(self._sheet.iter_rows(), self._first_row, None)
+        names = self._names(next(cells) if header != "absent" else None, columns)
+        x = x_position(tuple(names), self._options.x_column, self._options.usual_x)
+        self._refuse_errors(errors, names)
+        values = np.empty((rows, columns))
+        for row, line in enumerate(cells):
+            # One type for all: NumPy alone would take the text '1' and True for numbers.
+            plain = set(map(type, line)) == {float}
+            values[row] = np.array(line) if plain else self._row(row, line, names)
+        if not self._facts:
+            self._note_infinite(values, names)
+        if self._facts:
+            raise together(self._facts[:MOST_FACTS])
+        into.rows = rows
+        into.write(0, 0, values.T)
+        name = self._sheet.name
+        source = Source("xlsx", None, None, None, header, sheet=name)
+        return Found(tuple(names), rows, source, x)
+
+    def _names(self, cells: list[Any] | None, columns: int) -> list[str]:
+        if cells is None:
+            return ["x", *(f"y{position}" for position in range(1, columns))]
+        if all(type(cell) is float or _is_gap(cell) for cell in cells):
+            detail = "The first row holds numbers, not names; add names or say header=absent."
+            raise alone(InvalidTable, Fact(detail, "no_header"))
+        return clean_names([_as_name(cell) for cell in cells])
+
+    def _refuse_errors(self, errors: list[bytes], names: list[str]) -> None:
+        for tag in errors:
+            place = _PLACE.search(tag)
+            row, column = -1, -1
+            if place:
+                row = int(place[2]) - 1 - self._first_row
+                column = _column_number(place[1].decode()) - self._first_column
+            where = f"Cell {place[1].decode()}{place[2].decode()}" if place else "A cell"
+            self._facts.append(
+                Fact(
+                    f"{where} holds an error such as #DIV/0!, not a number.",
+                    "error_cell",
+                    self._data_row(row) if row >= 0 else None,
+                    column=names[column] if 0 <= column < len(names) else None,
+                )
+            )
+        if self._facts:
+            raise together(self._facts)
+
+    def _data_row(self, row: int) -> int | None:
+        row -= self._options.header != "absent"
+        return row if row >= 0 else None
+
+    def _row(self, row: int, line: list[Any], names: list[str]) -> list[float]:
+        numbers = []
+        for column, cell in enumerate(line):
+            if type(cell) in (float, int):
+                numbers.append(float(cell))
+            elif _is_gap(cell):
+                numbers.append(math.nan)
+            else:
+                self._note(row, column, names[column], f"{_what_is(cell)}, not a number")
+                numbers.append(math.nan)
+        return numbers
+
+    def _note_infinite(self, values: FloatArray, names: list[str]) -> None:
+        for row, column in np.argwhere(np.isinf(values))[:MOST_FACTS].tolist():
+            self._note(row, column, names[column], "too large for float64", "not_finite")
+
+    def _note(
+        self, row: int, column: int, name: str, what: str, code: str = "not_a_number"
+    ) -> None:
+        place = row + self._first_row + (self._options.header != "absent") + 1
+        cell = f"{_column_letters(column + self._first_column)}{place}"
+        detail = f"Cell {cell}, column {shown(name)}: it holds {what}."
+        self._facts.append(Fact(detail, code, row, column=name))
+        if len(self._facts) == MOST_FACTS:
+            raise together(self._facts)
+
+
+def _is_gap(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().lower() in GAPS
+
+
+def _as_name(cell: Any) -> str:
+    if type(cell) is float:
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 2**53 else repr(cell)
+    return str(cell)
+
+
+def _what_is(cell: Any) -> str:
+    if isinstance(cell, str):
+        return f"the text {shown(cell)}"
+    return "true or false" if isinstance(cell, bool) else f"the date or time {cell}"
+
+
+def _column_number(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+def _column_letters(number: int) -> str:
+    letters, number = "", number + 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

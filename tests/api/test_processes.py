@@ -1,0 +1,168 @@
+"""The processes of `idealfit serve`: they end together, and no job ends with one of them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from api.processes import Supervisor
+from api.store.base import Database, find
+from api.store.fits import Fit
+from tests.calls import over_socket
+from tests.conftest import Server
+
+PATIENCE = 60
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Factory of running services on one SQLite file; each is stopped at the end."""
+    started = []
+
+    def start():
+        started.append(Server(tmp_path))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def until(reached):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := reached()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def some_noise(calls, curves):
+    values = np.random.default_rng(1).integers(0, 1000, (curves, 300))
+    columns = {"x": list(range(300))} | {f"y{i}": y for i, y in enumerate(values.tolist())}
+    return calls.a_dataset(columns)["id"]
+
+
+def a_long_fit(calls):
+    """A body that keeps a worker busy for some seconds."""
+    noise = some_noise(calls, 1300)
+    return {"training_id": noise, "ideal_id": noise, "criterion": "max"}
+
+
+def a_running_fit(calls):
+    """Address of a fit of some seconds, as soon as a worker has begun it."""
+    reply = calls.post("/v1/fits", a_long_fit(calls))
+    address = reply.headers["Location"]
+    until(lambda: calls.get(address).json["state"] == "running")
+    return address
+
+
+def job(folder, address):
+    """The row of a fit, without a service."""
+    database = Database(f"sqlite:///{folder / 'idealfit.db'}")
+    with database.reading() as session:
+        fit = find(session, Fit, address.rsplit("/", 1)[1])
+    database.close()
+    return fit
+
+
+def check_done(calls, address):
+    """The fit succeeds, and every curve fits itself best."""
+    record = until(lambda: ended(calls, address))
+    assert record["state"] == "succeeded"
+    assert record["progress"]["done"] == record["n_ideal"]
+    items = [item for page in calls.pages(f"{address}/matches", limit=500) for item in page]
+    assert len(items) == record["n_training"]
+    assert all(item["training"] == item["ideal"] for item in items)
+
+
+def ended(calls, address):
+    record = calls.get(address).json
+    return record if record["state"] not in ("queued", "running") else None
+
+
+def test_what_is_killed_is_replaced_and_a_job_goes_on_at_once(service, tmp_path):
+    server = service()
+    calls = over_socket(server)
+    address = a_running_fit(calls)
+    before = psutil.Process(server.process.pid).children()
+    for process in before:
+        process.kill()
+    # Long before the lease has run out.
+    until(lambda: job(tmp_path, address).attempt == 2)
+    until(lambda: answers(server))
+    check_done(calls, address)
+    after = psutil.Process(server.process.pid).children()
+    assert len(after) == len(before)
+    assert not set(after) & set(before)
+
+
+def answers(server):
+    try:
+        return server.get("/health/ready").ok
+    except OSError:
+        return False
+
+
+def test_told_to_stop_calls_are_answered_and_jobs_handed_back(service, tmp_path):
+    server = service()
+    calls = over_socket(server)
+    body, replies = a_long_fit(calls), []
+
+    def post():
+        replies.append(over_socket(server).post("/v1/fits", body, headers={"Prefer": "wait=2"}))
+
+    waiting = threading.Thread(target=post)
+    waiting.start()
+    until(lambda: calls.get("/v1/fits", params={"state": "running"}).json["items"])
+    server.process.send_signal(signal.SIGTERM)
+    waiting.join()
+    assert [reply.status for reply in replies] == [202]
+    assert server.process.wait(timeout=40) == 0
+    handed_back = job(tmp_path, replies[0].headers["Location"])
+    assert (handed_back.state, handed_back.attempt, handed_back.owner) == ("queued", 0, None)
+
+
+def test_nobody_outlives_the_supervisor(service, tmp_path):
+    server = service()
+    address = a_running_fit(over_socket(server))
+    left = psutil.Process(server.process.pid).children(recursive=True)
+    assert len(left) > 4
+    server.process.kill()
+    _, alive = psutil.wait_procs(left, timeout=5)
+    assert not alive
+    assert job(tmp_path, address).state == "queued"
+    server.stop()
+
+
+class TestSupervisor:
+    """Children that end are started again, the sooner the longer they lived."""
+
+    def test_a_child_that_keeps_dying_is_started_more_and_more_rarely(self, tmp_path, caplog):
+        log = tmp_path / "log"
+
+        def dies(_name, _parent):
+            with log.open("a") as file:
+                file.write(f"{time.monotonic()}\n")
+            raise SystemExit(7)
+
+        supervisor = Supervisor({"child": dies})
+        threading.Timer(1.5, lambda: signal.raise_signal(signal.SIGTERM)).start()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            assert supervisor.run() == 0
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        starts = [float(line) for line in log.read_text().splitlines()]
+        gaps = np.diff(starts)
+        assert 3 <= len(starts) <= 5
+        assert (np.diff(gaps) > 0).all()
+        assert "child ended by code 7" in caplog.text

@@ -1,0 +1,78 @@
+"""Requests are read by a short way of our own, which must be marshmallow's to the last message."""
+
+import marshmallow as ma
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import api.app  # noqa: F401 - all schemas
+from api.schemas.base import Request, read_numbers, read_rows
+
+
+def subclasses(kind):
+    return {kind} | {inner for child in kind.__subclasses__() for inner in subclasses(child)}
+
+
+SCHEMAS = sorted(subclasses(Request) - {Request}, key=lambda schema: schema.__name__)
+WORDS = ["sse", "all", "exact", "linear", "a", " b ", "10", "1", "-name", "x", "{}", '{"a":1}']
+TEXTS = st.one_of(st.sampled_from(WORDS), st.text(max_size=3))
+LISTS = st.lists(st.one_of(st.none(), st.integers(0, 1), st.floats(-1, 1), TEXTS), max_size=3)
+VALUES = st.one_of(
+    TEXTS,
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.floats(0, 1),
+    st.integers(0, 3),
+    LISTS,
+    st.lists(st.sampled_from(["y1", "y2"]), max_size=2),
+    st.dictionaries(st.sampled_from(["x", "y", ""]), LISTS, max_size=2),
+    st.just({"x": [0.0, 1.0], "y": [1, None]}),
+)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@given(st.data())
+@settings(deadline=None)
+def test_a_request_is_read_as_marshmallow_reads_it(schema, data):
+    shape = schema()
+    names = st.sampled_from([*shape.fields, *shape.fields, "unknown"])
+    # In a query and a form all is text.
+    values = VALUES if schema.__name__.endswith(("Request", "Patch")) else TEXTS
+    fields = data.draw(st.one_of(st.dictionaries(names, values, max_size=6), VALUES))
+    expected = outcome(lambda fields: ma.Schema.load(shape, fields), fields)
+    assert outcome(shape.load, fields) == expected
+
+
+CELLS = st.one_of(st.integers(-1, 2), st.floats(allow_nan=False), st.integers(-(2**63), 2**64 - 1))
+OTHERS = st.one_of(CELLS, st.none(), st.booleans(), st.just("1"), st.just([1.0]))
+
+
+@given(
+    st.one_of(
+        st.integers(1, 3).flatmap(
+            lambda size: st.lists(st.lists(CELLS, min_size=size, max_size=size), min_size=1)
+        ),
+        st.lists(st.lists(OTHERS, max_size=3), min_size=1, max_size=3),
+    ),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_columns_at_once_are_columns_one_by_one(columns, spoilt):
+    rows = read_rows([[True, *cells] if spoilt else cells for cells in columns])
+    types = {type(cell) for cells in columns for cell in cells}
+    lengths = {len(cells) for cells in columns}
+    if spoilt or not types <= {int, float} or len(lengths) > 1 or lengths == {0}:
+        assert rows is None
+    else:
+        expected = [read_numbers(cells, "x", "/x") for cells in columns]
+        assert rows.tobytes() == b"".join(cells.tobytes() for cells in expected)
+
+
+def outcome(load, fields):
+    """What was read, or every message, in words that tell -0.0 from 0 and equal NaN."""
+    try:
+        return repr(load(fields))
+    except ma.ValidationError as error:
+        return repr(error.normalized_messages())

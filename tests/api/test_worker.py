@@ -1,0 +1,251 @@
+"""What a worker does with a job, and what becomes of the job when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from api import engine, worker
+from api.config import Settings
+from api.store import jobs
+from api.store.base import find
+from api.store.fits import Fit, FitMatch
+from api.store.jobs import ATTEMPTS
+from api.store.mappings import ItemBlock
+from api.worker import Worker
+from tests.calls import CURVES, LIBRARY, POINTS, check_problem, over_wsgi
+
+LATER = {"Prefer": "respond-async"}
+CHOSEN_AFRESH = {"id", "version", "created_at", "started_at", "finished_at"}
+
+
+@pytest.fixture
+def calls(app):
+    """Calls of the application on the database in turn."""
+    return over_wsgi(app)
+
+
+@pytest.fixture
+def stop():
+    """What tells the worker to stop."""
+    return threading.Event()
+
+
+@pytest.fixture
+def one(app, stop, tmp_path):
+    """A worker on the same database."""
+    database = app.extensions["idealfit.database"]
+    return Worker(database, Settings(data=tmp_path), "one", stop)
+
+
+@pytest.fixture
+def pair(calls):
+    """A request to fit two curves to a library."""
+    return {"training_id": calls.a_dataset()["id"], "ideal_id": calls.a_dataset(LIBRARY)["id"]}
+
+
+def queued(calls, path, body):
+    reply = calls.post(path, body, headers=LATER)
+    assert (reply.status, reply.json["state"]) == (202, "queued"), reply.text
+    return reply.headers["Location"]
+
+
+def rows(app, model=FitMatch):
+    with app.extensions["idealfit.database"].reading() as session:
+        return session.scalars(select(func.count()).select_from(model)).one()
+
+
+def same(record):
+    return {name: value for name, value in record.items() if name not in CHOSEN_AFRESH}
+
+
+def test_a_worker_finds_what_the_request_would_have_found(calls, pair, one):
+    fits = [calls.made("/v1/fits", pair | {"top_k": 3})]
+    address = queued(calls, "/v1/fits", pair | {"top_k": 3})
+    assert one.step()
+    fits.append(calls.get(address).json)
+    assert same(fits[0]) == same(fits[1])
+    body = {"fit_id": fits[0]["id"], "test_id": calls.a_dataset(POINTS)["id"]}
+    mappings = [calls.made("/v1/mappings", body)]
+    address = queued(calls, "/v1/mappings", body)
+    assert one.step()
+    mappings.append(calls.get(address).json)
+    assert same(mappings[0]) == same(mappings[1])
+    assert not one.step()
+
+
+def test_curves_appended_while_a_fit_waits_are_not_in_it(calls, pair, one):
+    address = queued(calls, "/v1/fits", pair)
+    better = {"x": CURVES["x"], "better": CURVES["y1"]}
+    assert calls.post(f"/v1/datasets/{pair['ideal_id']}/curves", {"columns": better}).status == 200
+    one.step()
+    record = calls.get(address).json
+    assert record["n_ideal"] == 3
+    assert [match["ideal"] for match in record["matches"]["items"]] == ["f1", "f2"]
+
+
+def test_what_only_the_values_show_fails_with_the_same_problem(calls, one):
+    gaps = {"x": [0.0, 1.0, 2.0], "f1": [1.0, None, None]}
+    body = {
+        "training_id": calls.a_dataset()["id"],
+        "ideal_id": calls.a_dataset(gaps)["id"],
+        "min_overlap": 0.9,
+    }
+    at_once = check_problem(calls.post("/v1/fits", body), 422)
+    address = queued(calls, "/v1/fits", body)
+    one.step()
+    record = calls.get(address).json
+    assert record["state"] == "failed"
+    assert record["error"] | {"request_id": at_once["request_id"]} == at_once
+    assert record["matches"]["items"] == []
+    assert record["finished_at"]
+
+
+@pytest.mark.parametrize("deed", ["cancel", "delete"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
+    app, calls, pair, one, monkeypatch, deed, when
+):
+    """Neither when it is called off before a piece is computed, nor when all are."""
+    address = queued(calls, "/v1/fits", pair)
+    compute = engine.compute
+
+    def called_off():
+        if deed == "cancel":
+            assert calls.post(f"{address}/cancel").status == 202
+        else:
+            assert calls.delete(address).status == 204
+
+    def interrupted(*arguments):
+        if when == "before":
+            called_off()
+        answer = compute(*arguments)
+        if when == "after":
+            called_off()
+        return answer
+
+    monkeypatch.setattr(engine, "compute", interrupted)
+    assert one.step()
+    assert rows(app) == 0
+    reply = calls.get(address)
+    if deed == "cancel":
+        assert (reply.json["state"], reply.json["matches"]["items"]) == ("cancelled", [])
+    else:
+        assert reply.status == 404
+    assert not one.step()
+
+
+def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, one, monkeypatch):
+    body = {"fit_id": calls.a_fit()["id"], "test_id": calls.a_dataset(POINTS)["id"]}
+    address = queued(calls, "/v1/mappings", body)
+    compute = engine.compute
+
+    def overtaken(session, job, *arguments):
+        answer = compute(session, job, *arguments)
+        with app.extensions["idealfit.database"].writing() as other:
+            jobs.release(other, type(job), "one")
+        return answer
+
+    monkeypatch.setattr(engine, "compute", overtaken)
+    assert one.step()
+    assert rows(app, ItemBlock) == 0
+    monkeypatch.setattr(engine, "compute", compute)
+    assert one.step()
+    assert rows(app, ItemBlock) == 1
+    assert calls.get(address).json["state"] == "succeeded"
+
+
+def test_a_job_is_given_up_after_five_attempts(calls, pair, one, monkeypatch):
+    address = queued(calls, "/v1/fits", pair)
+
+    def broken(*_):
+        raise IndexError
+
+    monkeypatch.setattr(engine, "compute", broken)
+    for _ in range(ATTEMPTS):
+        assert calls.get(address).json["state"] == "queued"
+        assert one.step()
+    record = calls.get(address).json
+    assert record["state"] == "failed"
+    assert record["error"]["status"] == 500
+    assert "IndexError" in record["error"]["detail"]
+    assert not one.step()
+
+
+def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
+    address = queued(calls, "/v1/fits", pair)
+    database = app.extensions["idealfit.database"]
+    for _ in range(ATTEMPTS):
+        with database.writing() as session:
+            assert jobs.claim(session, Fit, "dead", 30.0)
+        with database.writing() as session:
+            jobs.release(session, Fit, "dead")
+    assert one.step()
+    record = calls.get(address).json
+    assert (record["state"], record["error"]["status"]) == ("failed", 500)
+    assert "died" in record["error"]["detail"]
+
+
+def test_trouble_with_the_database_is_no_attempt(calls, pair, one, monkeypatch):
+    address = queued(calls, "/v1/fits", pair)
+    compute = engine.compute
+
+    def away(*_):
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(engine, "compute", away)
+    for _ in range(ATTEMPTS + 2):
+        with pytest.raises(OperationalError):
+            one.step()
+    monkeypatch.setattr(engine, "compute", compute)
+    assert one.step()
+    assert calls.get(address).json["state"] == "succeeded"
+
+
+def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fixtures
+    app, calls, pair, one, stop, monkeypatch
+):
+    address = queued(calls, "/v1/fits", pair)
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
+    compute = engine.compute
+
+    def stopped(_session, _job, _spool, progress, _tools):
+        stop.set()
+        # As long as pieces take, until one notices.
+        while True:
+            progress(0, 3)
+
+    monkeypatch.setattr(engine, "compute", stopped)
+    assert one.step()
+    with app.extensions["idealfit.database"].reading() as session:
+        fit = find(session, Fit, address.rsplit("/", 1)[1])
+        assert (fit.state, fit.attempt, fit.owner) == ("queued", 0, None)
+    stop.clear()
+    monkeypatch.setattr(engine, "compute", compute)
+    assert one.step()
+    assert calls.get(address).json["state"] == "succeeded"
+
+
+def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
+    address = queued(calls, "/v1/fits", pair)
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "TELL_SECONDS", 0.0)
+    compute, seen = engine.compute, []
+
+    def slow(session, job, spool, progress, tools):
+        for done in (1, 2):
+            progress(done, 3)
+            while (record := calls.get(address)).json["progress"]["done"] < done:
+                pass
+            seen.append((record.json["progress"]["done"], record.etag))
+        return compute(session, job, spool, progress, tools)
+
+    monkeypatch.setattr(engine, "compute", slow)
+    one.step()
+    last = calls.get(address)
+    seen.append((last.json["progress"]["done"], last.etag))
+    assert [done for done, _ in seen] == [1, 2, 3]
+    assert len({etag for _, etag in seen}) == 3

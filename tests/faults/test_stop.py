@@ -1,0 +1,61 @@
+"""SIGTERM under load: accepted calls are answered, and jobs go on elsewhere at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.faults.service import LATER, until
+
+pytestmark = pytest.mark.slow
+
+LEASE = 600.0
+"""Nobody can have waited for that."""
+
+
+def test_told_to_stop_under_load(service, a_queue, times, healed):
+    one = service(workers=1, lease=LEASE, IDEALFIT_INLINE_SECONDS="1000")
+    jobs = a_queue(one)
+    for _ in range(times(1)):
+        job = jobs.queue(1).json["id"]
+        (_, attempt, owner), *_ = until(jobs.store.running)
+        # Workers of another host, as it were.
+        other = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "worker", "--workers", "1"], env=one.environment
+        )
+        replies = []
+
+        def call(headers, replies=replies):
+            path, body = jobs.kinds[0]
+            replies.append(one.calls().post(path, body, headers=headers))
+
+        waits = LATER | {"Prefer": "respond-async, wait=20"}
+        threads = [threading.Thread(target=call, args=(h,)) for h in (None, None, waits)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.4)
+        one.process.terminate()
+        begin = time.monotonic()
+
+        def elsewhere():
+            row = jobs.store.job(job)
+            return row["state"] == "succeeded" or row["owner"] not in {None, owner}
+
+        until(elsewhere, what="another worker")
+        healed(time.monotonic() - begin)
+        for thread in threads:
+            thread.join()
+        assert one.process.wait(60) == 0
+        assert [reply.status for reply in replies] == [201] * 3
+        jobs.queued += [(reply.headers["Location"], 0) for reply in replies]
+        until(lambda: jobs.store.waiting() == 0, what="the end of all jobs")
+        # What was handed back was no attempt.
+        assert jobs.store.job(job)["attempt"] == attempt
+        other.terminate()
+        assert other.wait(60) == 0
+        one.start()
+        jobs.check()

@@ -1,0 +1,27 @@
+"""The supervisor killed: nothing it started goes on without it, and all goes on with the next."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.service import alive, seconds_until, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_supervisor_killed_with_jobs_under_way(place, times, healed):
+    service = place.service
+    for _ in range(times(1)):
+        for _ in range(3):
+            place.queue()
+        until(lambda: len(place.store.running()) == 2, what="two running jobs")
+        everyone = service.processes()
+        assert len(everyone) == 6
+        service.kill()
+        healed(seconds_until(lambda: not any(map(alive, everyone)), what="the end of all"))
+        assert not service.processes()
+        # Workers gave their jobs back before they ended, so nobody waits for a lease.
+        assert place.store.running() == []
+        service.start()
+        until(lambda: place.store.running() or not place.store.waiting(), what="a running job")
+    place.check()

@@ -1,0 +1,170 @@
+"""Files with random changes, read by the readers themselves: `python -m tests.hostile 20000 1`.
+
+Each batch is read in a process of its own, with the limits that the service sets, so one that
+dies is seen. It prints how many inputs ended how.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+
+from services.errors import CurveError
+from services.readers import ReadOptions, read_text
+from services.readers.base import ReadLimits
+from services.readers.child import limit_process
+from services.readers.columnar import read_arrow, read_parquet
+from services.readers.compressed import Unpacked
+from services.readers.sheets import read_sheet
+from services.spool import ColumnFile
+from tests.files import PACK, a_parquet, a_sheet, a_text, a_workbook, an_arrow
+
+LIMITS = ReadLimits(max_columns=100, max_rows=10_000, memory_bytes=2 << 30, seconds=20)
+OPTIONS = ReadOptions(limits=LIMITS)
+BATCH = 100
+SECONDS = 20
+"""For one input; more is a hang."""
+
+NUMBERS = {
+    "x": np.arange(40.0),
+    "y": [None if i % 7 == 0 else i / 3 for i in range(40)],
+    "i": np.arange(40),
+    "f": np.arange(40, dtype=np.float32),
+    "d": pa.array([1.5, 2.5] * 20).dictionary_encode(),
+    "n": pa.nulls(40),
+}
+MIXED = NUMBERS | {"t": [f"t{i}" for i in range(40)], "l": [[1.0, 2.0]] * 40}
+LIBRARY = pa.table({"name": ["x", "a", "b"], "y": [[0.0, 1.0], [2.0, None], [3.0, 4.0]]})
+PLAIN = {"x": [1.0, 2.0, 3.0], "y": [0.5, None, -0.25]}
+STREAMS = ["lz4", "zstd", None]
+
+
+def seeds():
+    """Right files: (what reads them, bytes)."""
+    for columns in (NUMBERS, MIXED, LIBRARY):
+        for compression in ("none", "snappy", "gzip", "zstd"):
+            yield "parquet", a_parquet(columns, compression=compression)
+        yield "parquet", a_parquet(columns, data_page_version="2.0", write_page_checksum=True)
+        for compression in STREAMS:
+            for file in (False, True):
+                yield "arrow", an_arrow(columns, file=file, compression=compression, rows=16)
+    yield "xlsx", a_sheet(PLAIN)
+    yield "xlsx", a_workbook(("A", [["x", "y"], [1, "NA"], [2, True], [3, "text"]]), ("B", []))
+    yield "xlsx-inside", a_sheet(PLAIN)
+    for coding, pack in PACK.items():
+        yield coding, pack(a_text(PLAIN))
+
+
+def changed(data, chance):
+    """The bytes with a few changes."""
+    data = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4, 8))):
+        at, kind = chance.randrange(len(data) or 1), chance.randrange(6)
+        if kind == 0 and data:
+            data[at] ^= 1 << chance.randrange(8)
+        elif kind == 1 and data:
+            data[at] = chance.choice((0, 1, 127, 128, 255))
+        elif kind == 2:
+            absurd = (b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0" * 8, b"\xff" * 7 + b"\x7f")
+            data[at : at + 4] = chance.choice(absurd)
+        elif kind == 3:
+            del data[at : at + chance.randrange(1, 20)]
+        elif kind == 4:
+            data[at:at] = chance.randbytes(chance.randrange(1, 9))
+        elif chance.random() < 0.3:
+            del data[at:]
+    return bytes(data)
+
+
+def changed_inside(data, chance):
+    """A workbook with changes inside one of its members, packed again."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(sink, "w") as new:
+        victim = chance.choice([name for name in old.namelist() if name.startswith("xl/")])
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, changed(content, chance) if name == victim else content)
+    return sink.getvalue()
+
+
+def read(kind, data):
+    """Read one file; whatever is raised is the outcome."""
+    with tempfile.TemporaryFile() as numbers:
+        into = ColumnFile(numbers, 0)
+        if kind == "parquet":
+            read_parquet(data, into, OPTIONS)
+        elif kind == "arrow":
+            read_arrow(data, into, OPTIONS)
+        elif kind.startswith("xlsx"):
+            read_sheet(io.BytesIO(data), into, OPTIONS)
+        else:
+            stream = io.BufferedReader(Unpacked(io.BytesIO(data), kind, LIMITS))
+            curves, _ = read_text(stream, format="csv", limits=LIMITS)
+            curves.close()
+
+
+def outcome(kind, data):
+    """What came of a file, as a word."""
+    signal.alarm(SECONDS)
+    try:
+        read(kind, data)
+    except CurveError as error:
+        return type(error).__name__
+    except MemoryError:
+        return "TooLarge"  # as the process that reads says it
+    except Exception as error:  # noqa: BLE001 - these are what is looked for
+        return f"BUG {type(error).__name__}: {error}"[:200]
+    return "read"
+
+
+def batch(first, count, seed, files, report):
+    """In a child process: the outcomes of some inputs, a line each."""
+    limit_process(LIMITS, 0)
+    for number in range(first, first + count):
+        chance = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
+        kind, data = files[number % len(files)]
+        data = (changed_inside if kind == "xlsx-inside" else changed)(data, chance)
+        os.write(report, f"{number} {kind} {outcome(kind, data)}\n".encode())
+
+
+def main(total, seed):
+    """Run all, and print the counts."""
+    files, counts = list(seeds()), Counter()
+    first = 0
+    while first < total:
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a dying library says much
+            batch(first, min(BATCH, total - first), seed, files, theirs)
+            os._exit(0)
+        os.close(theirs)
+        with os.fdopen(ours) as pipe:
+            lines = pipe.read().splitlines()
+        for line in lines:
+            number, kind, word = line.split(" ", 2)
+            counts[f"{kind.partition('-')[0]}: {word}"] += 1
+            first = int(number) + 1
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            # The service answers 413 then; only the time limit would be a hang.
+            kind = files[first % len(files)][0]
+            died = signal.Signals(os.WTERMSIG(status)).name
+            word = "HANG" if died == "SIGALRM" else f"died of {died}"
+            counts[f"{kind.partition('-')[0]}: {word}"] += 1
+            first += 1
+    print(json.dumps(dict(sorted(counts.items()))))  # noqa: T201 - what it is for
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
