@@ -20,12 +20,18 @@ from services.grids import align
 from services.groups import make_groups, plain
 from services.masks import mask_screen
 from services.scores import all_scores
-from services.sieve import sieved
+from services.sieve import by_few_numbers, by_single_precision, sieved
 from services.sketch import Basis, Sketch, describe, make_basis, plain_basis, sketch
 from tests import factories
 from tests.factories import a_library, a_training, in_blocks
 
 CRITERIA = ("sse", "mae", "max")
+
+BORDERS = (
+    np.array([[1.0 + 2.0**-24, 2.0**24 + 1.0], [2.0**-149, 0.0]]),
+    np.array([[1.0, 2.0**24 + 2.0], [3 * 2.0**-150, 2.0**-126], [1.0 + 2.0**-25, 2.0**23 + 0.5]]),
+)
+"""Numbers halfway between two of single precision, and below its smallest."""
 TRANSFORMS = ("none", "offset", "scale", "affine")
 
 
@@ -258,6 +264,40 @@ def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
     assert (np.where(np.isfinite(found), found, np.inf) == expected).all()
     for row in range(len(y)):
         assert set(np.flatnonzero(scores[row] <= best[row])) <= set(columns[rows == row])
+
+
+@given(curves(), st.sampled_from(["mae", "max"]))
+@example(BORDERS, "max")
+@settings(max_examples=250, deadline=None)
+def test_no_score_is_below_its_bounds(sides, criterion):
+    y, f = sides
+    options = FitOptions(criterion)
+    scores, worst = all_scores(y, f, options), np.inf
+    with np.errstate(all="ignore"):
+        for bound in (by_few_numbers, by_single_precision):
+            least = np.array(list(bound(y, f, options)))
+            assert least.shape == scores.shape
+            known = np.isfinite(scores) & ~np.isnan(least)
+            assert (least[known] <= scores[known]).all()
+            # Scores of exactly zero have no rounding to be near to.
+            some = known & (scores > 0)
+            room = (scores[some] - least[some]) / scores[some]
+            worst = min(worst, float(np.min(room, initial=1.0)))
+    # Hypothesis climbs towards a counterexample.
+    target(-worst)
+
+
+def test_noise_is_told_apart_in_single_precision():
+    random = np.random.default_rng(4)
+    y, f = random.normal(size=(3, 400)) + 1e3, random.normal(size=(500, 400)) + 1e3
+    for criterion in ("mae", "max"):
+        options = FitOptions(criterion)
+        scores = all_scores(y, f, options)
+        few, single = (
+            np.array(list(bound(y, f, options))) for bound in (by_few_numbers, by_single_precision)
+        )
+        assert (few < 0.999 * scores).mean() > 0.8
+        assert (single > 0.9999 * scores).all()
 
 
 def test_few_pairs_whose_expanded_squares_say_nothing_are_scored():
