@@ -25,6 +25,10 @@ _MANY = 4
 _AT_ONCE = 1 << 18
 """Pairs whose likeness is computed at once: not so many that it leaves the cache."""
 
+_AT_ONCE_FOR_MORE = 1 << 20
+"""The same where several matches are kept: the more curves are seen at once, the fewer are scored
+that others push out again."""
+
 _WIDE = 1536
 """Curves from which on a product is as fast as it gets."""
 
@@ -90,10 +94,12 @@ def find(training: Bound, library: Columns, task: Task) -> tuple[Scored | None, 
         The limits, lowered by the scores seen on the way.
     """
     k, m = len(task.limits), library.curves
-    most = max(_AT_ONCE // k, _WIDE, 4 * task.top_k)
+    at_once = _AT_ONCE if task.top_k == 1 else _AT_ONCE_FOR_MORE
+    most = max(at_once // k, _WIDE, 4 * task.top_k)
     step = -(-m // -(-m // most))
     space = np.empty(k * step, training.matrix.dtype)
     limits, found = task.limits, []
+    best = np.full((k, task.top_k), np.inf)
     scores = _Scores(task.score, m)
     for start in range(0, m, step):
         part = slice(start, min(start + step, m))
@@ -112,12 +118,26 @@ def find(training: Bound, library: Columns, task: Task) -> tuple[Scored | None, 
             continue
         rows, columns = near[0], near[1] + start
         score = scores.of(rows, columns)
-        inside = sort_key(score) <= limits[rows]
-        if task.top_k == 1:
-            limits = limits.copy()
-            np.fmin.at(limits, rows, score)
+        keys = sort_key(score)
+        inside = keys <= limits[rows]
         found.append((rows[inside], columns[inside], score[inside]))
+        best = _best(best, rows, keys)
+        limits = np.minimum(limits, best[:, -1])
     return _joined(found, library.unknown, m), limits
+
+
+def _best(best: FloatArray, rows: IndexArray, keys: FloatArray) -> FloatArray:
+    """The least scores of each training curve, shape (k, top_k), ascending, with some more."""
+    k, top_k = best.shape
+    if top_k == 1:
+        best = best.copy()
+        np.fmin.at(best[:, 0], rows, keys)
+        return best
+    owner = np.concatenate([np.repeat(np.arange(k), top_k), rows])
+    keys = np.concatenate([best.ravel(), keys])
+    order = np.lexsort((keys, owner))
+    first = np.searchsorted(owner[order], np.arange(k))
+    return np.asarray(keys[order[first[:, np.newaxis] + np.arange(top_k)]])
 
 
 def _joined(found: list[Scored], unknown: IndexArray, m: int) -> Scored:

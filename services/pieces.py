@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -75,11 +76,22 @@ class Blocks:
         """
         if len(self.parts) == 1:
             return self.parts[0][rows]
+        order = np.argsort(rows, kind="stable")
+        if (order[1:] < order[:-1]).any():
+            found = np.empty((len(rows), self.parts[0].shape[1]))
+            found[order] = self._take_ascending(rows[order])
+            return found
+        return self._take_ascending(rows)
+
+    def _take_ascending(self, rows: IndexArray) -> FloatArray:
         found = np.empty((len(rows), self.parts[0].shape[1]))
-        part = np.searchsorted(self._edges, rows, side="right") - 1
-        inside = rows - self._edges[part]
-        for place, (number, row) in enumerate(zip(part.tolist(), inside.tolist(), strict=True)):
-            found[place] = self.parts[number][row]
+        places = np.searchsorted(rows, self._edges).tolist()
+        for part, edge, (start, stop) in zip(
+            self.parts, self._edges.tolist(), pairwise(places), strict=False
+        ):
+            if start < stop:
+                # All rows are there; to let NumPy check would cost a copy.
+                np.take(part, rows[start:stop] - edge, axis=0, out=found[start:stop], mode="clip")
         return found
 
     def scores(self, group: Group, pairs: Pairs, options: FitOptions) -> FloatArray:
@@ -100,8 +112,11 @@ class Blocks:
             Scores.
         """
         found = np.empty(len(pairs[0]))
+        # In the order of memory.
+        order = np.argsort(pairs[1], kind="stable")
         for part in tiles((len(found), self.parts[0].shape[1])):
-            found[part] = group.scores(pairs[0][part], self.take(pairs[1][part]), options)
+            some = order[part]
+            found[some] = group.scores(pairs[0][some], self.take(pairs[1][some]), options)
         return found
 
     def sample(self) -> FloatArray:

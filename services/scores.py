@@ -7,12 +7,12 @@ The definitions are in docs/method.md: Transform, Criterion, Ranking. Whatever p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.grids import AlignmentKind, IndexArray
+from services.grids import AlignmentKind, BoolArray, IndexArray
 from services.tables import FloatArray
 
 Criterion = Literal["sse", "mae", "max"]
@@ -235,50 +235,55 @@ def family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArr
     if transform == "none":
         return ones, zeros
     y = np.atleast_2d(y)
-    y_shift: Any = _shift(y)
-    f_shift: Any = _shift(f)
+    (y_shift, constant_y), (f_shift, constant_f) = _shift(y), _shift(f)
     if transform == "offset":
         y_shift = f_shift = np.maximum(y_shift, f_shift)
     # Powers of two change no digit, so ordinary curves, whose shifts are 0, are as they were.
-    y_small, f_small = _unscaled(y, y_shift), _unscaled(f, f_shift)
+    y, f = _unscaled(y, y_shift), _unscaled(f, f_shift)
     if transform == "offset":
-        return ones, np.ldexp(np.sum(y_small - f_small, axis=-1) / f.shape[-1], y_shift)
+        return ones, np.ldexp(_sum(y - f) / f.shape[-1], y_shift)
     if transform == "scale":
-        squares = np.sum(f_small * f_small, axis=-1)
-        scale = np.sum(y_small * f_small, axis=-1) / squares
+        squares = _sum(f * f)
+        scale = _sum(y * f) / squares
         return np.where(squares == 0, 0.0, np.ldexp(scale, y_shift - f_shift)), zeros
-    return _affine(y_small, f_small, y_shift, f_shift)
+    scale, offset = _affine(y, f, constant_y, constant_f)
+    return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
 
 
 def _unscaled(rows: FloatArray, shift: IndexArray) -> FloatArray:
     return np.ldexp(rows, -shift[:, np.newaxis]) if shift.any() else rows
 
 
+def _sum(rows: FloatArray) -> FloatArray:
+    """What np.sum gives, without its checks of the arguments."""
+    return np.asarray(np.add.reduce(rows, axis=-1))
+
+
 def _affine(
-    y: FloatArray, f: FloatArray, y_shift: IndexArray, f_shift: IndexArray
+    y: FloatArray, f: FloatArray, constant_y: BoolArray, constant_f: BoolArray
 ) -> tuple[FloatArray, FloatArray]:
     """Line through (f, y) by least squares; y and f are given without their powers of two."""
-    first, n = y[:, 0], y.shape[-1]
-    constant_y = np.max(y, axis=-1) == np.min(y, axis=-1)
-    constant_f = np.max(f, axis=-1) == np.min(f, axis=-1)
-    y_mean = np.where(constant_y, first, np.sum(y, axis=-1) / n)
-    f_mean = np.sum(f, axis=-1) / n
+    n = y.shape[-1]
+    y_mean = np.where(constant_y, y[:, 0], _sum(y) / n)
+    f_mean = _sum(f) / n
     f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
-    squares = np.sum(f_centred * f_centred, axis=-1)
     # The rounded mean leaves a rest. On ordinary curves it is nothing, and the plain formula
     # stands to the bit; between neighbouring floats it is all there is, and is taken out
     # (the corrected two-pass formula).
-    f_rest, y_rest = np.sum(f_centred, axis=-1) / n, np.sum(y_centred, axis=-1) / n
+    f_rest, y_rest = _sum(f_centred) / n, _sum(y_centred) / n
+    products = _sum(y_centred * f_centred)
+    squares = _sum(np.multiply(f_centred, f_centred, out=f_centred))
     f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
-    products = np.sum(f_centred * y_centred, axis=-1) - n * f_rest * y_rest
+    products = products - n * f_rest * y_rest
     scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
     offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
-    return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
+    return scale, offset
 
 
-def _shift(rows: FloatArray) -> IndexArray:
-    """Power of two that takes the largest number of each row into the safe range."""
-    return _excess(np.max(np.abs(rows), axis=-1))
+def _shift(rows: FloatArray) -> tuple[IndexArray, BoolArray]:
+    """Power of two that takes each row into the safe range; whether all its numbers are one."""
+    highest, lowest = np.maximum.reduce(rows, axis=-1), np.minimum.reduce(rows, axis=-1)
+    return _excess(np.maximum(highest, -lowest)), highest == lowest
 
 
 def _excess(largest: FloatArray) -> IndexArray:
