@@ -373,6 +373,8 @@ class Search:
         Ranking
             The same curves in the same places.
         """
+        if not kept:
+            return ranking
         rows, places = np.nonzero(taken(ranking) & (ranking["n"] == 0))
         if not rows.size:
             return ranking
