@@ -87,6 +87,7 @@ class Cluster:
 
     def _connected(self) -> bool:
         """Whether the scheduler answers and has workers."""
+        kept = self._client is not None
         try:
             if self._client is None:
                 self._client = self._distributed.Client(
@@ -95,16 +96,20 @@ class Cluster:
             if self._threads():
                 return True
             reason = "it has no workers"
-        except (OSError, TimeoutError) as error:
-            reason = str(error)
-        log.warning("%s is not used: %s", self._address, reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the fit goes on without
+            reason = repr(error)
         self._leave()
+        if kept:
+            # Its scheduler went away while nothing was to be done; there may be another by now.
+            return self._connected()
+        log.warning("%s is not used: %s", self._address, reason)
         return False
 
     def _leave(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            client.close(timeout=CONNECT_SECONDS)
+            with contextlib.suppress(Exception):
+                client.close(timeout=CONNECT_SECONDS)
 
     def _threads(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]

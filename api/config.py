@@ -11,6 +11,9 @@ from pathlib import Path
 
 MEBIBYTE = 1 << 20
 
+SHORTEST_LEASE = 2.0
+"""A worker looks after its lease four times a second, and a busy machine may keep it waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -87,7 +90,7 @@ class Settings:
             cors_origins=tuple(part.strip() for part in origins.split(",") if part.strip()),
             inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
             dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
-            lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0),
+            lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE),
             limits=Limits(**given),
         )
 
@@ -103,14 +106,22 @@ _MOST_DIGITS = 15
 """Of a limit; it stays a whole number in JSON everywhere."""
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(
+    environment: Mapping[str, str], name: str, default: float, least: float = 0.0
+) -> float:
     text = environment.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text):
         raise SettingError(f"{name} must be a number of seconds, not {text!r}.")
+    if float(text) < least:
+        raise SettingError(f"{name} must be {least} seconds or more, not {text!r}.")
     return float(text)
 
 
 def _dask(address: str) -> str:
+    if address and not re.fullmatch(r"[a-z]+://[^\s/]+:[0-9]{1,5}", address):
+        raise SettingError(
+            f"IDEALFIT_DASK_SCHEDULER must be like tcp://10.0.0.5:8786, not {address!r}."
+        )
     if address and importlib.util.find_spec("distributed") is None:
         raise SettingError("IDEALFIT_DASK_SCHEDULER needs pip install 'idealfit[dask]'.")
     return address

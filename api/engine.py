@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
@@ -38,18 +38,16 @@ from api.store.fits import Fit, FitMatch, add_matches, chosen
 from api.store.jobs import Job, clock, require_succeeded
 from api.store.mappings import ItemFilter, Mapping, add_items, point_columns, stream_items
 from services import fitting, grids, mapping
-from services.blocks import Block, Ranking, split
+from services.blocks import Ranking, split
 from services.errors import Fact, InvalidOption
 from services.fitting import Engine, FitOptions, Problem
 from services.grids import AlignmentKind, SortedGrid
 from services.mapping import REASONS, Functions, Items, MapOptions, Row, Tally
 from services.project import MOST_CURVES, write_project
-from services.sketch import Sketch
 from services.tables import FloatArray, Table
 
 R = TypeVar("R", bound=Record)
 J = TypeVar("J", bound=Job)
-P = TypeVar("P", Block, Sketch)
 
 CACHE_BYTES = 64 << 20
 """Curves of hot fits that one process keeps in memory."""
@@ -117,12 +115,10 @@ class Here:
         most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
         blocks = (piece for block in library.blocks for piece in split(block, most))
         sketches = (piece for whole in library.sketches for piece in split(whole, SKETCHES * most))
-        told = replace(
-            library,
-            blocks=_told(blocks, fit.n_ideal, progress),
-            sketches=_told(sketches, fit.n_ideal, progress),
+        library = replace(library, blocks=blocks, sketches=sketches)
+        return fitting.rank_library(
+            problem, library, self.engine, most, lambda done: progress(done, fit.n_ideal)
         )
-        return fitting.rank_library(problem, told, self.engine)
 
 
 PLAIN = Here(Engine())
@@ -343,15 +339,6 @@ def _refuse_many(matches: int) -> None:
     if matches > most:
         detail = f"That would be {matches} matches; a fit keeps {most}. Ask for a smaller top_k."
         raise InvalidOption(detail, [Fact(detail, "too_many", pointer="/top_k")])
-
-
-def _told(pieces: Iterable[P], total: int, progress: Progress) -> Iterator[P]:
-    """The same pieces; progress is told what has been asked for and so is done."""
-    done = 0
-    for piece in pieces:
-        yield piece
-        done += len(piece.indices)
-        progress(done, total)
 
 
 @dataclass(frozen=True, slots=True)

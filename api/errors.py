@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import secrets
@@ -21,7 +20,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api import problems
-from api.problems import problem_document
+from api.problems import FULL, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
 from services.errors import CurveError, Fact
 
@@ -54,9 +53,6 @@ DETAIL_OF: dict[type[Exception], str] = {
     InternalError: AWAY,
     ProgrammingError: "The database is not that of this version; run idealfit migrate.",
 }
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What the system says when a temporary file finds no room."""
 
 RETRY_SECONDS = 1
 """When a client may try again after 503."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,10 @@ from typing import Any
 from services.errors import CurveError, Fact, TooLarge, UnreadableFile
 
 STATUS_OF: dict[type[Exception], int] = {UnreadableFile: 400, TooLarge: 413, CurveError: 422}
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says when a temporary file finds no room."""
 
 
 def problem_document(  # noqa: PLR0913 - the members of RFC 9457

@@ -152,15 +152,11 @@ class _Child:
             code = self._process.exitcode
             self._process.close()
             self._process = None
-            steady = code == 0 or now - self._started > STEADY_SECONDS
-            self._pause = 0.0 if steady else min(LONGEST_PAUSE, 2 * self._pause + 0.1)
-            self._due = now + self._pause
-            if code:
-                reason = f"signal {-code}" if code < 0 else f"code {code}"
-                # Unlike print, it goes on when the disk of the log is full.
-                log.warning(
-                    "%s ended by %s, starts again in %.1f s", self._name, reason, self._pause
-                )
+            if code == 0:
+                self._pause, self._due = 0.0, now
+            else:
+                reason = f"ended by signal {-code}" if code < 0 else f"ended by code {code}"
+                self._start_later(now, reason, steady=now - self._started > STEADY_SECONDS)
         if self._process is None and now >= self._due:
             self._start(now)
         return code
@@ -169,10 +165,23 @@ class _Child:
         self._started = now
         # A signal that comes before the child has its own handlers waits until it has.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
-        # Forked: what the parent has imported is shared, and the child is there at once.
-        self._process = ForkProcess(target=self._be, args=(os.getpid(),), name=self._name)
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        try:
+            # Forked: what the parent has imported is shared, and the child is there at once.
+            self._process = ForkProcess(target=self._be, args=(os.getpid(),), name=self._name)
+            self._process.start()
+        except OSError as error:
+            # No memory, or too many processes: for now.
+            self._process = None
+            self._start_later(now, f"cannot be started ({error.strerror})", steady=False)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+
+    def _start_later(self, now: float, reason: str, *, steady: bool) -> None:
+        """Be due at once, or later and later if it keeps ending soon."""
+        self._pause = 0.0 if steady else min(LONGEST_PAUSE, 2 * self._pause + 0.1)
+        self._due = now + self._pause
+        # Unlike print, it goes on when the disk of the log is full.
+        log.warning("%s %s, starts again in %.1f s", self._name, reason, self._pause)
 
     def _be(self, parent: int) -> None:
         """What the child does."""

@@ -19,7 +19,7 @@ from api import engine, processes
 from api.cluster import Cluster
 from api.config import Settings
 from api.engine import Here, Ranks
-from api.problems import curve_problem, problem_document
+from api.problems import FULL, curve_problem, problem_document
 from api.store import jobs
 from api.store.base import Database, NotFound, find
 from api.store.jobs import ATTEMPTS, Claim, Lost
@@ -71,9 +71,14 @@ class Worker:
         pause = trouble = SHORTEST_PAUSE
         while not self._stop.wait(pause):
             try:
+                if trouble > SHORTEST_PAUSE:
+                    # Nobody knows what the database still heard; between two jobs none is ours.
+                    release(self._database, self._name)
                 pause = 0.0 if self.step() else min(2 * pause + SHORTEST_PAUSE, LONGEST_PAUSE)
                 trouble = SHORTEST_PAUSE
-            except AWAY as error:
+            except Exception as error:
+                if not is_passing(error):
+                    raise
                 log.warning("%s: %s", self._name, error)
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
 
@@ -101,10 +106,10 @@ class Worker:
                 log.info("%s: job %s is not ours any more", self._name, claim.id)
             except CurveError as error:
                 self._fail(claim, curve_problem(error))
-            except AWAY:
-                self._hand_back(claim)
-                raise
             except Exception as error:
+                if is_passing(error):
+                    self._hand_back(claim)
+                    raise
                 log.exception("%s: job %s failed", self._name, claim.id)
                 self._try_again(claim, error)
 
@@ -147,6 +152,18 @@ class Worker:
                     return
             else:
                 return
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error is no fault of the job: the database is away, or a disk is full."""
+    return isinstance(error, AWAY) or (isinstance(error, OSError) and error.errno in FULL)
+
+
+def release(database: Database, name: str) -> None:
+    """Queue what a worker of this name left behind."""
+    with database.writing() as session:
+        for model in engine.JOBS:
+            jobs.release(session, model, name)
 
 
 def _given_up(reason: str) -> dict[str, Any]:
@@ -198,6 +215,9 @@ class _Keeper:
                 log.warning("job %s: %s", self._claim.id, error)
                 if self._stop.is_set():
                     break
+            except Exception:
+                log.exception("job %s is let go", self._claim.id)
+                break
         else:
             return
         self._lost.set()
@@ -243,9 +263,7 @@ def _ready(database: Database, name: str, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             if is_current(database):
-                with database.writing() as session:
-                    for model in engine.JOBS:
-                        jobs.release(session, model, name)
+                release(database, name)
                 return True
             log.warning("%s: the database is not migrated yet", name)
         except AWAY as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -194,7 +194,13 @@ def fit_library(
     return finish(problem, rank_library(problem, library, engine))
 
 
-def rank_library(problem: Problem, library: Library, engine: Engine = Engine()) -> Ranking:
+def rank_library(
+    problem: Problem,
+    library: Library,
+    engine: Engine = Engine(),
+    curves_at_once: int | None = None,
+    told: Callable[[int], object] | None = None,
+) -> Ranking:
     """Rank the curves of a library, or of any part of it.
 
     Parameters
@@ -205,6 +211,10 @@ def rank_library(problem: Problem, library: Library, engine: Engine = Engine()) 
         As for `fit_library`.
     engine : Engine
         Threads and memory; no answer depends on them.
+    curves_at_once : int or None
+        Curves that are ranked in one go at most, unless a single block or sketch has more.
+    told : callable or None
+        Told how many curves have been ranked so far; what it raises ends the work.
 
     Returns
     -------
@@ -213,7 +223,7 @@ def rank_library(problem: Problem, library: Library, engine: Engine = Engine()) 
     """
     options = problem.options
     search = Search(problem.groups, options, None, engine.cache, library.key)
-    pieces: Iterator[Piece] = joined(library.blocks, len(problem.names))
+    pieces: Iterator[Piece] = joined(library.blocks, len(problem.names), curves_at_once)
     rows = library.rows
     if library.basis is not None and rows is not None and search.on_grid:
         search = Search(problem.groups, options, library.basis)
@@ -221,9 +231,12 @@ def rank_library(problem: Problem, library: Library, engine: Engine = Engine()) 
         # Its few rows are read through the caller's connection, which is one thread's.
         engine = replace(engine, threads=1)
 
-    best = _Best(empty_ranking(len(problem.names), 0), Kept(), options.top_k)
-    for news in _ranked(pieces, best, search, engine.threads):
-        best.add(*news)
+    best, done = _Best(empty_ranking(len(problem.names), 0), Kept(), options.top_k), 0
+    for news, kept, curves in _ranked(pieces, best, search, engine.threads):
+        best.add(news, kept)
+        done += curves
+        if told:
+            told(done)
     return search.complete(best.ranking, best.kept)
 
 
@@ -244,14 +257,16 @@ class _Best:
             self.kept = {i: curve.copy() for i, curve in self.kept.items() if i in best}
 
 
-def _ranked(
-    pieces: Iterator[Piece], best: _Best, search: Search, threads: int
-) -> Iterator[tuple[Ranking, Kept]]:
+_News = tuple[Ranking, Kept, int]
+"""Ranking of a piece, values of the curves in it, and how many curves were ranked."""
+
+
+def _ranked(pieces: Iterator[Piece], best: _Best, search: Search, threads: int) -> Iterator[_News]:
     """Rank all pieces, on several threads if asked; what was the best then limits each."""
 
-    def one(piece: Piece) -> tuple[Ranking, Kept]:
+    def one(piece: Piece) -> _News:
         kept = Kept()
-        return search.rank(piece, best.ranking, kept), kept
+        return search.rank(piece, best.ranking, kept), kept, len(piece.indices)
 
     # One piece is ranked before several are: what it finds limits all others.
     for piece in pieces if threads == 1 else itertools.islice(pieces, 1):
@@ -259,7 +274,7 @@ def _ranked(
     if threads == 1:
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[tuple[Ranking, Kept]]] = deque()
+        waiting: deque[Future[_News]] = deque()
         for piece in pieces:
             # So few are under way that memory does not grow with the library.
             if len(waiting) > threads:

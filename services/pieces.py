@@ -217,7 +217,9 @@ class Sketched:
         return Blocks([Block(self.indices, self._rows(self.indices))])
 
 
-def joined(blocks: Iterable[Block], training: int) -> Iterator[Blocks]:
+def joined(
+    blocks: Iterable[Block], training: int, curves_at_once: int | None = None
+) -> Iterator[Blocks]:
     """Put blocks together to pieces that are worth their while.
 
     Parameters
@@ -226,6 +228,8 @@ def joined(blocks: Iterable[Block], training: int) -> Iterator[Blocks]:
         Read one after the other.
     training : int
         Training curves that each of their curves is compared with.
+    curves_at_once : int or None
+        Curves of a piece at most, unless a single block has more.
 
     Yields
     ------
@@ -233,7 +237,7 @@ def joined(blocks: Iterable[Block], training: int) -> Iterator[Blocks]:
         None of them without curves.
     """
     together: list[Block] = []
-    most = min(_CURVES, _PAIRS // training)
+    most = min(_CURVES, _PAIRS // training, curves_at_once or _CURVES)
     curves = size = 0
     for block in blocks:
         if not len(block.indices):

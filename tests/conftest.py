@@ -148,7 +148,7 @@ class Server:
             try:
                 if self.session.get(f"{self.url}/health/ready", timeout=2).ok:
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 if self.process.poll() is not None:
                     break
             time.sleep(0.1)

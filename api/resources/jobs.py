@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from api.config import Settings
 from api.engine import Ranks, submit
-from api.errors import problem
+from api.errors import Problem, problem
 from api.http import ETAG, LOCATION, Handler, Room, database, etag
-from api.store.base import find, find_version
+from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact
 
@@ -62,6 +63,11 @@ _RETRY = {
 }
 
 
+# What stands between commas, and between semicolons, that are not in quotes.
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
+_PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"?)*+')
+
+
 def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Handler], Handler]:
     """Document the replies of a POST that makes a job, and the header that chooses."""
     queued = example | {"state": "queued", "started_at": None, "finished_at": None}
@@ -93,8 +99,8 @@ class Preferences:
 def preferences() -> Preferences:
     """Of this request; the first of several equal names counts."""
     found: dict[str, str] = {}
-    for part in request.headers.get("Prefer", "").split(","):
-        name, _, value = part.partition(";")[0].partition("=")
+    for part in _PREFERENCE.findall(request.headers.get("Prefer", "")):
+        name, _, value = _PARAMETER.findall(part)[0].partition("=")
         found.setdefault(name.strip().lower(), value.strip().strip('"'))
     wait = found.get("wait", "")
     known = wait.isascii() and wait.isdigit() and len(wait) < 10  # noqa: PLR2004 - any will do
@@ -109,7 +115,9 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
     applied = [f"wait={wish.wait}"] if waited else []
     with database().reading() as session:
-        job = find(session, type(job), job.id)
+        if waited:
+            job = _still_there(session, job)
+        # Otherwise as it was stored: a worker may have ended it by now.
         record = show(session, [job])[0]
     if job.state == "failed":
         return _refuse(job)
@@ -137,11 +145,20 @@ def _wait(job: Job, seconds: int) -> bool:
             pause = min(1.5 * pause, LONGEST_LOOK)
             # Between two looks no transaction is open.
             with database().reading() as session:
-                if find(session, type(job), job.id).ended:
+                if _still_there(session, job).ended:
                     break
     finally:
         waiters.release()
     return True
+
+
+def _still_there(session: Session, job: Job) -> Job:
+    try:
+        return find(session, type(job), job.id)
+    except NotFound:
+        kind = type(job).__name__.lower()
+        detail = f"The {kind} was deleted while this request waited for it."
+        raise Problem(409, detail) from None
 
 
 def _refuse(job: Job) -> Response:

@@ -146,11 +146,12 @@ def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement
 
 
 def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
-    """First page of matches of each of several fits."""
+    """First page of matches of each of several fits; none of those that have not succeeded."""
     rows: dict[str, list[FitMatch]] = {fit.id: [] for fit in fits}
+    ended = [fit.id for fit in fits if fit.state == "succeeded"]
     query = (
         select(FitMatch)
-        .where(FitMatch.fit_id.in_(rows), FitMatch.ordinal <= limit)
+        .where(FitMatch.fit_id.in_(ended), FitMatch.ordinal <= limit)
         .order_by(FitMatch.ordinal)
     )
     for match in session.scalars(query):

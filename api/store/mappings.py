@@ -132,13 +132,17 @@ def page_of_items(
 
 
 def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
-    """First page of items of each of several mappings, without reading whole blocks."""
+    """First page of items of each of several mappings, without reading whole blocks.
+
+    None of those that have not succeeded.
+    """
+    ended = [mapping.id for mapping in mappings if mapping.state == "succeeded"]
     size = ITEM.itemsize
     query = select(
         ItemBlock.mapping_id,
         ItemBlock.count,
         func.substr(ItemBlock.data, 1, limit * size),
-    ).where(ItemBlock.mapping_id.in_([mapping.id for mapping in mappings]), ItemBlock.first == 0)
+    ).where(ItemBlock.mapping_id.in_(ended), ItemBlock.first == 0)
     pages = {mapping.id: Page(np.empty(0, dtype=ITEM), None) for mapping in mappings}
     for mapping_id, count, data in session.execute(query):
         more = count > limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
@@ -26,6 +27,12 @@ CHOSEN_AFRESH = {"id", "version", "created_at", "started_at", "finished_at"}
 def calls(app):
     """Calls of the application on the database in turn."""
     return over_wsgi(app)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_ends_the_process(monkeypatch):
+    """A worker that is late would end its process, which is that of the tests."""
+    monkeypatch.setattr(worker, "LEAVE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -202,6 +209,44 @@ def test_trouble_with_the_database_is_no_attempt(calls, pair, one, monkeypatch):
             one.step()
     monkeypatch.setattr(engine, "compute", compute)
     assert one.step()
+    assert calls.get(address).json["state"] == "succeeded"
+
+
+def test_a_full_disk_of_temporary_files_is_no_attempt(calls, pair, one, stop, monkeypatch):
+    address = queued(calls, "/v1/fits", pair)
+    compute, tried = engine.compute, []
+
+    def full(*arguments):
+        tried.append(1)
+        if len(tried) <= ATTEMPTS + 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        stop.set()
+        return compute(*arguments)
+
+    monkeypatch.setattr(engine, "compute", full)
+    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
+    one.run()
+    assert len(tried) == ATTEMPTS + 3
+    assert calls.get(address).json["state"] == "succeeded"
+
+
+def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, one, stop):
+    """The database took the job for ours, and the answer never came."""
+    address = queued(calls, "/v1/fits", pair)
+    database, step, steps = app.extensions["idealfit.database"], one.step, []
+
+    def cut_off():
+        steps.append(1)
+        if len(steps) == 1:
+            with database.writing() as session:
+                assert jobs.claim(session, Fit, "one", 600.0)
+            raise OperationalError("COMMIT", {}, Exception("gone"))
+        stop.set()
+        return step()
+
+    one.step = cut_off
+    one.run()
     assert calls.get(address).json["state"] == "succeeded"
 
 

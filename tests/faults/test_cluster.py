@@ -220,6 +220,18 @@ def test_a_fit_survives_the_death_of_any_part_of_the_cluster(
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_dies_while_nobody_needs_it_is_found_again(service, cluster, noise):
+    """A client whose scheduler is gone closes itself after a while and is of no use any more."""
+    cluster.revive()
+    check_answer(service, begun(service, noise[1]), noise[2])
+    cluster.kill("scheduler")
+    time.sleep(8)
+    check_answer(service, begun(service, noise[1]), noise[2], ("numpy",))
+    cluster.revive()
+    check_answer(service, begun(service, noise[1]), noise[2])
+
+
+@pytest.mark.slow
 def test_without_a_scheduler_the_worker_computes_by_itself(noise, cluster):
     cluster.stop()
     folder, body, undisturbed = noise

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from tests.faults.service import LATER, until
@@ -17,9 +18,24 @@ LEASE = 600.0
 """Nobody can have waited for that."""
 
 
+def start(target, argument):
+    thread = threading.Thread(target=target, args=(argument,))
+    thread.start()
+    return thread
+
+
+def accepted(service):
+    """Connections that the web processes have taken."""
+    return sum(
+        connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == service.port
+        for process in service.web()
+        for connection in process.net_connections("tcp")
+    )
+
+
 def test_told_to_stop_under_load(service, a_queue, times, healed):
     one = service(workers=1, lease=LEASE, IDEALFIT_INLINE_SECONDS="1000")
-    jobs = a_queue(one)
+    jobs = a_queue(one, functions=200)
     for _ in range(times(1)):
         job = jobs.queue(1).json["id"]
         (_, attempt, owner), *_ = until(jobs.store.running)
@@ -34,10 +50,11 @@ def test_told_to_stop_under_load(service, a_queue, times, healed):
             replies.append(one.calls().post(path, body, headers=headers))
 
         waits = LATER | {"Prefer": "respond-async, wait=20"}
-        threads = [threading.Thread(target=call, args=(h,)) for h in (None, None, waits)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.4)
+        threads = [start(call, headers) for headers in (None, None, waits)]
+        until(lambda: accepted(one) >= len(threads), what="three accepted calls")
+        # Time enough for a thread to take each of them up.
+        time.sleep(0.2)
+        assert (job, attempt, owner) in jobs.store.running()
         one.process.terminate()
         begin = time.monotonic()
 

@@ -40,7 +40,8 @@ def someone_at_work(place):
 def test_workers_killed_in_the_middle(place, times, healed):
     """Every moment is as likely as every other, that of storing the answer included."""
     chance = random.Random(7)
-    for number in range(times(6 if place.store.path else 2)):
+    # Three hundred and a hundred, if there are forty times as many.
+    for number in range(times(7.5 if place.store.path else 2.5)):
         if number % ROUNDS == ROUNDS - 1:
             place.service.restart()
         job, attempt, worker = someone_at_work(place)
