@@ -29,7 +29,8 @@ _DIGITS = 100
 """Whole numbers from here on stand out among numbers that are not whole."""
 
 _RARE = 20
-"""One cell that is far in so many, or a single one; more are what the curve is like."""
+"""One cell that is far in so many, or a single one; more are what the curve is like, unless they
+are whole numbers in a smooth place where others are not."""
 
 _POWERS = 10.0 ** np.arange(3, 16)
 """What a cell is multiplied by when it loses the point before 3 to 15 digits."""
@@ -208,9 +209,8 @@ def _lost_points(y: FloatArray) -> Suspects:
     if not rows.size:
         return Suspects(curves, rows, np.zeros(0))
     rare = np.bincount(curves, minlength=len(y)) <= max(1, y.shape[1] // _RARE)
-    curves, rows = curves[rare[curves]], rows[rare[curves]]
-    numbers = _restored(y, curves, rows)
-    fits = ~np.isnan(numbers)
+    numbers, sure = _restored(y, curves, rows)
+    fits = ~np.isnan(numbers) & (sure | rare[curves])
     return Suspects(curves[fits], rows[fits], numbers[fits])
 
 
@@ -235,8 +235,8 @@ def _far_from_neighbours(y: FloatArray) -> tuple[IndexArray, IndexArray]:
     return curves, rows
 
 
-def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> FloatArray:
-    """The cells with their points put back; NaN where that does not fit the neighbours."""
+def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> tuple[FloatArray, BoolArray]:
+    """The cells with their points put back, NaN where that does not fit; which are sure."""
     n = y.shape[1]
     first = np.clip(rows - _AROUND // 2, 0, n - _AROUND)
     place = rows - first  # of the cell among the five, mostly 2
@@ -247,8 +247,8 @@ def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> FloatArray
     slopes = np.diff(near, axis=1) / np.diff(others, axis=1)
     whole = (np.abs(value) >= _DIGITS) & (np.rint(value) == value)
     whole &= (np.rint(near) != near).all(axis=1)
-    fits: BoolArray = (np.abs(value) > _FAR * size) & (size > 0)
-    fits &= whole | (np.ptp(slopes, axis=1) <= _SMOOTH * size)
+    smooth = np.ptp(slopes, axis=1) <= _SMOOTH * size
+    fits: BoolArray = (np.abs(value) > _FAR * size) & (size > 0) & (whole | smooth)
     # The line through the two neighbours that are nearest, read at the cell.
     pick = np.clip(place - 1, 0, _AROUND - 3)
     row = np.arange(len(rows))
@@ -257,4 +257,4 @@ def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> FloatArray
     distance = np.abs(candidates - foretold[:, np.newaxis])
     best = distance.argmin(axis=1)
     fits &= distance[row, best] <= np.where(whole, size, _SMOOTH * size)
-    return np.where(fits, candidates[row, best], np.nan)
+    return np.where(fits, candidates[row, best], np.nan), whole & smooth

@@ -204,6 +204,8 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None
     """Batches put together to row groups."""
     some: list[pa.RecordBatch] = []
     for batch in batches:
+        if not batch.num_rows:
+            continue  # a row group has rows
         some.append(batch)
         full = sum(b.num_rows for b in some) >= GROUP_ROWS or (
             sum(b.nbytes for b in some) >= GROUP_BYTES

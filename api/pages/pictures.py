@@ -309,7 +309,7 @@ def _marker(index: int) -> dict[str, Any]:
 
 def _curve(axes: Axes, index: int, x: FloatArray, y: FloatArray, label: str | None) -> None:
     """A line, with dots where numbers have a gap on both sides and a line would show nothing."""
-    label = None if label is None else _printable(short(label))
+    label = None if label is None else _label(short(label))
     axes.plot(x, y, **_look(index), label=label)
     number = np.concatenate([[False], ~np.isnan(y), [False]])
     lonely = number[1:-1] & ~number[:-2] & ~number[2:]
@@ -340,7 +340,12 @@ def _crosses(axes: Axes, x: FloatArray, y: FloatArray) -> None:
 def _entry(axes: Axes, index: int, label: str, *, marked: bool) -> None:
     """An entry of the legend with line and mark together."""
     mark: dict[str, Any] = {**_marker(index), "markersize": 6} if marked else {}
-    axes.plot([], [], **_look(index), **mark, label=_printable(label))
+    axes.plot([], [], **_look(index), **mark, label=_label(label))
+
+
+def _label(text: str) -> str:
+    """Text for a legend, where Matplotlib leaves out what begins with an underscore."""
+    return _printable(f" {text}" if text.startswith("_") else text)
 
 
 def _legend(axes: Axes, columns: int, length: int) -> None:

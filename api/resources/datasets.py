@@ -241,7 +241,7 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
         dataset = find(session, Dataset, dataset_id)
         names, indices = _columns(session, dataset, query.get("columns"))
         start = min(query["start"], dataset.n_points)
-        count = query["count"] or (1000 if g.media == JSON else dataset.n_points)
+        count = query["count"] or (_usual_rows(len(names)) if g.media == JSON else dataset.n_points)
         stop = min(start + count, dataset.n_points)
         if g.media == JSON:
             _refuse_many(len(names) * (stop - start))
@@ -291,6 +291,11 @@ def _columns(
             detail = f"columns: {name!r}: {what}."
             raise InvalidOption(detail, [Fact(detail, "unknown_column", parameter="columns")])
     return names, [places[name] for name in names]
+
+
+def _usual_rows(columns: int) -> int:
+    """Rows that JSON has unless it is said: fewer of a wide dataset, so that they can be sent."""
+    return min(1000, max(1, limits().json_values // columns))
 
 
 def _refuse_many(numbers: int) -> None:

@@ -21,8 +21,8 @@ _WRITERS: dict[str, Callable[[pa.Schema, Iterable[pa.RecordBatch]], Iterator[byt
     ARROW: arrow_stream,
 }
 
-STEM_LENGTH = 100
-"""Characters of a file's name without its ending."""
+STEM_LENGTH, STEM_BYTES = 100, 200
+"""Characters of a file's name without its ending, and bytes in UTF-8: file systems have 255."""
 
 # Not allowed on some system, or with a meaning in a shell, a path or a header.
 _UNSAFE = re.compile(r'[\s<>:"/\\|?*%$`\']*[<>:"/\\|?*%$`\'][\s<>:"/\\|?*%$`\']*')
@@ -80,4 +80,5 @@ def disposition(kind: str, stem: str, ending: str) -> str:
 def _safe(stem: str) -> str:
     """A name without what a file system, a shell or a header would misread."""
     printable = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in stem)
-    return _UNSAFE.sub("-", printable)[:STEM_LENGTH].strip(" .-") or "idealfit"
+    short = _UNSAFE.sub("-", printable)[:STEM_LENGTH].encode()[:STEM_BYTES]
+    return short.decode(errors="ignore").strip(" .-") or "idealfit"

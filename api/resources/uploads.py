@@ -59,7 +59,9 @@ class Format:
     kinds: tuple[str, ...]
 
 
+_JSON = Format("json", (kinds_of_files.JSON, kinds_of_files.TEXT))
 _FORMAT_OF_TYPE = {
+    JSON: _JSON,
     CSV: Format("csv", (kinds_of_files.TEXT,)),
     TSV: Format("tsv", (kinds_of_files.TEXT,)),
     PARQUET: Format("parquet", (kinds_of_files.PARQUET,)),
@@ -75,6 +77,7 @@ _FORMAT_OF_SUFFIX = {
     "": None,  # the content tells
     **dict.fromkeys((".csv", ".txt", ".dat"), _FORMAT_OF_TYPE[CSV]),
     **dict.fromkeys((".tsv", ".tab"), _FORMAT_OF_TYPE[TSV]),
+    ".json": _JSON,
     **dict.fromkeys((".parquet", ".pq"), _FORMAT_OF_TYPE[PARQUET]),
     **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), _ANY_ARROW),
     ".xlsx": _FORMAT_OF_TYPE[XLSX],
@@ -119,13 +122,28 @@ def read_upload(
         # They describe a plain file; JSON and forms hold their own fields.
         raise invalid({name: ["Unknown field."] for name in request.args}, "query")
     if media == JSON:
-        body = parse_json(json_body())
-        _refuse_many_columns(body)
-        fields = load(_shape(json_schema), body, "json")
-        names, values = fields.pop("columns")
-        table = _table(names, values, fields.pop("x_column"), usual_x)
-        return Upload(table, Source("json", None, None, None, None, coding), fields)
-    return _from_form(form_schema, usual_x, grid)
+        return _from_json(json_body(), json_schema, ({}, {}), usual_x, coding)
+    return _from_form((json_schema, form_schema), usual_x, grid)
+
+
+def _from_json(
+    data: bytes,
+    schema: type[ma.Schema],
+    beside: tuple[dict[str, Any], dict[str, Any]],
+    usual_x: Sequence[str],
+    coding: str | None,
+) -> Upload:
+    """A table as JSON; fields beside it count less, or more, than its own."""
+    kind = kind_of(data[: kinds_of_files.HEAD])
+    if kind not in _JSON.kinds:
+        raise _contradiction(f"declared as {JSON}", kind)
+    body = parse_json(data)
+    _refuse_many_columns(body)
+    less, more = beside
+    fields = load(_shape(schema), less | body | more if isinstance(body, dict) else body, "json")
+    names, values = fields.pop("columns")
+    table = _table(names, values, fields.pop("x_column"), usual_x)
+    return Upload(table, Source("json", None, None, None, None, coding), fields)
 
 
 def _refuse_many_columns(body: Any) -> None:
@@ -157,19 +175,27 @@ def _table(
 
 
 def _from_form(
-    schema: type[ma.Schema], usual_x: Sequence[str], grid: tuple[str, FloatArray] | None
+    schemas: tuple[type[ma.Schema], type[ma.Schema]],
+    usual_x: Sequence[str],
+    grid: tuple[str, FloatArray] | None,
 ) -> Upload:
+    """A file and its fields; a field that was left empty, as browsers send it, is not there."""
     try:
-        parts = [*request.form.items(multi=True), *request.files.items(multi=True)]
+        texts, files = list(request.form.items(multi=True)), request.files.items(multi=True)
+        parts = [*((name, text) for name, text in texts if text), *files]
     except ValueError:
         raise Problem(
             400, "The form cannot be read; its boundary is missing or it ends early."
         ) from None
+    if undecodable := next((name for name, text in texts if "\ufffd" in name + text), None):
+        # The library puts this sign where bytes are no UTF-8.
+        detail = f"The form field {undecodable[:40]!r} is no UTF-8."
+        raise Problem(400, detail, [Fact(detail, "undecodable", parameter=undecodable)])
     names = [name for name, _ in parts]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise invalid({name: ["Given more than once."] for name in twice}, "form")
-    fields = load(_shape(schema), dict(parts), "form")
+    fields = load(_shape(schemas[1]), dict(parts), "form")
     file = fields.pop("file")
     if not isinstance(file, FileStorage):
         raise invalid({"file": ["Not a file; give the part a file name."]}, "form")
@@ -178,7 +204,8 @@ def _from_form(
     stem = PurePosixPath(path.stem) if coding else path
     if not fields.get("name", "-"):
         fields["name"] = stem.stem.replace("\0", "").strip()[:NAME_LENGTH]
-    return _from_file(_part(file, path, coding), fields, usual_x, grid)
+    said = {name for name in names if fields.get(name)}
+    return _from_file(_part(file, path, coding), fields, usual_x, grid, (schemas[0], said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +284,9 @@ def _from_file(
     fields: dict[str, Any],
     usual_x: Sequence[str],
     grid: tuple[str, FloatArray] | None,
+    json: tuple[type[ma.Schema], set[str]] | None = None,
 ) -> Upload:
+    """A table in a file; `json` is the shape of JSON, and the fields that were said beside it."""
     head, stream = _ahead(file.stream)
     found = _format(file, head)
     others = dict(fields)
@@ -270,6 +299,10 @@ def _from_file(
         limits=read_limits(),
     )
     _check_options(found, options)
+    if json and found is _JSON:
+        said = (others | {"x_column": options.x_column}).items()
+        more = {name: value for name, value in said if name in json[1]}
+        return _from_json(_all_of(stream), json[0], (_name(others), more), usual_x, file.coding)
     if found.name in ("csv", "tsv"):
         curves, source = read_text(
             stream,
@@ -283,6 +316,20 @@ def _from_file(
         with _on_disk(stream) as whole_file:
             curves, source = read_apart(whole_file, found.name, options, grid)
     return Upload(curves, replace(source, compression=file.coding), others)
+
+
+def _name(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"name": fields["name"]} if "name" in fields else {}
+
+
+def _all_of(stream: BinaryIO) -> bytes:
+    most = limits().json_body_bytes
+    data = b""
+    while len(data) <= most and (more := stream.read(_COPY_BYTES)):
+        data += more
+    if len(data) > most:
+        raise Problem(413, f"JSON may have {most} bytes; send a CSV file instead.")
+    return data
 
 
 def _format(file: _File, head: bytes) -> Format:
@@ -303,7 +350,7 @@ def _check_options(found: Format, options: ReadOptions) -> None:
     """Refuse what would be said in vain."""
     vain = {
         "sheet": options.sheet is not None and found.name != "xlsx",
-        "header": options.header == "absent" and found.name in ("parquet", "arrow"),
+        "header": options.header == "absent" and found.name in ("json", "parquet", "arrow"),
     }
     for name in filter(vain.get, vain):
         detail = f"{name}: a file of this format ({found.name}) has none to choose."

@@ -226,7 +226,8 @@ def file_field() -> fields.Raw:
         metadata={
             "type": "string",
             "format": "binary",
-            "description": "*.csv *.tsv *.parquet *.arrow *.feather *.xlsx, or with .gz, .zst",
+            "description": "*.csv *.tsv *.json *.parquet *.arrow *.feather *.xlsx, or with .gz,"
+            " .zst",
         },
     )
 
@@ -346,7 +347,11 @@ class ValuesQuery(Request):
         Words(NAME_LENGTH), metadata={"description": "Repeat it; default: all, x first."}
     )
     start = Digits(0, load_default=0, metadata={"description": "First row."})
-    count = Digits(1, load_default=None, metadata={"description": "Rows; JSON: 1000, else all."})
+    count = Digits(
+        1,
+        load_default=None,
+        metadata={"description": "Rows. Default: 1000 in JSON, fewer if very wide; else all."},
+    )
 
 
 class ValuesReply(Reply):

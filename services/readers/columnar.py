@@ -376,6 +376,9 @@ class _Library:
             raise alone(InvalidTable, Fact("The file holds no curve.", "no_rows"))
         names = self._cleaned()
         known = (self.options.x_column,) if self.options.x_column else self.options.usual_x
+        if self.options.n_points is not None:
+            # The dataset knows its x; another curve may well be called so elsewhere.
+            known = known[:1]
         x = next((names.index(k.strip()) for k in known if k.strip() in names), None)
         if x is None and self.options.n_points is None:
             detail = "With one curve a row, a row called x has to hold the x values;"

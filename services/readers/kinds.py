@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 HEAD = 64
 """Bytes that are enough to tell."""
 
 PARQUET, ARROW_FILE, ARROW_STREAM, ZIP = "parquet", "arrow-file", "arrow-stream", "zip"
-GZIP, ZSTD, TEXT = "gzip", "zstd", "text"
+GZIP, ZSTD, TEXT, JSON = "gzip", "zstd", "text", "json"
 
 _MAGIC = {
     b"PAR1": PARQUET,
@@ -42,8 +44,15 @@ NAMES = {
     "bzip2": "bzip2",
     "xz": "xz",
     TEXT: "text, as far as its first bytes tell",
+    JSON: "JSON",
 }
 """What to call each kind before a person."""
+
+
+_JSON = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{])")
+"""How an object begins, or an array of such; no line of names does."""
+
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 
 def kind_of(head: bytes) -> str:
@@ -57,6 +66,11 @@ def kind_of(head: bytes) -> str:
     Returns
     -------
     str
-        A key of `NAMES`; `TEXT` for all that has no mark.
+        A key of `NAMES`; `TEXT` for all that has no mark, and for a line of ASCII that begins
+        like one: a column may be called PAR1.
     """
+    if _JSON.match(head):
+        return JSON
+    if not head.translate(None, _PRINTABLE):
+        return TEXT
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), TEXT)

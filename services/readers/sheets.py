@@ -1,8 +1,8 @@
 """A sheet of an XLSX workbook becomes columns of float64.
 
 calamine reads a whole sheet into memory, with room for each cell between the first and the last
-one, and reads a cell that holds an error such as #DIV/0! as empty. So the archive is looked
-through first: its sizes, and its error cells.
+one. It reads a cell that holds an error such as #DIV/0! as empty, and so one with a formula that
+no program has computed yet. So the archive is looked through first: its sizes, and these cells.
 """
 
 from __future__ import annotations
@@ -40,10 +40,21 @@ _DIRECTORY_BYTES = 1 << 20
 
 _MOST_MEMBERS = 10_000
 _CHUNK = 1 << 20
-_LONGEST_CELL = 1 << 10
-"""Bytes of the opening tag of a cell."""
+_LONGEST_CELL = 1 << 16
+"""Bytes of a cell with a formula; a longer one is not looked at."""
 
-_ERROR = re.compile(rb"""<(?:\w+:)?c\b[^>]*?\st\s*=\s*["']e["'][^>]*>""")
+# No attribute and no text holds "<", so that a search ends at the next one.
+_ERROR = re.compile(rb"""<(?:\w+:)?c\b[^<>]*?\st\s*=\s*["']e["'][^<>]*>""")
+_FORMULA = re.compile(
+    rb"""<(?:\w+:)?c\b(?![^<>]*\st\s*=\s*["']str["'])[^<>]*>\s*"""
+    rb"""<(?:\w+:)?f\b[^<>]*(?:/>|>[^<>]*</(?:\w+:)?f\s*>)\s*"""
+    rb"""(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v\s*>\s*</(?:\w+:)?v\s*>)?\s*</(?:\w+:)?c\s*>"""
+)
+_WHAT = {
+    "error_cell": "an error such as #DIV/0!, not a number",
+    "formula_without_value": "a formula that was never computed; open and save the workbook in a"
+    " spreadsheet program, or store numbers",
+}
 _PLACE = re.compile(rb"""\sr=["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _SHEET = re.compile(rb"""<(?:\w+:)?sheet\b[^>]*?\s\w+:id=["']([^"']*)["']""")
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
@@ -54,7 +65,8 @@ def read_sheet(file: BinaryIO, into: ColumnFile, options: ReadOptions) -> Found:
     """Read one sheet of an XLSX workbook.
 
     The first row holds the names. Empty rows and columns around the cells are not there; an
-    empty row between others is a row of gaps. Of a formula the value counts that was stored.
+    empty row between others is a row of gaps. Of a formula the value counts that was stored; one
+    without is refused.
 
     Parameters
     ----------
@@ -104,8 +116,12 @@ def read_sheet(file: BinaryIO, into: ColumnFile, options: ReadOptions) -> Found:
 # Before it is read
 
 
-def _look_through(file: BinaryIO, options: ReadOptions) -> list[list[bytes]]:
-    """Check the sizes; the error cells of each sheet."""
+_Bad = tuple[bytes, str]
+"""Text of a cell that is refused, its opening tag first, and the code of why."""
+
+
+def _look_through(file: BinaryIO, options: ReadOptions) -> list[list[_Bad]]:
+    """Check the sizes; the cells of each sheet that hold no value."""
     limits = options.limits
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
@@ -117,37 +133,39 @@ def _look_through(file: BinaryIO, options: ReadOptions) -> list[list[bytes]]:
         limits.check_expansion(size, unpacked)
         # All of it is unpacked here once, in pieces, because the directory may say less than
         # there is; the module then refuses the member.
-        errors = {member.filename: _errors_of(archive, member) for member in members}
-        targets = _targets(archive, set(errors))
-    anywhere = [tag for tags in errors.values() for tag in tags]
-    return [errors.get(target, anywhere) for target in targets] or [anywhere]
+        bad = {member.filename: _bad_of(archive, member) for member in members}
+        targets = _targets(archive, set(bad))
+    anywhere = [cell for cells in bad.values() for cell in cells]
+    return [bad.get(target, anywhere) for target in targets] or [anywhere]
 
 
-def _errors_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[bytes]:
-    found: list[bytes] = []
+def _bad_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> list[_Bad]:
+    found: list[_Bad] = []
     with archive.open(member) as stream:
-        for tag in _error_cells(iter(lambda: stream.read(_CHUNK), b"")):
+        for cell in _bad_cells(iter(lambda: stream.read(_CHUNK), b"")):
             if len(found) < MOST_FACTS:
-                found.append(tag)
+                found.append(cell)
     return found
 
 
-def _error_cells(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Opening tags of the cells that hold an error."""
+def _bad_cells(pieces: Iterator[bytes]) -> Iterator[_Bad]:
+    """Cells that hold an error, or a formula without a value."""
     held = b""
     for piece in pieces:
         text = held + piece
-        # The last tag may go on in the next piece; all before it are complete.
-        cut = text.rfind(b"<") if b"<" in text else len(text)
-        yield from _errors_in(text[:cut])
-        held = text[cut:][:_LONGEST_CELL]
-    yield from _errors_in(held)
+        # The last cell may go on in the next piece; all before it are complete.
+        last = max(text.rfind(b"<c"), text.rfind(b":c"))
+        cut = max(text.rfind(b"<", 0, last + 1), len(text) - _LONGEST_CELL, 0)
+        yield from _bad_in(text[:cut])
+        held = text[cut:]
+    yield from _bad_in(held)
 
 
-def _errors_in(text: bytes) -> list[bytes]:
-    if b'"e"' not in text and b"'e'" not in text:
-        return []
-    return [match[0] for match in _ERROR.finditer(text)]
+def _bad_in(text: bytes) -> Iterator[_Bad]:
+    if b'"e"' in text or b"'e'" in text:
+        yield from ((match[0], "error_cell") for match in _ERROR.finditer(text))
+    if b"<f" in text or b":f" in text:
+        yield from ((match[0], "formula_without_value") for match in _FORMULA.finditer(text))
 
 
 def _targets(archive: zipfile.ZipFile, names: set[str]) -> list[str]:
@@ -182,9 +200,9 @@ def _read(file: BinaryIO, into: ColumnFile, options: ReadOptions) -> Found:
         name = sheets[places[at]].name
         # Where the sheets cannot be told apart, an error cell in any of them counts.
         mine = errors[places[at] : places[at] + 1] if len(errors) == len(sheets) else errors
-        tags = [tag for tags in mine for tag in tags]
+        bad = [cell for cells in mine for cell in cells]
         sheet = workbook.get_sheet_by_name(name)
-        return _Cells(sheet, options).read(into, tags)
+        return _Cells(sheet, options).read(into, bad)
 
 
 def _chosen(names: list[str], wanted: str | None) -> int:
@@ -208,7 +226,7 @@ class _Cells:
         self._first_row, self._first_column = sheet.start or (0, 0)
         self._facts: list[Fact] = []
 
-    def read(self, into: ColumnFile, errors: list[bytes]) -> Found:
+    def read(self, into: ColumnFile, bad: list[_Bad]) -> Found:
         """Names from the first row, numbers from the others."""
         header, limits = self._options.header, self._options.limits
         columns, rows = self._sheet.width, self._sheet.height - (header != "absent")
@@ -226,7 +244,7 @@ class _Cells:
         cells = islice(self._sheet.iter_rows(), self._first_row, None)
         names = self._names(next(cells) if header != "absent" else None, columns)
         x = x_position(tuple(names), self._options.x_column, self._options.usual_x)
-        self._refuse_errors(errors, names)
+        self._refuse(bad, names)
         values = np.empty((rows, columns))
         for row, line in enumerate(cells):
             # One type for all: NumPy alone would take the text '1' and True for numbers.
@@ -250,9 +268,9 @@ class _Cells:
             raise alone(InvalidTable, Fact(detail, "no_header"))
         return clean_names([_as_name(cell) for cell in cells])
 
-    def _refuse_errors(self, errors: list[bytes], names: list[str]) -> None:
-        for tag in errors:
-            place = _PLACE.search(tag)
+    def _refuse(self, bad: list[_Bad], names: list[str]) -> None:
+        for text, code in bad:
+            place = _PLACE.search(text)
             row, column = -1, -1
             if place:
                 row = int(place[2]) - 1 - self._first_row
@@ -260,8 +278,8 @@ class _Cells:
             where = f"Cell {place[1].decode()}{place[2].decode()}" if place else "A cell"
             self._facts.append(
                 Fact(
-                    f"{where} holds an error such as #DIV/0!, not a number.",
-                    "error_cell",
+                    f"{where} holds {_WHAT[code]}.",
+                    code,
                     self._data_row(row) if row >= 0 else None,
                     column=names[column] if 0 <= column < len(names) else None,
                 )

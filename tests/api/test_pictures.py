@@ -135,6 +135,12 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     assert len(axes.get_legend().get_texts()) == shapes.MAX_LINES
 
 
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
+    picture = pictures.dataset_picture("d", [a_line(name="_y1"), a_line(name="y2")], 0)
+    (axes,) = picture.figure.axes
+    assert [text.get_text().strip() for text in axes.get_legend().get_texts()] == ["_y1", "y2"]
+
+
 def test_functions_differ_in_more_than_colour():
     """In black and white dashes and markers tell them apart."""
     panels = [a_panel(training=f"y{i}") for i in range(5)]

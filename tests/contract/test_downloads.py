@@ -116,6 +116,11 @@ class TestFiles:
         mapped = items_of(self.get(calls, path, kind, status="mapped"))
         assert mapped == [item for item in expected if item["reason"] is None]
 
+    @pytest.mark.parametrize("nobody", [{"ideal": "nope"}, {"training": "nope", "limit": 3}])
+    def test_no_points_at_all(self, calls, mapping, kind, nobody):
+        reply = self.get(calls, f"/v1/mappings/{mapping['id']}/points", kind, **nobody)
+        assert (reply.status, items_of(reply)) == (200, [])
+
     def test_pages_of_points(self, calls, mapping, kind):
         path = f"/v1/mappings/{mapping['id']}/points"
         expected = calls.get(path, params={"limit": 500}).json["items"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -25,6 +26,7 @@ from tests.files import (
 
 COLUMNS = {"t": [3.0, 1.0, 2.0], "X": [0.5, 1e-300, None], "y 2": [-0.0, 0.1, None]}
 PATH = "/v1/datasets"
+JSON, TSV = "application/json", "text/tab-separated-values"
 
 
 def post(calls, data, kind, coding=None, *, params=None, path=PATH):
@@ -96,6 +98,72 @@ class TestFormats:
         assert calls.post(PATH, **a_form(file)).json["sha256"] == sha256
 
 
+BODY = {"name": "inner", "columns": COLUMNS, "attributes": {"a": 1}, "x_column": "t"}
+
+
+class TestJson:
+    """JSON in a form, as a file."""
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("my.json", ""), ("my.json", JSON), ("my", JSON), ("my", ""), ("b.x", JSON)],
+    )
+    def test_a_file_of_json(self, calls, name, kind):
+        reply = calls.post(PATH, **a_form(("file", orjson.dumps(BODY), name, kind)))
+        assert reply.status == 201, reply.text
+        alone = calls.made(PATH, BODY)
+        for field in ("sha256", "name", "attributes", "source"):
+            assert reply.json[field] == alone[field]
+
+    def test_its_name_may_be_that_of_the_file_and_fields_of_the_form_count_more(self, calls):
+        data = orjson.dumps({"columns": COLUMNS, "description": "inner"})
+        assert calls.post(PATH, **a_form(("file", data, "my.json"))).json["name"] == "my"
+        packed = ("file", PACK["gzip"](data), "my.json.gz")
+        reply = calls.post(PATH, **a_form(packed, ("description", "outer"), ("x_column", "X"))).json
+        assert (reply["description"], reply["x_column"]) == ("outer", "X")
+        assert reply["source"]["compression"] == "gzip"
+
+    def test_curves_are_appended_by_it(self, calls):
+        record = calls.a_dataset({"x": [0.0], "f0": [0.0]})
+        data = orjson.dumps({"columns": {"x": [0.0], "f1": [1.0]}})
+        form = a_form(("file", data, "more.json"))
+        assert calls.post(f"{PATH}/{record['id']}/curves", **form).json["n_curves"] == 2
+
+    @pytest.mark.parametrize(
+        ("data", "fields", "expected"),
+        [
+            (b'{"columns": {"x": [1], "y": ["a"]}}', [], {"pointer": "/columns/y/0"}),
+            (b'{"columns": {"x": [1], "y": [1]}, "colums": 1}', [], {"pointer": "/colums"}),
+            (b"[[1]]", [], {}),
+            (b'{"columns": {"x": [1], "y": [1]}}', [("header", "absent")], {"parameter": "header"}),
+            (b'{"columns": {"x": [1], "y": [1]}}', [("sheet", "a")], {"parameter": "sheet"}),
+        ],
+    )
+    def test_what_is_wrong_in_it_is_422(self, calls, data, fields, expected):
+        check_fact(calls.post(PATH, **a_form(("file", data, "a.json"), *fields)), 422, **expected)
+
+    def test_what_is_none_is_400_and_what_is_too_long_413(self, calls, limited):
+        check_problem(calls.post(PATH, **a_form(("file", b'{"a": NaN}', "a.json"))), 400)
+        few = limited(json_body_bytes=200)
+        data = orjson.dumps(BODY) + b" " * 200
+        check_problem(few.post(PATH, **a_form(("file", data, "a.json"))), 413)
+
+
+class TestBrowserForms:
+    def test_fields_left_empty_are_not_there(self, calls, sha256):
+        empty = ("name", "description", "attributes", "x_column", "header", "sheet")
+        form = a_form(("file", a_text(COLUMNS), "a.csv"), *((name, "") for name in empty))
+        reply = calls.post(PATH, **form)
+        assert reply.status == 201, reply.text
+        assert (reply.json["sha256"], reply.json["name"]) == (sha256, "a")
+
+    @pytest.mark.parametrize("field", ["name", "attributes"])
+    def test_a_field_that_is_no_utf_8_is_400(self, calls, field):
+        form = a_form(("file", a_text(COLUMNS), "a.csv"), (field, "@@"))
+        data = form["data"].replace(b"@@", b'{"a":"caf\xe9"}')
+        check_fact(calls.post(PATH, **form | {"data": data}), 400, parameter=field)
+
+
 class TestContradictions:
     """What is said and what is found must agree; the 415 says both."""
 
@@ -112,6 +180,10 @@ class TestContradictions:
             (PACK["zstd"](a_text(COLUMNS)), CSV, CSV, "zstd"),
             (b"\xd0\xcf\x11\xe0" + b"\0" * 512, XLSX, XLSX, "Office"),
             (b"SQLite format 3\0", CSV, CSV, "SQLite"),
+            (b' {"name": "a", "columns": {}}', CSV, CSV, "JSON"),
+            (b"[[1, 2], [3, 4]]", TSV, TSV, "JSON"),
+            (a_parquet(COLUMNS), JSON, JSON, "Parquet"),
+            (a_sheet(COLUMNS), JSON, JSON, "ZIP"),
         ],
     )
     def test_of_a_body(self, calls, data, kind, said, found):
@@ -140,6 +212,11 @@ class TestContradictions:
         ]
         assert found in detail
         assert f"*.{name.rpartition('.')[2]}" in detail or kind in detail
+
+    @pytest.mark.parametrize("name", ["PAR1", "PARENT", "FEA1", "ARROW1", "BZh", "%PDF-a"])
+    def test_a_column_may_be_called_as_a_mark(self, calls, name):
+        reply = post(calls, f"{name},y\n1,2\n".encode(), CSV)
+        assert (reply.status, reply.json["x_column"]) == (201, name)
 
     @pytest.mark.parametrize("kind", [PARQUET, ARROW, XLSX, CSV])
     def test_an_empty_body_is_422(self, calls, kind):
@@ -230,6 +307,15 @@ class TestLibraries:
         assert record["sha256"] == calls.a_dataset(rows)["sha256"]
         fact = check_fact(post(calls, a_parquet(a_library(CURVES)), PARQUET), 422, code="no_x")
         assert "x" in fact["detail"]
+
+    def test_only_a_row_called_as_the_x_of_the_dataset_is_x(self, calls):
+        record = calls.a_dataset({"time": [0.0, 1.0], "f0": [0.0, 0.0]})
+        path = f"{PATH}/{record['id']}/curves"
+        rows = {"x": [5.0, 6.0], "X": [3.0, 4.0]}
+        assert post(calls, an_arrow(a_library(rows)), ARROW, path=path).json["n_curves"] == 3
+        assert calls.values(record["id"], "x", "X") == rows
+        rows = {"f1": [5.0, 6.0], "time": [0.0, 1.0]}
+        assert post(calls, an_arrow(a_library(rows)), ARROW, path=path).json["n_curves"] == 4
 
     @pytest.mark.parametrize(
         ("rows", "expected"),

@@ -44,15 +44,17 @@ def naive(y):
             continue
         slopes = [(y[b] - y[a]) / (b - a) for a, b in itertools.pairwise(rows)]
         whole = abs(y[row]) >= 100 and y[row] == round(y[row]) and all(v != round(v) for v in near)
-        if not whole and max(slopes) - min(slopes) > s / 4:
+        smooth = max(slopes) - min(slopes) <= s / 4
+        if not whole and not smooth:
             continue
         a, b = sorted(sorted(rows, key=lambda other: abs(other - row))[:2])
         foretold = y[a] + (y[b] - y[a]) / (b - a) * (row - a)
         numbers = [y[row] / 10**k for k in range(3, 16)]
         number = min(numbers, key=lambda number: abs(number - foretold))
         if abs(number - foretold) <= (s if whole else s / 4):
-            found.append((0, row, number))
-    return found if far <= max(1, n // 20) else []
+            found.append((whole and smooth, row, number))
+    rare = far <= max(1, n // 20)
+    return [(0, row, number) for sure, row, number in found if rare or sure]
 
 
 @pytest.mark.parametrize("row", [0, 1, 2, 200, 397, 398, 399])
@@ -70,6 +72,17 @@ def test_the_cell_of_the_story():
     assert suspects([-0.731, -0.73, -729.0, -0.728, -0.726]) == [(0, 2, -0.729)]
     assert suspects([0.2, -0.9, -729.0, -0.8, 0.6]) == [(0, 2, -0.729)]
     assert suspects([0.2, -0.9, -729.5, -0.8, 0.6]) == []
+
+
+def test_many_cells_that_are_whole_numbers_among_others_are_each_told():
+    y = np.round(0.7 + 0.05 * np.sin(np.arange(40) / 3) + 0.0004, 3)
+    broken = y.copy()
+    broken[::7] *= 1000
+    assert (broken[::7] == np.rint(broken[::7])).all()
+    found = suspects(broken)
+    assert [(row, number) for _, row, number in found] == [
+        (row, pytest.approx(y[row])) for row in range(0, 40, 7)
+    ]
 
 
 def test_few_cells_of_a_smooth_curve_are_missed():

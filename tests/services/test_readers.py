@@ -113,6 +113,15 @@ GOOD = {
     "decimal comma between tabs": Good(
         b"x\ty\n1,5\t2,5\n", {"x": [1.5], "y": [2.5]}, ("utf-8", "\t", ",")
     ),
+    "decimal comma between tabs, without header": Good(
+        b"1,5\t2,5\n2,5\t3,5\n",
+        {"x": [1.5, 2.5], "y1": [2.5, 3.5]},
+        ("utf-8", "\t", ","),
+        ABSENT,
+    ),
+    "comma in names, tabs between": Good(
+        b"a, b\tc, d\n1,5\t2,5\n", {"a, b": [1.5], "c, d": [2.5]}, ("utf-8", "\t", ",")
+    ),
     "decimal point between semicolons": Good(
         b"x;y\n1;2\n1.5;2.5\n", {"x": [1, 1.5], "y": [2, 2.5]}, ("utf-8", ";", ".")
     ),

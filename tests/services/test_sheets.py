@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time
 import pytest
 
 from services.errors import InvalidOption, InvalidTable, TooLarge, UnreadableFile
-from services.readers import ReadLimits, ReadOptions
+from services.readers import ReadLimits, ReadOptions, sheets
 from services.readers.sheets import read_sheet
 from services.spool import ColumnFile
 from tests.calls import same_bits, some_doubles
@@ -108,11 +108,49 @@ def test_an_error_cell_of_another_sheet_does_not_matter():
         read(data, sheet="B")
 
 
-def test_the_stored_value_of_a_formula_counts_and_none_is_a_gap():
-    cells = '<row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="B2"><f>A9</f></c></row>'
+def test_the_stored_value_of_a_formula_counts():
+    cells = (
+        '<row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="B2" t="str"><f>A9</f><v></v></c></row>'
+    )
     columns, _ = read(with_cells(NAMES + cells))
     assert same_bits(columns["x"], [2])
+    # A formula may well give an empty text.
     assert same_bits(columns["y"], [math.nan])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("<f>A9</f>", "<f>A9</f><v></v>", "<f>A9</f><v />", "<f/><v/>"),
+        *('<f t="shared" si="0"/>', "<f>IF(A2&lt;1,2,3)</f>\n <v> </v>\n"),
+    ],
+)
+def test_a_formula_that_was_never_computed_is_refused_with_its_place(value):
+    cells = f'<row r="2"><c r="A2"><v>1</v></c><c r="B2">{value}</c></row>'
+    with pytest.raises(InvalidTable, match="Cell B2 holds a formula") as error:
+        read(with_cells(NAMES + cells))
+    fact = error.value.facts[0]
+    assert (fact.row, fact.column, fact.code) == (0, "y", "formula_without_value")
+
+
+def test_a_formula_is_found_wherever_the_pieces_end(monkeypatch):
+    cells = "".join(
+        f'<row r="{row}"><c r="A{row}"><v>{row}</v></c><c r="B{row}"><f>A{row}*2</f></c></row>'
+        for row in range(2, 12)
+    )
+    data = with_cells(NAMES + cells)
+    for size in (7, 11, 64, 1000):
+        monkeypatch.setattr(sheets, "_CHUNK", size)
+        with pytest.raises(InvalidTable) as error:
+            read(data)
+        assert [fact.row for fact in error.value.facts] == list(range(10))
+
+
+def test_a_workbook_as_it_is_written_by_a_program_that_computes_nothing():
+    data = a_workbook(("A", [["x", "y"], [1, "=A2*2"], [2, "=A3*2"]]))
+    with pytest.raises(InvalidTable) as error:
+        read(data)
+    assert [fact.detail.split()[1] for fact in error.value.facts] == ["B2", "B3"]
 
 
 def test_an_overflowing_number_is_refused():
