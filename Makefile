@@ -1,15 +1,28 @@
-# make run: start the service. make test: all tests. Both do their own set-up, once.
+# make run: start the service. make test: the tests. Both do their own set-up, once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test faults check openapi examples bench clean
+# Four processes on two cores, because tests with a service mostly wait.
+AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: run test test-quick test-all faults check openapi examples bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/idealfit serve
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest
+	@echo "This takes about 6 minutes on two cores. make test-quick takes one."
+	@$(BIN)/python -m pytest $(AT_ONCE) -m "not thorough"
+
+# The tests that need neither PostgreSQL nor any other program.
+test-quick: $(VENV)/.test
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not postgres and not thorough"
+
+# Only what make test leaves out: the long tests, and all examples of the random ones.
+test-all: $(VENV)/.test
+	@echo "This takes about 10 minutes on two cores."
+	@$(BIN)/python -m pytest $(AT_ONCE) -m "thorough or hypothesis" --hypothesis-profile=all
 
 # Everything that is killed in the tests, forty times as often.
 faults: $(VENV)/.test

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from tests.waiting import PATIENCE
+
 CURVES = {"x": [0.0, 1.0, 2.0], "y1": [1.0, 2.0, 3.0], "y2": [3.0, 2.0, 1.5]}
 LIBRARY = {
     "x": [0.0, 1.0, 2.0],
@@ -170,7 +172,7 @@ def over_socket(server):
 
     def send(method, path, data, headers, params):
         reply = server.session.request(
-            method, server.url + path, data=data, headers=headers, params=params, timeout=60
+            method, server.url + path, data=data, headers=headers, params=params, timeout=PATIENCE
         )
         return Reply(reply.status_code, reply.headers, reply.content)
 

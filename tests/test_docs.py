@@ -22,6 +22,7 @@ from api.store.mappings import POINT_FIELDS
 from services.readers import read_text
 from services.tables import table_sha256, whole
 from tests.files import a_parquet, a_text, a_workbook, an_arrow
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -81,7 +82,7 @@ def output_of(command, folder, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr

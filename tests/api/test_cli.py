@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from api.cli import cli
 from api.examples import FOLDER, make, write
+from tests.waiting import PATIENCE
 
 FILES = [str(FOLDER / f"{name}.csv") for name in ("training", "ideal", "test")]
 
@@ -124,7 +125,7 @@ def test_demo_posts_the_examples_and_says_where_to_look(server):
     done = run("demo", "--url", server.url)
     assert done.exit_code == 0, done.output
     address = next(line.strip() for line in done.output.splitlines() if line.endswith("/plot"))
-    assert server.session.get(address, timeout=10).status_code == 200
+    assert server.session.get(address, timeout=PATIENCE).status_code == 200
 
 
 def test_demo_without_a_server_says_how_to_start_one():

@@ -16,9 +16,8 @@ from api.processes import Supervisor
 from api.store.base import Database, find
 from api.store.fits import Fit
 from tests.calls import over_socket
-from tests.conftest import Server
-
-PATIENCE = 60
+from tests.server import Server
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +35,6 @@ def service(tmp_path):
     for server in started:
         if server.process.poll() is None:
             server.stop()
-
-
-def until(reached):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := reached()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def some_noise(calls, seed):
@@ -136,7 +127,7 @@ def test_told_to_stop_calls_are_answered_and_jobs_handed_back(service, tmp_path)
     server.process.send_signal(signal.SIGTERM)
     waiting.join()
     assert [reply.status for reply in replies] == [202]
-    assert server.process.wait(timeout=40) == 0
+    assert server.process.wait(PATIENCE) == 0
     handed_back = job(tmp_path, replies[0].headers["Location"])
     assert (handed_back.state, handed_back.attempt, handed_back.owner) == ("queued", 0, None)
 
@@ -147,7 +138,7 @@ def test_nobody_outlives_the_supervisor(service, tmp_path):
     left = psutil.Process(server.process.pid).children(recursive=True)
     assert len(left) > 4
     server.process.kill()
-    _, alive = psutil.wait_procs(left, timeout=5)
+    _, alive = psutil.wait_procs(left, PATIENCE)
     assert not alive
     assert job(tmp_path, address).state == "queued"
     server.stop()

@@ -10,7 +10,7 @@ import pytest
 from api.app import create_app
 from api.config import Limits, Settings
 from tests.calls import over_socket, over_wsgi
-from tests.conftest import Server
+from tests.server import Server
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ import pytest
 import zstandard
 
 from tests.calls import a_form
-from tests.conftest import Server
 from tests.files import (
     ARROW,
     ARROW_FILE,
@@ -33,6 +32,7 @@ from tests.files import (
     sheet_xml,
     with_member,
 )
+from tests.server import Server
 
 JSON = "application/json"
 SMALL = {"x": [1.0, 2.0], "y": [3.0, 4.0]}

@@ -20,7 +20,9 @@ from services.batches import MATCHES, POINTS
 from services.readers import Source
 from services.tables import Table
 from tests.calls import check_fact, check_problem, next_link, over_socket, same_bits, some_doubles
-from tests.conftest import ENGINES, Server
+from tests.conftest import ENGINES
+from tests.server import Server
+from tests.waiting import PATIENCE
 
 CSV, JSON = "text/csv", "application/json"
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
@@ -270,7 +272,9 @@ def a_reader(server, path, accept):
 @pytest.mark.parametrize("accept", [JSON, CSV, PARQUET])
 def test_a_slow_reader_gets_everything(short, large, accept):
     """The deadline is for one piece, not for the reply."""
-    expected = len(requests.get(short.url + large, headers={"Accept": accept}, timeout=60).content)
+    expected = len(
+        requests.get(short.url + large, headers={"Accept": accept}, timeout=PATIENCE).content
+    )
     with a_reader(short, large, accept) as connection:
         connection.settimeout(20)
         started, got = time.monotonic(), 0
@@ -286,7 +290,7 @@ def test_readers_that_stall_free_their_threads(short, large):
     """More clients stop reading than there are threads."""
     stalled = [a_reader(short, large, CSV) for _ in range(4)]
     time.sleep(0.5)
-    assert requests.get(f"{short.url}/health/live", timeout=20).ok
+    assert requests.get(f"{short.url}/health/live", timeout=PATIENCE).ok
     for connection in stalled:
         connection.close()
 

@@ -19,6 +19,7 @@ from api.app import create_app
 from api.config import Settings
 from tests.calls import CURVES, a_form, check_fact, check_problem, next_link, over_wsgi
 from tests.contract.document import READ, ROUTES, address
+from tests.waiting import PATIENCE
 
 NOUNS = ["datasets", "fits", "mappings"]
 MISSING = {noun: f"/v1/{noun}/nobody" for noun in NOUNS}
@@ -281,7 +282,7 @@ class TestVersions:
                         server.url + path,
                         json={"name": f"{etag} {i}"},
                         headers={"If-Match": etag},
-                        timeout=60,
+                        timeout=PATIENCE,
                     ).status_code
                 ),
             )
@@ -648,7 +649,9 @@ class TestBodies:
         """No Content-Length says beforehand how much will come."""
         pieces = (b" " * 1000 for _ in range(200))
         headers = {"Content-Type": kind}
-        reply = requests.post(f"{short.url}/v1/datasets", data=pieces, headers=headers, timeout=30)
+        reply = requests.post(
+            f"{short.url}/v1/datasets", data=pieces, headers=headers, timeout=PATIENCE
+        )
         assert reply.status_code == 413
         assert reply.headers["Content-Type"] == "application/problem+json"
 
@@ -684,7 +687,7 @@ class TestBodies:
     def test_a_body_that_is_cut_off_is_400_and_nothing_is_stored(self, server, kind, length, body):
         """A whole file would be a dataset; the same with fewer rows must not be one."""
         before = server.get("/v1/datasets").json()
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
             head = f"POST /v1/datasets HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n".encode()
             connection.sendall(head + length + b"\r\n\r\n" + body)
             connection.shutdown(socket.SHUT_WR)
@@ -699,7 +702,7 @@ class TestBodies:
         """More clients stall than there are threads; each is answered, and others are served."""
         stalled = []
         for _ in range(6):
-            connection = http.client.HTTPConnection("127.0.0.1", short.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", short.port, timeout=PATIENCE)
             connection.putrequest("POST", "/v1/datasets")
             content_type = f"{kind}; boundary=b" if kind.startswith("multipart") else kind
             connection.putheader("Content-Type", content_type)
@@ -707,7 +710,7 @@ class TestBodies:
             connection.endheaders(b'--b\r\nContent-Disposition: form-data; name="na')
             stalled.append(connection)
         started = time.monotonic()
-        assert requests.get(f"{short.url}/health/live", timeout=20).ok
+        assert requests.get(f"{short.url}/health/live", timeout=PATIENCE).ok
         assert time.monotonic() - started < 10
         for connection in stalled:
             reply = connection.getresponse()

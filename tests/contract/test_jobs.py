@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.calls import CURVES, LIBRARY, POINTS, check_fact, check_problem
+from tests.waiting import until
 
 LATER = {"Prefer": "respond-async"}
 ENDED = {"succeeded", "failed", "cancelled"}
-PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def long_fit(calls, noise):
     reply = calls.post("/v1/fits", noise)
     assert reply.status == 202, reply.text
     address = reply.headers["Location"]
-    until(calls, address, lambda record: record["state"] == "running")
+    reply_when(calls, address, lambda record: record["state"] == "running")
     yield address
     calls.delete(address)
 
@@ -48,13 +48,14 @@ def pair(calls):
     return {"training_id": calls.a_dataset()["id"], "ideal_id": calls.a_dataset(LIBRARY)["id"]}
 
 
-def until(calls, address, reached):
+def reply_when(calls, address, reached):
     """The reply of a record as soon as it is as wanted."""
-    deadline = time.monotonic() + PATIENCE
-    while not reached((reply := calls.get(address)).json):
-        assert time.monotonic() < deadline, reply.text
-        time.sleep(0.02)
-    return reply
+
+    def found():
+        reply = calls.get(address)
+        return reply if reached(reply.json) else None
+
+    return until(found)
 
 
 def ended(record):
@@ -89,7 +90,7 @@ class TestPrefer:
         assert reply.headers["Preference-Applied"] == "respond-async"
         assert reply.json["progress"] == {"done": 0, "total": 3}
         assert reply.json["matches"] == {"items": [], "next": None}
-        record = until(calls, address, ended).json
+        record = reply_when(calls, address, ended).json
         assert record["state"] == "succeeded"
         assert record["progress"] == {"done": 3, "total": 3}
         assert [match["ideal"] for match in record["matches"]["items"]] == ["f1", "f2"]
@@ -104,7 +105,7 @@ class TestPrefer:
         assert reply.json["points"] == {"items": [], "next": None}
         assert reply.json["n_points"] == 4
         assert reply.json["n_assignments"] == 0
-        record = until(calls, address, ended).json
+        record = reply_when(calls, address, ended).json
         assert record["state"] == "succeeded"
         now = calls.made("/v1/mappings", body)
         for name in ("points", "functions", "unmapped_reasons", "mapped_points", "progress"):
@@ -192,7 +193,7 @@ class TestRunning:
         seen = [calls.get(long_fit)]
         for _ in range(2):
             before = seen[-1].json["progress"]["done"]
-            seen.append(until(calls, long_fit, lambda r, b=before: r["progress"]["done"] > b))
+            seen.append(reply_when(calls, long_fit, lambda r, b=before: r["progress"]["done"] > b))
         assert {reply.json["state"] for reply in seen} == {"running"}
         assert {reply.json["progress"]["total"] for reply in seen} == {3000}
         assert len({reply.etag for reply in seen}) == 3
@@ -228,7 +229,7 @@ class TestRunning:
         assert reply.json["matches"]["items"] == []
         addresses = [check_accepted(calls.post("/v1/fits", pair, headers=LATER)) for _ in range(3)]
         for address in addresses:
-            assert until(calls, address, ended).json["state"] == "succeeded"
+            assert reply_when(calls, address, ended).json["state"] == "succeeded"
         assert calls.get(long_fit).json == reply.json
         check_problem(calls.post(f"{long_fit}/cancel"), 409)
 

