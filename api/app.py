@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from flask import Flask
-from flask_cors import CORS
 
 from api import errors
 from api.config import Settings
@@ -14,8 +13,9 @@ from api.http import (
     BodyGuard,
     Document,
     Service,
-    vary_by_origin,
 )
+from api.origins import guard
+from api.prefix import Prefix
 from api.resources import datasets, fits, home, mappings, plots, service
 from api.resources.jobs import WAITERS
 from api.store.base import Database
@@ -51,36 +51,23 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
     app.extensions["idealfit.waiters"] = threading.Semaphore(WAITERS)
     errors.register(app)
-    if settings.cors_origins:
-        # The reply depends on the origin even where it is refused.
-        app.after_request(vary_by_origin)
-        CORS(
-            app,
-            origins=list(settings.cors_origins),
-            expose_headers=[
-                "ETag",
-                "Location",
-                "Link",
-                "Preference-Applied",
-                "Retry-After",
-                "X-Request-ID",
-            ],
-            max_age=600,
-        )
+    guard(app, settings)
     app.register_blueprint(home.room)
-    app.extensions["idealfit.document"] = _document(app)
+    app.extensions["idealfit.document"] = _document(app, settings.prefix)
+    app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     app.wsgi_app = BodyGuard(app.wsgi_app, settings.limits.body_stall_seconds)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app
 
 
-def _document(app: Flask) -> Document:
+def _document(app: Flask, prefix: str) -> Document:
     from importlib.metadata import version  # noqa: PLC0415
 
+    servers = {"servers": [{"url": prefix}]} if prefix else {}
     app.config.update(
         API_TITLE="Idealfit",
         API_VERSION=version("idealfit"),
         OPENAPI_VERSION="3.1.0",
-        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}},
+        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}} | servers,
     )
     document = Document(app)
     for noun in (datasets, fits, mappings, plots, service):

@@ -39,6 +39,7 @@ from api.store.datasets import Dataset, add_dataset
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.mappings import ItemFilter, Mapping
 from api.store.migrate import migrate as migrate_database
+from api.store.private import keep_private
 from api.worker import work
 from services.batches import POINTS
 from services.errors import CurveError
@@ -118,7 +119,7 @@ def serve(host: str, port: int, web: int, threads: int, workers: int) -> None:
     settings = Settings.from_environment()
     _migrate(settings)
     _refuse_busy(host, port)
-    url = f"http://{host}:{port}"
+    url = f"http://{host}:{port}{settings.prefix}"
     click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_shown(settings)}")
     sys.stdout.flush()
     server = Server(host, port, web, threads)
@@ -173,6 +174,8 @@ def _migrate(settings: Settings, revision: str = "head") -> None:
     os.umask(0o077)  # what is stored is for its owner only
     database = Database(settings.url)
     try:
+        if database.sqlite:
+            keep_private(Path(database.url.database or "").parent)
         migrate_database(database, revision)
     finally:
         database.close()
@@ -202,15 +205,21 @@ def openapi(*, check: bool) -> None:
         raise click.ClickException(f"{OPENAPI} is not the generated one; run idealfit openapi.")
 
 
+def _own_url() -> str:
+    prefix = Settings.from_environment().prefix
+    return f"http://127.0.0.1:{os.environ.get('PORT') or 8000}{prefix}"
+
+
 @cli.command()
 @click.option(
     "--url",
-    default=lambda: f"http://127.0.0.1:{os.environ.get('PORT') or 8000}",
-    show_default="http://127.0.0.1:PORT, 8000 if that is not set",
+    default=_own_url,
+    show_default="http://127.0.0.1:PORT, 8000 if that is not set, and IDEALFIT_PREFIX",
     help="A running server.",
 )
 def demo(url: str) -> None:
     """Post example data to a running server, fit and map it, and say where to look."""
+    url = url.rstrip("/")
     try:
         mapping_id = demonstration.post_examples(url)
     except demonstration.NoServerError as error:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+from api.addresses import parse_hosts, parse_origins, parse_prefix
+from api.database_url import check_database_url
+
+T = TypeVar("T")
 
 MEBIBYTE = 1 << 20
 
@@ -48,15 +54,19 @@ FIXED = frozenset({"name_length", "page"})
 class Settings:
     """How this process runs.
 
-    `database_url` is empty for the SQLite file in `data`. `cache_bytes` bounds what a process
-    keeps of the libraries it has fitted to. What may take longer than `inline_seconds` is left
-    to the workers. A worker that does not renew its lease in `lease_seconds` is taken for dead.
-    `dask_scheduler` is the address of a scheduler whose workers help with large fits.
+    `database_url` is empty for the SQLite file in `data`. `hosts` are names of the service beside
+    localhost and that of the machine. `prefix` is the path below which it is published.
+    `cache_bytes` bounds what a process keeps of the libraries it has fitted to. What may take
+    longer than `inline_seconds` is left to the workers. A worker that does not renew its lease in
+    `lease_seconds` is taken for dead. `dask_scheduler` is the address of a scheduler whose
+    workers help with large fits.
     """
 
     data: Path = Path("data")
     database_url: str = ""
+    hosts: frozenset[str] = frozenset()
     cors_origins: tuple[str, ...] = ()
+    prefix: str = ""
     cache_bytes: int = 256 * MEBIBYTE
     inline_seconds: float = 1.0
     lease_seconds: float = 30.0
@@ -77,7 +87,6 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables that docs/operations.md lists."""
-        origins = environment.get("IDEALFIT_CORS_ORIGINS", "")
         given = {
             name: _whole(environment, f"IDEALFIT_{name.upper()}", default)
             for name, default in asdict(Limits()).items()
@@ -85,14 +94,28 @@ class Settings:
         }
         return cls(
             data=Path(environment.get("IDEALFIT_DATA") or "data"),
-            database_url=environment.get("DATABASE_URL", ""),
+            database_url=_parsed(environment, "DATABASE_URL", _database_url),
             cache_bytes=_whole(environment, "IDEALFIT_CACHE_BYTES", 256 * MEBIBYTE),
-            cors_origins=tuple(part.strip() for part in origins.split(",") if part.strip()),
+            hosts=_parsed(environment, "IDEALFIT_HOSTS", parse_hosts),
+            cors_origins=_parsed(environment, "IDEALFIT_CORS_ORIGINS", parse_origins),
+            prefix=_parsed(environment, "IDEALFIT_PREFIX", parse_prefix),
             inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
             dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
             lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE),
             limits=Limits(**given),
         )
+
+
+def _parsed(environment: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(environment.get(name, ""))
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}") from None
+
+
+def _database_url(url: str) -> str:
+    check_database_url(url)
+    return url
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -22,6 +22,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from api import problems
 from api.problems import FULL, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
+from api.store.reasons import reason_of
 from services.errors import CurveError, Fact
 
 log = logging.getLogger(__name__)
@@ -67,12 +68,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         detail: str,
         facts: Sequence[Fact] = (),
         headers: Mapping[str, str] | None = None,
+        slug: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.facts = facts
         self.headers = dict(headers or {})
+        self.slug = slug
 
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -100,10 +103,29 @@ def problem(  # noqa: PLR0913 - the members of RFC 9457
 ) -> Response:
     """A problem+json reply."""
     body = problem_document(status, detail, facts, slug=slug, title=title, request_id=request_id())
+    body["type"] = problem_type(body["type"])
     response = Response(orjson.dumps(body), status, content_type=PROBLEM_JSON)
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
+
+
+def problem_type(name: str) -> str:
+    """The type of a problem as it is read from outside, below the prefix of the service."""
+    return request.script_root + name if name.startswith("/") else name
+
+
+def as_problem(response: Response) -> Response:
+    """A problem in the place of an error that a library has sent as it likes."""
+    if response.mimetype == PROBLEM_JSON:
+        return response
+    response.close()
+    return problem(response.status_code, _DETAILS.get(response.status_code, response.status))
+
+
+_DETAILS = {
+    412: "The file has another ETag than If-Match names; leave If-Match out to get it.",
+}
 
 
 def register(app: Flask) -> None:
@@ -115,7 +137,7 @@ def register(app: Flask) -> None:
 
 
 def _own(error: Problem) -> Response:
-    return problem(error.status, error.detail, error.facts, headers=error.headers)
+    return problem(error.status, error.detail, error.facts, slug=error.slug, headers=error.headers)
 
 
 def _domain(error: CurveError) -> Response:
@@ -145,7 +167,7 @@ def _other(error: Exception) -> Response:
         log.error("request %s failed", request_id(), exc_info=error)
         return problem(500, "The server failed; the request id finds it in the log.")
     if isinstance(error, DBAPIError):
-        log.warning("request %s: %s", request_id(), error)
+        log.warning("request %s: %s", request_id(), reason_of(error))
     if status == 507:  # noqa: PLR2004
         log.warning("request %s: %s", request_id(), error)
         return problem(507, "There is no room left for temporary files; nothing was stored.")

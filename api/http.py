@@ -32,7 +32,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
 from api.config import Limits
-from api.errors import PROBLEM_JSON, Problem, request_id
+from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
+from api.headers import protect
 from api.schemas.base import LARGEST, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
@@ -360,7 +361,7 @@ def listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str,
     headers = {}
     if cursor is not None:
         query = [(k, v) for k, v in request.args.items(multi=True) if k != "cursor"]
-        target = f"{request.path}?{urlencode([*query, ('cursor', cursor)])}"
+        target = f"{request.script_root}{request.path}?{urlencode([*query, ('cursor', cursor)])}"
         headers["Link"] = f'<{target}>; rel="next"'
     return {"items": items, "next": cursor}, headers
 
@@ -468,6 +469,7 @@ class Room(Blueprint):
             view_func = self.problems(422)(_without_query(view_func))
         if not hasattr(view_func, "offered") and options.get("methods") != ["DELETE"]:
             view_func = self.offers(JSON)(view_func)
+        view_func = self.problems(*_refusals(self.url_prefix or rule, options))(view_func)
         view_func = self.doc(operationId=identifier)(view_func)
         super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
 
@@ -521,6 +523,13 @@ class Room(Blueprint):
             return function
 
         return decorator
+
+
+def _refusals(path: str, options: dict[str, Any]) -> set[int]:
+    """Errors of any operation on this path with these methods, before its handler is called."""
+    # A Host that is malformed or not ours; and a page of another origin (api/origins.py).
+    by_host = set() if path.startswith("/health/") else {400, 421}
+    return by_host if set(options.get("methods", ())) <= {"GET"} else by_host | {403}
 
 
 def _document(decorator: Any, function: Handler) -> Handler:
@@ -604,7 +613,10 @@ class Service(Flask):
         return func
 
     def process_response(self, response: Response) -> Response:
+        if response.status_code >= http.HTTPStatus.BAD_REQUEST:
+            response = as_problem(response)
         response = super().process_response(response)
+        protect(response)
         headers = response.headers
         headers.add("X-Request-ID", request_id())
         if "media" in g:
@@ -613,12 +625,6 @@ class Service(Flask):
             else:
                 headers.add("Vary", "Accept")
         return response
-
-
-def vary_by_origin(response: Response) -> Response:
-    """Keep caches from giving one origin's reply to another."""
-    response.vary.add("Origin")
-    return response
 
 
 PIECE_BYTES = 1 << 16

@@ -24,6 +24,7 @@ from api.store import jobs
 from api.store.base import Database, NotFound, find
 from api.store.jobs import ATTEMPTS, Claim, Lost
 from api.store.migrate import is_current
+from api.store.reasons import reason_of
 from services.cache import Cache
 from services.errors import CurveError
 from services.fitting import Engine
@@ -79,7 +80,7 @@ class Worker:
             except Exception as error:
                 if not is_passing(error):
                     raise
-                log.warning("%s: %s", self._name, error)
+                log.warning("%s: %s", self._name, reason_of(error))
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
 
     def step(self) -> bool:
@@ -212,7 +213,7 @@ class _Keeper:
                 if not self._holds():
                     break
             except AWAY as error:
-                log.warning("job %s: %s", self._claim.id, error)
+                log.warning("job %s: %s", self._claim.id, reason_of(error))
                 if self._stop.is_set():
                     break
             except Exception:
@@ -267,7 +268,7 @@ def _ready(database: Database, name: str, stop: threading.Event) -> bool:
                 return True
             log.warning("%s: the database is not migrated yet", name)
         except AWAY as error:
-            log.warning("%s: %s", name, error)
+            log.warning("%s: %s", name, reason_of(error))
         pause = min(2 * pause, TROUBLE_SECONDS)
         stop.wait(pause)
     return False

@@ -190,7 +190,9 @@ def over_wsgi(app):
             headers=headers,
             query_string=urlencode(params, doseq=True) if params else None,
         )
-        return Reply(reply.status_code, reply.headers, reply.get_data())
+        body = reply.get_data()
+        reply.close()
+        return Reply(reply.status_code, reply.headers, body)
 
     return Calls(send)
 

@@ -189,7 +189,7 @@ def page(figure: LayoutDOM, title: str) -> str:
     library = _bokeh_js()
     return _PAGE.format(
         title=escape(title),
-        policy=_policy(library, _START),
+        policy=page_policy(),
         library=library,
         item=item,
         start=_START,
@@ -230,9 +230,13 @@ def _bokeh_js() -> str:
     return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
+def page_policy() -> str:
+    """Allow the scripts of a page and no other, and no request to anywhere."""
+    return _policy(_bokeh_js(), _START)
+
+
 @functools.cache
 def _policy(*scripts: str) -> str:
-    """Allow these scripts and no other, and no request to anywhere."""
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (

@@ -181,8 +181,10 @@ def delete_dataset(dataset_id: str) -> Any:
     """
     with database().writing() as session:
         dataset = find_version(session, Dataset, dataset_id, if_match(required=False))
-        users = [f"/v1/fits/{fit}" for fit in users_of_dataset(session, dataset_id)]
-        users += [f"/v1/mappings/{mapping}" for mapping in users_of_test(session, dataset_id)]
+        fits = users_of_dataset(session, dataset_id)
+        users = [url_for("fits.read_fit", fit_id=fit) for fit in fits]
+        mappings = users_of_test(session, dataset_id)
+        users += [url_for("mappings.read_mapping", mapping_id=mapping) for mapping in mappings]
         if users:
             raise InUse(f"The dataset is used by {', '.join(users)}; delete these first.")
         session.delete(dataset)

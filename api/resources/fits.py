@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pyarrow as pa
-from flask import Response, current_app, g
+from flask import Response, current_app, g, url_for
 from sqlalchemy.orm import Session
 
 from api.engine import FunctionCache, evaluate_points, fields_of, map_options, plan_fit
@@ -69,7 +69,7 @@ def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
     """Records with the first of their matches."""
     pages = first_matches(session, fits, FIRST)
     return [
-        fit.as_dict()
+        jobs.shown(fit)
         | {
             "matches": {
                 "items": [match_dict(match) for match in pages[fit.id].items],
@@ -137,7 +137,10 @@ def delete_fit(fit_id: str) -> Any:
     """
     with database().writing() as session:
         fit = find_version(session, Fit, fit_id, if_match(required=False))
-        users = [f"/v1/mappings/{mapping}" for mapping in users_of_fit(session, fit_id)]
+        users = [
+            url_for("mappings.read_mapping", mapping_id=mapping)
+            for mapping in users_of_fit(session, fit_id)
+        ]
         if users:
             raise InUse(f"The fit is used by {', '.join(users)}; delete these first.")
         session.delete(fit)

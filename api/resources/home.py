@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ import flask_swagger_ui
 import orjson
 from flask import Blueprint, Response, current_app, render_template, request, send_from_directory
 
+from api.headers import PAGE, PICTURE, PUBLIC
 from api.http import JSON, Document, database
 from api.store.base import page_of
 from api.store.datasets import Dataset
@@ -19,9 +21,9 @@ from api.store.mappings import Mapping
 NEWEST = 20
 """Records of each kind on the first page."""
 
-room = Blueprint(
-    "home", __name__, template_folder="../pages/templates", static_folder="../pages/static"
-)
+STATIC = Path(__file__).parents[1] / "pages" / "static"
+
+room = Blueprint("home", __name__, template_folder="../pages/templates")
 
 
 @room.get("/")
@@ -38,7 +40,8 @@ def home() -> Response:
             datasets=datasets,
             fits=fits,
             mappings=mappings,
-            base_url=request.host_url.rstrip("/"),
+            base_url=request.url_root.rstrip("/"),
+            root=request.script_root,
             version=version("idealfit"),
         )
     )
@@ -47,7 +50,7 @@ def home() -> Response:
 @room.get("/docs")
 def docs() -> Response:
     """Swagger UI, from our own files."""
-    return _page(render_template("docs.html"))
+    return _page(render_template("docs.html", root=request.script_root))
 
 
 @room.get("/openapi.json")
@@ -60,10 +63,23 @@ def openapi() -> Response:
 @room.get("/static/swagger-ui/<path:name>")
 def swagger_ui(name: str) -> Response:
     """The files of Swagger UI."""
-    return send_from_directory(Path(flask_swagger_ui.__file__).parent / "dist", name)
+    return _own_file(Path(flask_swagger_ui.__file__).parent / "dist", name)
+
+
+@room.get("/static/<path:name>")
+def static(name: str) -> Response:
+    """The files of our pages."""
+    return _own_file(STATIC, name)
+
+
+def _own_file(folder: Path, name: str) -> Response:
+    response = send_from_directory(folder, name)
+    if response.status_code < HTTPStatus.BAD_REQUEST:
+        response.headers["Cache-Control"] = PUBLIC
+    if (response.mimetype or "").startswith("image/"):
+        response.headers["Content-Security-Policy"] = PICTURE
+    return response
 
 
 def _page(html: str) -> Response:
-    # Swagger UI writes style attributes and shows its icons from data URLs.
-    policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-    return Response(html, headers={"Content-Security-Policy": policy}, mimetype="text/html")
+    return Response(html, headers={"Content-Security-Policy": PAGE}, mimetype="text/html")

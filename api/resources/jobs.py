@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.config import Settings
 from api.engine import Ranks, submit
-from api.errors import Problem, problem
+from api.errors import Problem, problem, problem_type
 from api.http import ETAG, LOCATION, Handler, Room, database, etag
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
@@ -169,6 +169,14 @@ def _refuse(job: Job) -> Response:
     facts = [Fact(**fact) for fact in error["errors"]]
     _, _, slug = error["type"].partition("/problems/")
     return problem(error["status"], error["detail"], facts, slug=slug, title=error["title"])
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """The columns of a job, its error with the type that a reply would have."""
+    record = job.as_dict()
+    if job.error:
+        record["error"] = job.error | {"type": problem_type(job.error["type"])}
+    return record
 
 
 def stop(model: type[Job], job_id: str, show: Show) -> Any:

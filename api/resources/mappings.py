@@ -66,7 +66,7 @@ def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Records with the first of their points."""
     pages = first_items(session, mappings, FIRST)
     return [
-        mapping.as_dict()
+        jobs.shown(mapping)
         | {
             "points": {
                 "items": point_dicts(

@@ -9,6 +9,7 @@ import orjson
 from flask import Response, g
 from sqlalchemy.orm import Session
 
+from api.headers import PICTURE
 from api.http import HTML, JSON, Room, database
 from api.pages import plots
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
@@ -33,9 +34,6 @@ DEFAULT_FACTOR = float(np.sqrt(2))
 SVG, PNG = "image/svg+xml", "image/png"
 _ENDINGS = {SVG: ".svg", PNG: ".png"}
 
-# A picture in a window of its own runs and loads nothing, whatever stands in a name.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
 
 def plotted(function: Any) -> Any:
     """Document the formats of a plot."""
@@ -59,13 +57,16 @@ def _reply(noun: str, title: str, *parts: Any) -> Response:
         picture = getattr(pictures, f"{noun}_picture")(title, *parts)
         headers = {
             "Content-Disposition": disposition("inline", title, _ENDINGS[g.media]),
-            "Content-Security-Policy": _POLICY,
+            "Content-Security-Policy": PICTURE,
         }
         kind = "svg" if g.media == SVG else "png"
         return Response(picture.save(kind), content_type=g.media, headers=headers)
     figure = getattr(plots, f"{noun}_figure")(title, *parts)
     if g.media == HTML:
-        return Response(plots.page(figure, title), content_type="text/html; charset=utf-8")
+        # A policy inside the page cannot forbid frames.
+        policy = {"Content-Security-Policy": f"{plots.page_policy()}; frame-ancestors 'none'"}
+        page = plots.page(figure, title)
+        return Response(page, content_type="text/html; charset=utf-8", headers=policy)
     return Response(orjson.dumps(plots.json_item(figure)), content_type=JSON)
 
 

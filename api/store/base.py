@@ -157,6 +157,8 @@ class Database:
             self.url,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
+            # Names and ids of records are parameters, and errors go to the log.
+            hide_parameters=True,
             # A connection that died with a restarted server is replaced, not handed out.
             pool_pre_ping=not self.sqlite,
             pool_size=16,
