@@ -1,10 +1,12 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
+COPY requirements requirements
 COPY api api
 COPY services services
 RUN python -m venv /opt/idealfit \
- && /opt/idealfit/bin/pip install --no-cache-dir --disable-pip-version-check '.[postgres]'
+ && /opt/idealfit/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/run.txt \
+ && /opt/idealfit/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
 
 FROM python:3.12-slim
 COPY --from=build /opt/idealfit /opt/idealfit

@@ -6,7 +6,12 @@ BIN := $(VENV)/bin
 # Four processes on two cores, because tests with a service mostly wait.
 AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test test-quick test-all faults check openapi examples bench clean
+LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ITSELF := --no-deps --no-build-isolation --editable .
+
+.PHONY: run lock test test-quick test-all faults check openapi examples bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/idealfit serve
@@ -38,6 +43,12 @@ check: $(VENV)/.test
 openapi: $(VENV)/.test
 	$(BIN)/idealfit openapi
 
+# After a change of the dependencies in pyproject.toml. make lock NEWER=--upgrade takes newer versions.
+lock: $(VENV)/.python
+	$(INSTALL) uv
+	$(BIN)/$(LOCK) $(NEWER) --extra postgres pyproject.toml requirements/build.in -o requirements/run.txt
+	$(BIN)/$(LOCK) $(NEWER) --extra test -c requirements/run.txt pyproject.toml requirements/build.in -o requirements/test.txt
+
 examples: $(VENV)/.run
 	$(BIN)/python -m api.examples
 
@@ -61,12 +72,14 @@ $(VENV)/.python:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.python pyproject.toml
+$(VENV)/.run: $(VENV)/.python pyproject.toml requirements/run.txt
 	@echo "Installing into $(VENV) (once, about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(INSTALL) --require-hashes --requirement requirements/run.txt
+	@$(INSTALL) $(ITSELF)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python pyproject.toml
+$(VENV)/.test: $(VENV)/.python pyproject.toml requirements/test.txt
 	@echo "Installing into $(VENV) for the tests (once, about two minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(INSTALL) --require-hashes --requirement requirements/test.txt
+	@$(INSTALL) $(ITSELF)
 	@touch $@ $(VENV)/.run

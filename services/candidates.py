@@ -95,9 +95,12 @@ class Columns:
             low, high = max(part.start, start), min(part.stop, stop)
             if low < high:
                 here = out[:, low - part.start : high - part.start]
-                np.matmul(
-                    training[:, : len(matrix)], matrix[:, low - start : high - start], out=here
-                )
+                own, theirs = training[:, : len(matrix)], matrix[:, low - start : high - start]
+                # OpenBLAS computes on lanes that it then drops. On many processors they hold
+                # 0 × -inf, for a curve that is unknown, on others what an earlier product left.
+                # A NaN of the product itself would be proposed, not left out.
+                with np.errstate(invalid="ignore"):
+                    np.matmul(own, theirs, out=here)
             start = stop
 
 
