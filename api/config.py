@@ -39,6 +39,8 @@ class Limits:
     matches: int = 1_000_000
     page: int = 500
     json_depth: int = 64
+    json_arrays: int = 100_000
+    json_texts: int = 500_000
     form_parts: int = 32
     form_text_bytes: int = 500_000
     body_stall_seconds: int = 15

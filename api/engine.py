@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -301,14 +302,20 @@ def _select(session: Session, request: dict[str, Any], role: str) -> Selection:
     names = request.get(f"{role}_curves")
     if names is None:
         return Selection(dataset, dataset.n_curves)
+    # The names are distinct, so one more than there are curves has an unknown one among them.
+    names = names[: dataset.n_curves + 1]
     found = curve_indices(session, dataset, names)
+    unknown = (place for place, name in enumerate(names) if name not in found)
     facts = [
-        Fact(f"{dataset.name} has no curve {name!r}.", "unknown_curve", pointer=pointer)
-        for position, name in enumerate(names)
-        if name not in found and (pointer := f"/{role}_curves/{position}")
+        Fact(
+            f"{dataset.name} has no curve {names[place]!r}.",
+            "unknown_curve",
+            pointer=f"/{role}_curves/{place}",
+        )
+        for place in islice(unknown, grids.FIRST_FEW)
     ]
     if facts:
-        raise InvalidOption(facts[0].detail, facts[: grids.FIRST_FEW])
+        raise InvalidOption(facts[0].detail, facts)
     ordered = sorted(found, key=found.__getitem__)
     indices = np.array([found[name] for name in ordered], dtype=np.intp)
     return Selection(dataset, dataset.n_curves, indices, ordered)

@@ -10,7 +10,8 @@ import binascii
 import contextlib
 import functools
 import http
-import json
+import io
+import itertools
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +32,10 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
-from api.config import Limits
+from api import inforce, jsonbody
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
 from api.headers import protect
-from api.schemas.base import LARGEST, ProblemReply
+from api.schemas.base import LARGEST, MOST_FACTS, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
 from services.readers import ReadLimits
@@ -55,9 +56,7 @@ def database() -> Database:
     return cast("Database", current_app.extensions["idealfit.database"])
 
 
-def limits() -> Limits:
-    """The limits of the running app."""
-    return cast("Limits", current_app.extensions["idealfit.limits"])
+limits = inforce.limits
 
 
 # ---- JSON ----------------------------------------------------------------------------------
@@ -65,25 +64,10 @@ def limits() -> Limits:
 
 def parse_json(data: bytes) -> Any:
     """The value of a JSON text; 400 where it is none, or gives one name two values."""
-    if not data:
-        raise Problem(400, "The body is empty; send a JSON object.")
     try:
-        value = orjson.loads(data)
-        strings = _strings(value, limits().json_depth)
-        # More quotes than names and strings: escaped ones, or a name given twice, which orjson
-        # would drop without a word. And it reads -0 as 0. The slow parser tells.
-        if data.count(b'"') != 2 * strings or _MINUS_ZERO.search(data):
-            value = json.loads(data, object_pairs_hook=_unique, parse_int=_whole)
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, f"The body is not JSON: {error}.") from None
-    except RecursionError:
-        # Deep inside an array of numbers, where `_strings` does not look.
-        raise _too_deep() from None
-    return value
-
-
-def _too_deep() -> Problem:
-    return Problem(422, f"The body is nested deeper than {limits().json_depth} levels.")
+        return jsonbody.parse(data, limits())
+    except jsonbody.JSONError as error:
+        raise Problem(error.status, error.detail, error.facts) from None
 
 
 _IN_MEMORY = 1 << 19
@@ -91,44 +75,6 @@ _IN_MEMORY = 1 << 19
 
 _PIECE = 1 << 16
 """Bytes that are read in one go where it is not known how many there are."""
-
-_MINUS_ZERO = re.compile(rb"-0(?![.eE0-9])")
-
-
-def _whole(digits: str) -> int | float:
-    """As orjson, but for -0: a float where 64 bits hold no such integer."""
-    whole = int(digits)
-    return whole if digits != "-0" and -(2**63) <= whole < 2**64 else float(digits)
-
-
-def _strings(value: Any, depth: int) -> int:
-    """How many names and strings a value holds; arrays of numbers are not looked into."""
-    if not isinstance(value, dict | list):
-        return int(isinstance(value, str))
-    if depth == 0:
-        raise _too_deep()
-    if isinstance(value, dict):
-        return len(value) + sum(_strings(inner, depth - 1) for inner in value.values())
-    if value and _is_number(value[0]):
-        return 0
-    return sum(_strings(inner, depth - 1) for inner in value)
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, int | float)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Problem(
-            400,
-            f"The name {twice!r} stands twice in one JSON object; names must be unique.",
-            [Fact(f"{twice!r} stands twice.", "duplicate_name", column=twice)],
-        )
-    return found
 
 
 # ---- Arguments -----------------------------------------------------------------------------
@@ -164,8 +110,8 @@ def load(schema: ma.Schema, data: Any, location: str) -> Any:
 
 def invalid(messages: Any, location: str = "json") -> Problem:
     """422 from marshmallow's nested messages."""
-    facts = list(_facts(messages, (), location))
-    return Problem(422, facts[0].detail if facts else "The request does not fit.", facts[:50])
+    facts = list(itertools.islice(_facts(messages, (), location), MOST_FACTS))
+    return Problem(422, facts[0].detail if facts else "The request does not fit.", facts)
 
 
 _CODES = {
@@ -178,7 +124,8 @@ _CODES = {
 def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact]:
     if isinstance(messages, dict):
         for key, value in messages.items():
-            yield from _facts(value, path if key == "_schema" else (*path, str(key)), location)
+            name = jsonbody.shorten(str(key))
+            yield from _facts(value, path if key == "_schema" else (*path, name), location)
         return
     for message in messages:
         if isinstance(message, Fact):
@@ -249,13 +196,13 @@ def json_body() -> bytes:
     length = request.content_length or 0
     if 0 < length <= min(most, _PIECE) and body_coding() is None:
         return _at_once(request.environ["wsgi.input"], length)
-    data = b"" if length > most else request.stream.read(length or _PIECE)
-    more = data
-    while more and len(data) <= most:
+    read = io.BytesIO()
+    more = b"" if length > most else request.stream.read(length or _PIECE)
+    while more and read.tell() <= most:
+        read.write(more)
         more = request.stream.read(_PIECE)
-        data += more
-    if max(length, len(data)) <= most:
-        return data
+    if max(length, read.tell()) <= most:
+        return read.getvalue()
     raise Problem(413, f"A JSON body may have {most} bytes; send a CSV file instead.")
 
 

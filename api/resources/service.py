@@ -39,6 +39,12 @@ class LimitsReply(Reply):
     matches = fields.Integer(required=True, metadata={"description": "Matches of one fit."})
     page = fields.Integer(required=True)
     json_depth = fields.Integer(required=True)
+    json_arrays = fields.Integer(
+        required=True, metadata={"description": "Arrays and objects in one JSON body."}
+    )
+    json_texts = fields.Integer(
+        required=True, metadata={"description": "Names and texts in one JSON body."}
+    )
     form_parts = fields.Integer(required=True)
     form_text_bytes = fields.Integer(required=True)
     body_stall_seconds = fields.Integer(required=True)

@@ -324,12 +324,12 @@ def _name(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _all_of(stream: BinaryIO) -> bytes:
     most = limits().json_body_bytes
-    data = b""
-    while len(data) <= most and (more := stream.read(_COPY_BYTES)):
-        data += more
-    if len(data) > most:
+    data = io.BytesIO()
+    while data.tell() <= most and (more := stream.read(_COPY_BYTES)):
+        data.write(more)
+    if data.tell() > most:
         raise Problem(413, f"JSON may have {most} bytes; send a CSV file instead.")
-    return data
+    return data.getvalue()
 
 
 def _format(file: _File, head: bytes) -> Format:

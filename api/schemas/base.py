@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, cast
 
 import marshmallow as ma
@@ -16,6 +17,9 @@ from marshmallow import fields, validate
 
 from services.errors import Fact
 from services.tables import FloatArray
+
+MOST_FACTS = 50
+"""Things wrong with one request that its error names."""
 
 LARGEST = 2**53
 """Whole numbers beyond it are no float64."""
@@ -34,10 +38,18 @@ class Request(ma.Schema):
 
         Where something is wrong marshmallow itself says what.
         """
-        if not options and isinstance(data, dict) and data.keys() <= self.load_fields.keys():
-            with suppress(ma.ValidationError):
-                return self._read(data)
+        if isinstance(data, dict):
+            if not options and data.keys() <= self.load_fields.keys():
+                with suppress(ma.ValidationError):
+                    return self._read(data)
+            data = self._with_few_unknown(data)
         return super().load(data, **options)
+
+    def _with_few_unknown(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields of this schema and the first others: an error names no more of them."""
+        known = {name: data[name] for name in self.load_fields if name in data}
+        others = (name for name in data if name not in known)
+        return known | {name: data[name] for name in islice(others, MOST_FACTS)}
 
     def _read(self, data: dict[str, Any]) -> dict[str, Any]:
         read = {}
@@ -202,9 +214,8 @@ def read_rows(columns: list[Any]) -> FloatArray | None:
     except struct.error:
         return None
     numbers = np.frombuffer(flat).reshape(len(columns), -1)
-    suspects = ((numbers == 0) | (numbers == 1)).nonzero()
-    places = zip(*(axis.tolist() for axis in suspects), strict=True)
-    return None if any(type(columns[c][row]) is bool for c, row in places) else numbers
+    suspects = ((numbers == 0) | (numbers == 1)).any(axis=1).nonzero()[0].tolist()
+    return None if any(bool in set(map(type, columns[place])) for place in suspects) else numbers
 
 
 class Given(fields.Nested):

@@ -10,6 +10,8 @@ import numpy as np
 import orjson
 from marshmallow import fields
 
+from api import jsonbody
+from api.inforce import limits
 from api.schemas.base import (
     Choice,
     Digits,
@@ -27,6 +29,7 @@ from services.tables import NAME_LENGTH, FloatArray
 
 ATTRIBUTES_BYTES = 65_536
 ATTRIBUTES_DEPTH = 64
+_TOO_DEEP = f"Nested deeper than {ATTRIBUTES_DEPTH}."
 
 # A backslash before it would make it six plain characters.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -82,18 +85,22 @@ class Attributes(fields.Dict):
     """A JSON object that the client keeps with a record."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        found = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call] # marshmallow's Dict
-        check_attributes(found)
-        return found
+        check_attributes(value)
+        return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call] # marshmallow's Dict
 
 
 def check_attributes(attributes: Any) -> None:
     """Refuse what one of the databases could not keep, or nobody could read."""
-    if _depth(attributes) > ATTRIBUTES_DEPTH:
-        raise ma.ValidationError(f"Nested deeper than {ATTRIBUTES_DEPTH}.")
-    text = orjson.dumps(attributes)
+    try:
+        text = orjson.dumps(attributes)
+    except orjson.JSONEncodeError:
+        # The library's own bound of depth; all else was JSON.
+        raise ma.ValidationError(_TOO_DEEP) from None
+    # Its length bounds all that is looked at from here on.
     if len(text) > ATTRIBUTES_BYTES:
         raise ma.ValidationError(f"Longer than {ATTRIBUTES_BYTES} bytes of JSON.")
+    if _depth(attributes) > ATTRIBUTES_DEPTH:
+        raise ma.ValidationError(_TOO_DEEP)
     if _NUL.search(text):
         raise ma.ValidationError("The character NUL is not allowed.")
 
@@ -117,10 +124,12 @@ class AttributesText(Attributes):
     """The same as text, for forms and queries."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str):
+            raise ma.ValidationError("Not a JSON object.")
         try:
-            parsed = orjson.loads(value)
-        except (orjson.JSONDecodeError, TypeError):
-            raise ma.ValidationError("Not a JSON object.") from None
+            parsed = jsonbody.parse(value.encode(), limits())
+        except jsonbody.JSONError as error:
+            raise ma.ValidationError(f"Not a JSON object: {error.detail}") from None
         return super()._deserialize(parsed, *args, **kwargs)
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import marshmallow as ma
-from marshmallow import fields, validate
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
+import marshmallow as ma
+from marshmallow import fields
+
+from api.inforce import limits
 from api.schemas.base import (
+    MOST_FACTS,
+    NO_NUL,
     Choice,
     Digits,
     Given,
@@ -80,25 +87,48 @@ def id_field(what: str) -> Words:
     return Words(64, shortest=1, required=True, metadata={"description": f"Id of the {what}."})
 
 
-def curves_field(what: str) -> fields.List[str]:
-    """Names of curves."""
-    return fields.List(
-        Words(NAME_LENGTH, shortest=1),
-        load_default=None,
-        allow_none=True,
-        validate=[validate.Length(min=1), _check_distinct],
-        metadata={
-            "description": f"Only these {what}; the order is the dataset's.",
+class CurveNames(fields.Field[list[str]]):
+    """Names of curves, each once, read at once."""
+
+    def __init__(self, what: str) -> None:
+        metadata = {
+            "type": "array",
+            "minItems": 1,
             "uniqueItems": True,
-        },
-    )
+            "items": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": NAME_LENGTH,
+                "pattern": NO_NUL,
+            },
+            "description": f"Only these {what}; the order is the dataset's.",
+        }
+        super().__init__(load_default=None, allow_none=True, metadata=metadata)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
+        if not isinstance(value, list) or not value:
+            raise ma.ValidationError("Not an array of names.")
+        if len(value) > (most := limits().curves):
+            raise ma.ValidationError(f"There are {len(value)} names; a dataset has {most} curves.")
+        if set(map(type, value)) == {str} and len(set(value)) == len(value):
+            lengths = set(map(len, value))
+            if 0 not in lengths and max(lengths) <= NAME_LENGTH and "\0" not in "".join(value):
+                return value
+        raise ma.ValidationError(dict(islice(_wrong_names(value), MOST_FACTS)))
 
 
-def _check_distinct(names: list[str]) -> None:
-    first = {name: position for position, name in reversed(list(enumerate(names)))}
-    again = {at: ["The name stands twice."] for at, name in enumerate(names) if first[name] != at}
-    if again:
-        raise ma.ValidationError(again)
+def _wrong_names(names: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Position of each name that is none or stands twice, and what is wrong with it."""
+    one, seen = Words(NAME_LENGTH, shortest=1), set()
+    for position, name in enumerate(names):
+        try:
+            one.deserialize(name)
+        except ma.ValidationError as error:
+            yield position, error.messages
+            continue
+        if name in seen:
+            yield position, ["The name stands twice."]
+        seen.add(name)
 
 
 class FitRequest(Request):
@@ -114,8 +144,8 @@ class FitRequest(Request):
     outside = Choice("reject", "omit", load_default="reject")
     min_overlap = Real(load_default=1.0, metadata={"exclusiveMinimum": 0, "maximum": 1})
     top_k = Whole(1, 1000, load_default=1)
-    training_curves = curves_field("training curves")
-    ideal_curves = curves_field("library curves")
+    training_curves = CurveNames("training curves")
+    ideal_curves = CurveNames("library curves")
 
 
 class NamePatch(Request):
