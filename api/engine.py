@@ -36,7 +36,7 @@ from api.store.datasets import (
     read_table,
 )
 from api.store.fits import Fit, FitMatch, add_matches, chosen
-from api.store.jobs import Job, clock, require_succeeded
+from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, clock, require_succeeded
 from api.store.mappings import ItemFilter, Mapping, add_items, point_columns, stream_items
 from services import fitting, grids, mapping
 from services.blocks import Ranking, split
@@ -131,6 +131,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     plan: Callable[[Session, dict[str, Any]], J],
     request: dict[str, Any],
     *,
+    client: str = "",
     most_seconds: float = math.inf,
     progress: Progress = silent,
     ranks: Ranks = PLAIN,
@@ -138,20 +139,23 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     """Do what a request asks for, or queue it if that may take more than `most_seconds`.
 
     `plan` makes the record, and refuses what ids, names and options show. Nothing is stored of
-    what is refused.
+    what is refused. `client` is who asks, for a fair queue.
     """
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         with database.reading() as session:
             job = plan(session, request)
             answer = None
-            if estimate(session, job) <= most_seconds:
+            job.client, job.cost = client, estimate(session, job)
+            job.lane = SMALL if job.cost <= SMALL_SECONDS else LARGE
+            if job.cost <= most_seconds:
                 answer = compute(session, job, spool, progress, ranks)
             elif isinstance(job, Fit):
                 _check_grids(session, job)
         with database.writing() as session:
             if answer:
-                job.state, job.done, job.finished_at = "succeeded", job.total, clock(session)
+                job.state, job.done = "succeeded", job.total
                 job.started_at = job.created_at
+                job.finished_at = max(clock(session), job.created_at)
                 for name, value in answer.values.items():
                     setattr(job, name, value)
             session.add(job)

@@ -20,9 +20,10 @@ from api.cluster import Cluster
 from api.config import Settings
 from api.engine import Here, Ranks
 from api.problems import FULL, curve_problem, problem_document
-from api.store import jobs
+from api.store import jobs, lanes, leases
 from api.store.base import Database, NotFound, find
 from api.store.jobs import ATTEMPTS, Claim, Lost
+from api.store.leases import Watch
 from api.store.migrate import is_current
 from api.store.reasons import reason_of
 from services.cache import Cache
@@ -61,6 +62,7 @@ class Worker:
     ) -> None:
         self._database = database
         self._lease = settings.lease_seconds
+        self._watch = Watch(self._lease)
         self._name = name
         self._stop = stop
         here = Here(Engine(cache=Cache(settings.cache_bytes)))
@@ -87,14 +89,16 @@ class Worker:
         """Do the job whose turn it is; False if there is none."""
         # Looking blocks nobody; only who has seen a job asks for the right to write.
         with self._database.reading() as session:
-            models = jobs.waiting(session, engine.JOBS)
-        for model in models:
-            with self._database.writing() as session:
-                claim = jobs.claim(session, model, self._name, self._lease)
-            if claim:
-                self._do(claim)
-                return True
-        return False
+            abandoned = self._watch.abandoned(session, engine.JOBS)
+            if not abandoned and not lanes.is_any_due(session, engine.JOBS):
+                return False
+        with self._database.writing() as session:
+            for lease in abandoned:
+                leases.take_back(session, lease)
+            claim = lanes.claim(session, engine.JOBS, self._name, self._lease)
+        if claim:
+            self._do(claim)
+        return claim is not None
 
     def _do(self, claim: Claim) -> None:
         if claim.attempt > ATTEMPTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 import threading
@@ -111,7 +112,7 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     """Do the job in the request if it is small, queue it otherwise; the reply."""
     wish = preferences()
     most = -math.inf if wish.respond_async else settings().inline_seconds
-    job = submit(database(), plan, body, most_seconds=most, ranks=ranks())
+    job = submit(database(), plan, body, client=client(), most_seconds=most, ranks=ranks())
     waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
     applied = [f"wait={wish.wait}"] if waited else []
     with database().reading() as session:
@@ -185,6 +186,23 @@ def stop(model: type[Job], job_id: str, show: Show) -> Any:
         job = find_version(session, model, job_id, None)
         cancel(session, job)
         return show(session, [job])[0], {"ETag": etag(job.version)}
+
+
+def client() -> str:
+    """Who posts this request: the queue gives each client its part of the workers.
+
+    That is the address, of IPv6 the network of 64 bits that one customer has.
+    """
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        # A socket of the file system has no address.
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def settings() -> Settings:

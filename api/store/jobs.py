@@ -7,12 +7,11 @@ nothing at all (docs/adr/0005).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, String, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Index, String, and_, case, func, literal, select, update
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from api.store.base import Document, NotReady, Record, Timestamp, now
@@ -21,6 +20,16 @@ ATTEMPTS = 5
 """How often a job is begun before it is given up: one that kills its worker must not kill all."""
 
 NAME_OF_OWNER = 120
+NAME_OF_CLIENT = 64
+
+SMALL, LARGE, LANE = "small", "large", 8
+"""Lanes that jobs wait in, and how long the name of one may be."""
+
+SMALL_SECONDS = 1.0
+"""Jobs estimated to take longer than this are large."""
+
+LONGEST_PAUSE = 60.0
+"""Longest time a job that failed may have to wait for its next attempt, in seconds."""
 
 
 class Lost(Exception):  # noqa: N818 - named for what it is
@@ -41,10 +50,19 @@ class Job(Record):
     attempt: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None] = mapped_column(String(NAME_OF_OWNER))
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
+    client: Mapped[str] = mapped_column(String(NAME_OF_CLIENT), default="")
+    cost: Mapped[float] = mapped_column(default=0.0)
+    lane: Mapped[str] = mapped_column(String(LANE), default=LARGE)
+    not_before: Mapped[datetime | None] = mapped_column(Timestamp)
+    setbacks: Mapped[int] = mapped_column(default=0)
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805 - SQLAlchemy hands in the class
-        return (Index(None, "state", "created_at", "id"),)
+        return (
+            # Lists by state, and the queue (api/store/lanes.py).
+            Index(None, "state", "created_at", "id"),
+            Index(None, "state", "lane", "client", "created_at", "id"),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return super().as_dict() | {"progress": {"done": self.done, "total": self.total}}
@@ -76,57 +94,13 @@ class Claim:
 
 
 def clock(session: Session) -> datetime:
-    """The time that leases are measured by: the database's own where hosts share it."""
+    """The time of records: the database's own where hosts share it."""
     if session.get_bind().dialect.name == "sqlite":
         # The transaction begins here: who waits for the right to write waits before the look.
         session.connection()
         return now()
     moment: datetime = session.scalars(select(func.clock_timestamp())).one()
     return moment
-
-
-def _waiting(model: type[Job], moment: datetime) -> ColumnElement[bool]:
-    """Queued, or left behind by a worker that is gone."""
-    left_behind = and_(model.state == "running", model.lease_until < moment)
-    return and_(model.state.in_(("queued", "running")), or_(model.state == "queued", left_behind))
-
-
-def waiting(session: Session, models: Sequence[type[Job]]) -> list[type[Job]]:
-    """The kinds that have a job to do, the one whose turn it is first."""
-    moment = clock(session)
-    oldest = [
-        (session.scalars(select(func.min(model.created_at)).where(_waiting(model, moment))), model)
-        for model in models
-    ]
-    found = [(first, model) for rows, model in oldest if (first := rows.one()) is not None]
-    return [model for _, model in sorted(found, key=lambda pair: pair[0])]
-
-
-def claim(session: Session, model: type[Job], owner: str, lease: float) -> Claim | None:
-    """Take the job whose turn it is: first come, first served, by created_at, then id."""
-    moment = clock(session)
-    first = (
-        select(model.id)
-        .where(_waiting(model, moment))
-        .order_by(model.created_at, model.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)  # SQLite has one writer and leaves this out.
-    )
-    taken = session.execute(
-        update(model)
-        .where(model.id == first.scalar_subquery())
-        .values(
-            state="running",
-            owner=owner,
-            attempt=model.attempt + 1,
-            lease_until=moment + timedelta(seconds=lease),
-            started_at=func.coalesce(model.started_at, moment),
-            version=model.version + 1,
-        )
-        .returning(model.id, model.attempt)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    return taken and Claim(model, taken.id, owner, taken.attempt)
 
 
 def is_held(session: Session, claim: Claim) -> bool:
@@ -150,7 +124,11 @@ def renew(session: Session, claim: Claim, lease: float, done: int | None = None)
 
 def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
     """End the job; Lost if it is not ours, and then the whole transaction is to be dropped."""
-    ended = _given_up(claim.model) | {"finished_at": clock(session), "state": state}
+    moment = clock(session)
+    begun = claim.model.started_at
+    # Also where the clock was put back meanwhile.
+    finished = case((begun > moment, begun), else_=literal(moment, Timestamp))
+    ended = _given_up(claim.model) | {"finished_at": finished, "state": state}
     if not _write(session, claim, **ended, **values):
         raise Lost
 
@@ -158,8 +136,7 @@ def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
 def hand_back(session: Session, claim: Claim, *, counted: bool) -> bool:
     """Queue the job again for whoever is next; an attempt that is not counted never was."""
     attempt = claim.attempt if counted else claim.attempt - 1
-    values = _given_up(claim.model) | {"state": "queued", "attempt": attempt}
-    return _write(session, claim, **values)
+    return _write(session, claim, attempt=attempt, **queued(claim.model))
 
 
 def release(session: Session, model: type[Job], owner: str) -> None:
@@ -167,7 +144,7 @@ def release(session: Session, model: type[Job], owner: str) -> None:
     session.execute(
         update(model)
         .where(model.state == "running", model.owner == owner)
-        .values(state="queued", **_given_up(model))
+        .values(**queued(model))
         .execution_options(synchronize_session=False)
     )
 
@@ -177,7 +154,8 @@ def cancel(session: Session, job: Job) -> None:
     if job.ended:
         kind = type(job).__name__.lower()
         raise NotReady(f"The {kind} has {_ENDED[job.state]}; there is nothing to cancel.")
-    job.state, job.finished_at = "cancelled", clock(session)
+    job.state = "cancelled"
+    job.finished_at = max(clock(session), job.started_at or job.created_at)
     job.owner = job.lease_until = None
     session.flush()
 
@@ -190,6 +168,11 @@ def require_succeeded(job: Job, deed: str) -> None:
     if job.state != "succeeded":
         kind = type(job).__name__.lower()
         raise NotReady(f"The {kind} is {job.state}; only one that succeeded can be {deed}.")
+
+
+def queued(model: type[Job]) -> dict[str, Any]:
+    """Columns of a job that waits again."""
+    return {"state": "queued"} | _given_up(model)
 
 
 def _given_up(model: type[Job]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import engine, worker
 from api.config import Settings
-from api.store import jobs
+from api.store import jobs, lanes
 from api.store.base import find
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import ATTEMPTS
@@ -187,7 +187,7 @@ def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
     database = app.extensions["idealfit.database"]
     for _ in range(ATTEMPTS):
         with database.writing() as session:
-            assert jobs.claim(session, Fit, "dead", 30.0)
+            assert lanes.claim(session, engine.JOBS, "dead", 30.0)
         with database.writing() as session:
             jobs.release(session, Fit, "dead")
     assert one.step()
@@ -240,7 +240,7 @@ def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, o
         steps.append(1)
         if len(steps) == 1:
             with database.writing() as session:
-                assert jobs.claim(session, Fit, "one", 600.0)
+                assert lanes.claim(session, engine.JOBS, "one", 600.0)
             raise OperationalError("COMMIT", {}, Exception("gone"))
         stop.set()
         return step()

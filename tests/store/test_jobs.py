@@ -11,11 +11,12 @@ from sqlalchemy import update
 from api.engine import JOBS, plan_fit, plan_mapping, submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
-from api.store import jobs
+from api.store import jobs, lanes
 from api.store.base import NotReady, find
 from api.store.datasets import add_dataset
 from api.store.fits import Fit
-from api.store.jobs import Lost
+from api.store.jobs import ATTEMPTS, Lost
+from api.store.leases import Watch, take_back
 from api.store.mappings import Mapping
 from services.readers import Source
 from tests.factories import a_table
@@ -53,14 +54,8 @@ def queue(database, curves):
 
 def take(database, owner="me", lease=30.0):
     """Claim the job whose turn it is, as a worker does."""
-    with database.reading() as session:
-        models = jobs.waiting(session, JOBS)
-    for model in models:
-        with database.writing() as session:
-            claim = jobs.claim(session, model, owner, lease)
-        if claim:
-            return claim
-    return None
+    with database.writing() as session:
+        return lanes.claim(session, JOBS, owner, lease)
 
 
 def record(database, claim):
@@ -68,11 +63,30 @@ def record(database, claim):
         return find(session, claim.model, claim.id)
 
 
-def run_out(database, claim):
-    """Put the end of a lease into the past."""
+class Watcher:
+    """Takes back what is abandoned, by a clock of its own that tests put forward."""
+
+    def __init__(self, database, lease=30.0):
+        self.database = database
+        self.now = 0.0
+        self.watch = Watch(lease, lambda: self.now)
+        self.look()
+
+    def look(self, later=0.0):
+        """Look after some seconds; how many jobs are taken back."""
+        self.now += later
+        with self.database.writing() as session:
+            abandoned = self.watch.abandoned(session, JOBS)
+            for lease in abandoned:
+                take_back(session, lease)
+        return len(abandoned)
+
+
+def set_job(database, claim, **values):
+    """Change columns of one job."""
     with database.writing() as session:
-        past = jobs.clock(session) - timedelta(seconds=1)
-        session.execute(update(claim.model).values(lease_until=past))
+        statement = update(claim.model).where(claim.model.id == claim.id).values(**values)
+        session.execute(statement)
 
 
 def test_first_come_first_served_whatever_the_kind(database, queue):
@@ -105,17 +119,34 @@ def test_a_job_goes_to_one_of_many_who_ask_at_once(database, queue):
 def test_a_job_is_left_alone_as_long_as_its_lease_is_renewed(database, queue):
     queue(Fit)
     claim = take(database)
-    assert take(database, "other") is None
-    run_out(database, claim)
+    watcher = Watcher(database)
+    for _ in range(3):
+        with database.writing() as session:
+            assert jobs.renew(session, claim, 30.0)
+        assert watcher.look(later=29.0) == 0
+        assert take(database, "other") is None
+    assert watcher.look(later=31.0) == 1
+    assert take(database, "other").attempt == 2
+
+
+def test_a_lease_renewed_after_the_look_is_not_taken_back(database, queue):
+    queue(Fit)
+    claim = take(database)
+    watcher = Watcher(database)
+    watcher.now = 31.0
+    with database.reading() as session:
+        (lease,) = watcher.watch.abandoned(session, JOBS)
     with database.writing() as session:
         assert jobs.renew(session, claim, 30.0)
-    assert take(database, "other") is None
+    with database.writing() as session:
+        take_back(session, lease)
+    assert record(database, claim).state == "running"
 
 
 def test_who_was_overtaken_writes_nothing(database, queue):
     queue(Fit)
     late = take(database, "late")
-    run_out(database, late)
+    assert Watcher(database).look(later=31.0) == 1
     assert take(database, "late").attempt == late.attempt + 1
     before = record(database, late)
     with pytest.raises(Lost), database.writing() as session:
@@ -189,11 +220,38 @@ def test_a_cancelled_job_is_nobodys(database, queue, running):
         jobs.cancel(session, find(session, Fit, identifier, lock=True))
 
 
-def test_leases_are_measured_by_the_clock_of_the_database(database, queue, monkeypatch):
-    """On PostgreSQL a host whose clock is an hour ahead takes nobody's job."""
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_takes_no_job_and_keeps_none(database, queue, hours):
+    """Neither a worker whose clock was put forward or back, nor one that watches it."""
     queue(Fit)
-    take(database)
-    now = jobs.now
-    monkeypatch.setattr(jobs, "now", lambda: now() + timedelta(hours=1))
-    overtaken = take(database, "ahead") is not None
-    assert overtaken == database.sqlite
+    claim = take(database)
+    step = timedelta(hours=hours)
+    set_job(database, claim, lease_until=record(database, claim).lease_until + step)
+    watcher = Watcher(database)
+    for _ in range(2 * ATTEMPTS):
+        assert watcher.look(later=1.0) == 0
+    assert take(database, "other") is None
+    assert watcher.look(later=31.0) == 1
+    assert take(database, "other").attempt == 2
+
+
+def test_times_are_in_order_when_the_clock_is_put_back(database, queue):
+    queue(Fit, Fit)
+    with database.writing() as session:
+        ahead = jobs.clock(session) + timedelta(hours=1)
+        session.execute(update(Fit).where(Fit.state == "queued").values(created_at=ahead))
+    done, called_off = take(database), take(database)
+    with database.writing() as session:
+        jobs.end(session, done, "succeeded")
+        jobs.cancel(session, find(session, Fit, called_off.id, lock=True))
+    for claim in (done, called_off):
+        job = record(database, claim)
+        assert job.created_at <= job.started_at <= job.finished_at
+
+
+def test_a_running_job_without_a_lease_is_taken_back_too(database, queue):
+    queue(Fit)
+    claim = take(database)
+    set_job(database, claim, lease_until=None, owner=None)
+    assert Watcher(database).look(later=31.0) == 1
+    assert take(database).attempt == 2

@@ -4,8 +4,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from api.engine import plan_fit, submit
+from api.engine import JOBS, plan_fit, submit
 from api.schemas.fits import FitRequest
+from api.store import jobs, lanes
 from api.store.base import Base, find
 from api.store.datasets import add_dataset
 from api.store.fits import Fit, chosen
@@ -64,3 +65,29 @@ def test_jobs_go_down_and_up_and_none_waits_for_workers_that_are_not_there(datab
             assert fit.finished_at
             assert fit.version == (3 if state in STATES[:2] else 2 if state != "succeeded" else 1)
             assert len(chosen(session, fit)) == 1
+
+
+def test_jobs_from_before_the_lanes_are_large_and_of_one_more_client(database):
+    with database.writing() as session:
+        curves = add_dataset(session, a_table([1.0], [2.0]), SOURCE, name="curves").id
+    body = FitRequest().load({"training_id": curves, "ideal_id": curves})
+    for _ in range(3):
+        fits = [
+            submit(database, plan_fit, body, client="192.0.2.1", most_seconds=seconds)
+            for seconds in (-1.0, 1.0)
+        ]
+        assert {(fit.client, fit.lane) for fit in fits} == {("192.0.2.1", "small")}
+        with database.writing() as session:
+            taken = lanes.claim(session, JOBS, "one", 30.0)
+        migrate(database, "0004")
+        migrate(database)
+        with database.reading() as session:
+            found = [find(session, Fit, fit.id) for fit in fits]
+        assert [fit.state for fit in found] == ["running", "succeeded"]
+        for fit in found:
+            assert (fit.client, fit.cost, fit.lane) == ("", 0.0, "large")
+            assert (fit.not_before, fit.setbacks) == (None, 0)
+        assert taken.id == fits[0].id
+        with database.writing() as session:
+            jobs.end(session, taken, "failed")
+    assert differences(database) == []

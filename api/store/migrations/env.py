@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from api.store import datasets, fits, mappings  # noqa: F401 - so that every model is known
+from api.store import datasets, fits, lanes, mappings  # noqa: F401 - so that every model is known
 from api.store.base import Base
 
 context.configure(

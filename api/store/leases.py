@@ -1,0 +1,71 @@
+"""Takes back jobs of workers that are not heard of any more, without comparing any clocks.
+
+A worker that has a job writes a new end of its lease again and again. Whoever sees the same end
+for the length of a lease, by its own monotonic clock, knows that nobody works on the job. So a
+clock that is put forward or back, or differs between hosts, takes no job from anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api.store.jobs import Job, queued
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A running job, as one look at the database shows it."""
+
+    model: type[Job]
+    id: str
+    owner: str | None
+    attempt: int
+    until: datetime | None
+
+
+class Watch:
+    """Remembers since when each lease looks as it does."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._since: dict[Lease, float] = {}
+
+    def abandoned(self, session: Session, models: Sequence[type[Job]]) -> list[Lease]:
+        """Leases that nobody has renewed for as long as one lasts."""
+        now = self._clock()
+        self._since = {
+            lease: self._since.get(lease, now)
+            for model in models
+            for lease in _leases(session, model)
+        }
+        return [lease for lease, since in self._since.items() if now - since > self._seconds]
+
+
+def _leases(session: Session, model: type[Job]) -> list[Lease]:
+    columns = (model.id, model.owner, model.attempt, model.lease_until)
+    rows = session.execute(select(*columns).where(model.state == "running"))
+    return [Lease(model, *row) for row in rows]
+
+
+def take_back(session: Session, lease: Lease) -> None:
+    """Queue the job again, unless its lease was renewed or it has ended meanwhile."""
+    model = lease.model
+    session.execute(
+        update(model)
+        .where(
+            model.id == lease.id,
+            model.state == "running",
+            model.attempt == lease.attempt,
+            model.owner.is_not_distinct_from(lease.owner),
+            model.lease_until.is_not_distinct_from(lease.until),
+        )
+        .values(**queued(model))
+        .execution_options(synchronize_session=False)
+    )
