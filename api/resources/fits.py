@@ -30,6 +30,7 @@ from api.resources import jobs
 from api.resources.downloads import offers_tables, rows_reply
 from api.schemas.fits import (
     FIT_EXAMPLE,
+    FIT_ITEM_EXAMPLE,
     FIT_REQUEST_EXAMPLE,
     MATCH_EXAMPLE,
     FitReply,
@@ -95,12 +96,15 @@ def create_fit(body: dict[str, Any]) -> Any:
 
 @room.route("", methods=["GET"])
 @room.arguments(FitsQuery, location="query")
-@room.response(200, FitsReply, example={"items": [FIT_EXAMPLE], "next": None}, headers=LINK)
+@room.response(200, FitsReply, example={"items": [FIT_ITEM_EXAMPLE], "next": None}, headers=LINK)
 def list_fits(query: dict[str, Any]) -> Any:
-    """List fits"""
+    """List fits
+
+    Without their matches, which the record of each shows.
+    """
     with database().reading() as session:
         page = records_page(session, Fit, query)
-        return listing(page, show(session, list(page.items)))
+    return listing(page, page.items)
 
 
 @room.route("/<fit_id>", methods=["GET"])

@@ -32,6 +32,7 @@ from api.resources.downloads import disposition, offers_tables, rows_reply
 from api.schemas.fits import NamePatch
 from api.schemas.mappings import (
     MAPPING_EXAMPLE,
+    MAPPING_ITEM_EXAMPLE,
     MAPPING_REQUEST_EXAMPLE,
     POINT_EXAMPLE,
     MappingReply,
@@ -94,12 +95,17 @@ def create_mapping(body: dict[str, Any]) -> Any:
 
 @room.route("", methods=["GET"])
 @room.arguments(MappingsQuery, location="query")
-@room.response(200, MappingsReply, example={"items": [MAPPING_EXAMPLE], "next": None}, headers=LINK)
+@room.response(
+    200, MappingsReply, example={"items": [MAPPING_ITEM_EXAMPLE], "next": None}, headers=LINK
+)
 def list_mappings(query: dict[str, Any]) -> Any:
-    """List mappings"""
+    """List mappings
+
+    Without their functions and points, which the record of each shows.
+    """
     with database().reading() as session:
         page = records_page(session, Mapping, query)
-        return listing(page, show(session, page.items))
+    return listing(page, page.items)
 
 
 @room.route("/<mapping_id>", methods=["GET"])

@@ -81,6 +81,8 @@ FIT_EXAMPLE = {
     "matches": {"items": [MATCH_EXAMPLE], "next": None},
 }
 
+FIT_ITEM_EXAMPLE = {name: value for name, value in FIT_EXAMPLE.items() if name != "matches"}
+
 
 def id_field(what: str) -> Words:
     """Id of another record."""
@@ -201,8 +203,8 @@ class JobReply(Reply):
     version = fields.Integer(required=True)
 
 
-class FitReply(JobReply):
-    """A fit's record."""
+class FitItem(JobReply):
+    """A fit's record as lists show it."""
 
     training_id = fields.String(required=True)
     ideal_id = fields.String(required=True)
@@ -220,13 +222,18 @@ class FitReply(JobReply):
     n_training = fields.Integer(required=True)
     n_ideal = fields.Integer(required=True)
     engine = fields.String(required=True)
+
+
+class FitReply(FitItem):
+    """A fit's record."""
+
     matches = Given(MatchesReply, required=True)
 
 
 class FitsReply(Reply):
     """A page of fits."""
 
-    items = fields.List(fields.Nested(FitReply), required=True)
+    items = fields.List(fields.Nested(FitItem), required=True)
     next = next_field()
 
 

@@ -77,6 +77,10 @@ MAPPING_EXAMPLE = {
     **OUTCOME_EXAMPLE,
 }
 
+MAPPING_ITEM_EXAMPLE = {
+    name: value for name, value in MAPPING_EXAMPLE.items() if name not in {"functions", "points"}
+}
+
 
 class MapFields(Request):
     """How to admit points."""
@@ -163,8 +167,8 @@ class PointsReply(Reply):
     next = next_field()
 
 
-class OutcomeReply(Reply):
-    """What a mapping found, and with which options."""
+class CountsReply(Reply):
+    """How many points a mapping mapped, and with which options."""
 
     policy = fields.String(required=True)
     tolerance_factor = fields.Float(required=True)
@@ -175,21 +179,30 @@ class OutcomeReply(Reply):
     unmapped_points = fields.Integer(required=True)
     n_assignments = fields.Integer(required=True)
     unmapped_reasons = Given(ReasonsReply, required=True)
+
+
+class OutcomeReply(CountsReply):
+    """What a mapping found, and with which options."""
+
     functions = Given(FunctionReply, many=True, required=True)
     points = Given(PointsReply, required=True)
 
 
-class MappingReply(JobReply, OutcomeReply):
-    """A mapping's record."""
+class MappingItem(JobReply, CountsReply):
+    """A mapping's record as lists show it."""
 
     fit_id = fields.String(required=True)
     test_id = fields.String(required=True)
 
 
+class MappingReply(MappingItem, OutcomeReply):
+    """A mapping's record."""
+
+
 class MappingsReply(Reply):
     """A page of mappings."""
 
-    items = fields.List(fields.Nested(MappingReply), required=True)
+    items = fields.List(fields.Nested(MappingItem), required=True)
     next = next_field()
 
 

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from sqlalchemy import (
@@ -35,7 +35,14 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    declared_attr,
+    defer,
+    mapped_column,
+)
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.types import JSON, TypeDecorator
 
@@ -119,6 +126,9 @@ class Record(Base):
     """
 
     __abstract__ = True
+
+    unlisted: ClassVar[tuple[str, ...]] = ()
+    """Columns that may be long and that lists leave out; they are not even read."""
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(Name, index=True)
@@ -323,10 +333,14 @@ def page_of(  # noqa: PLR0913 - the words of a list in the contract
     after: list[Any] | None,
     limit: int,
 ) -> Page:
-    """Records in the order of (sort column, id), from behind the key `after`."""
+    """Records in the order of (sort column, id), from behind the key `after`.
+
+    Their `unlisted` columns cannot be read.
+    """
     column: InstrumentedAttribute[Any] = getattr(model, sort.removeprefix("-"))
     down = sort.startswith("-")
-    query = select(model).filter_by(**filters)
+    left_out = (defer(getattr(model, name), raiseload=True) for name in model.unlisted)
+    query = select(model).filter_by(**filters).options(*left_out)
     if after is not None:
         value, last_id = after
         beyond = column < value if down else column > value

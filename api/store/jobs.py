@@ -65,7 +65,12 @@ class Job(Record):
         )
 
     def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | {"progress": {"done": self.done, "total": self.total}}
+        return super().as_dict() | {"progress": self.progress}
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """How far it is, in the words of the contract."""
+        return {"done": self.done, "total": self.total}
 
     @property
     def ended(self) -> bool:

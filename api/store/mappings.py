@@ -24,6 +24,7 @@ class Mapping(Job):
     """Which points were mapped with which fit, how, and what came out."""
 
     __tablename__ = "mappings"
+    unlisted = ("columns", "functions")
 
     fit_id: Mapped[str] = mapped_column(ForeignKey("fits.id"), index=True)
     test_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)

@@ -162,7 +162,8 @@ def test_a_request_killed_at_any_point(  # noqa: PLR0917 - fixtures
             assert len(names) == record["n_curves"]
             assert len(calls.values(record["id"])) == record["n_curves"] + 1
         fits = [record for page in calls.pages("/v1/fits") for record in page]
-        assert all(len(record["matches"]["items"]) == 2 for record in fits)
+        matches = [calls.get(f"/v1/fits/{record['id']}/matches").json for record in fits]
+        assert all(len(found["items"]) == 2 for found in matches)
         return counts(database), [record["sha256"] for record in records]
 
     before = seen()
