@@ -8,9 +8,9 @@ from flask import Flask
 
 from api import errors
 from api.config import Settings
+from api.connections.bodies import WholeBodies
 from api.engine import FunctionCache, Here
 from api.http import (
-    BodyGuard,
     Document,
     Service,
 )
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(home.room)
     app.extensions["idealfit.document"] = _document(app, settings.prefix)
     app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
-    app.wsgi_app = BodyGuard(app.wsgi_app, settings.limits.body_stall_seconds)  # type: ignore[method-assign] # Flask's own way to add middleware
+    app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app
 
 

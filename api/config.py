@@ -43,7 +43,12 @@ class Limits:
     json_texts: int = 500_000
     form_parts: int = 32
     form_text_bytes: int = 500_000
+    header_seconds: int = 10
     body_stall_seconds: int = 15
+    slow_seconds: int = 10
+    body_bytes_per_second: int = 1000
+    reply_bytes_per_second: int = 8000
+    drain_seconds: int = 2
     read_memory_bytes: int = 1024 * MEBIBYTE
     read_seconds: int = 120
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import functools
 import http
 import io
@@ -25,7 +24,6 @@ import orjson
 from flask import Flask, Request, Response, current_app, g, request
 from flask_smorest import Api, Blueprint
 from flask_smorest.utils import unpack_tuple_response
-from gunicorn.http.errors import ParseException
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import ClientDisconnected
@@ -572,93 +570,3 @@ class Service(Flask):
             else:
                 headers.add("Vary", "Accept")
         return response
-
-
-PIECE_BYTES = 1 << 16
-"""Sent at once; the time that a client may be silent counts for each piece."""
-
-
-class BodyGuard:
-    """WSGI middleware: a client that stalls or leaves amid a body, its own or ours, is given up.
-
-    Without it a few half-sent requests hold every thread of the server, and a file that is cut
-    off is stored as if it were whole.
-    """
-
-    def __init__(self, application: Callable[..., Any], seconds: int) -> None:
-        self.application = application
-        self.seconds = seconds
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        connection = environ.get("gunicorn.socket")
-        if connection is not None:
-            connection.settimeout(self.seconds)
-            length = int(environ.get("CONTENT_LENGTH") or 0)
-            environ["wsgi.input"] = body = _Body(environ["wsgi.input"], length)
-            reply = self.application(environ, start_response)
-            body.drain()
-            return _pieces(reply, environ)
-        return self.application(environ, start_response)
-
-
-def _pieces(reply: Any, environ: dict[str, Any]) -> Any:
-    """A reply cut up; a file stays one, because the server sends it by itself."""
-    is_file = isinstance(reply, environ.get("wsgi.file_wrapper", ()))
-    return reply if is_file else _Pieces(reply)
-
-
-class _Pieces:
-    """A reply in small pieces, so that a slow client is not taken for one that stalls."""
-
-    def __init__(self, reply: Any) -> None:
-        self.reply = reply
-
-    def __iter__(self) -> Iterator[bytes]:
-        for data in self.reply:
-            if len(data) <= PIECE_BYTES:
-                yield data
-                continue
-            for start in range(0, len(data), PIECE_BYTES):
-                yield data[start : start + PIECE_BYTES]
-
-    def close(self) -> None:
-        if hasattr(self.reply, "close"):
-            self.reply.close()
-
-
-DRAIN_BYTES = 16 << 20
-"""How much of a refused body is read before the reply is sent."""
-
-
-class _Body:
-    """A body as gunicorn reads it; one that ends early or breaks the chunked coding is an OSError.
-
-    For werkzeug that is a client who has left: 400.
-    """
-
-    def __init__(self, stream: Any, length: int) -> None:
-        self.stream = stream
-        self.missing = length
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data: bytes = self.stream.read(size)
-        except ParseException as error:
-            raise OSError(str(error)) from error
-        self.missing -= len(data)
-        if not data and size != 0 and self.missing > 0:
-            raise OSError("The body ended early.")
-        return data
-
-    def drain(self) -> None:
-        """Read what is left of a body that was refused early, if it is not much.
-
-        A connection that is closed while its client sends is reset, and the client may never see
-        the reply.
-        """
-        if self.missing > DRAIN_BYTES:
-            return
-        with contextlib.suppress(OSError):
-            for _ in range(DRAIN_BYTES // _PIECE):
-                if not self.read(_PIECE):
-                    return

@@ -12,6 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from api.app import create_app
+from api.connections import Worker
 from api.processes import GRACE_SECONDS, PARENT_SECONDS, orphaned
 
 HEADER_BYTES = 8190
@@ -27,8 +28,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         self.options: dict[str, Any] = {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": workers,
-            # Threads read bodies while others compute; a sync worker would wait for a slow client.
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": threads,
             "keepalive": 75,
             "graceful_timeout": GRACE_SECONDS,

@@ -47,7 +47,12 @@ class LimitsReply(Reply):
     )
     form_parts = fields.Integer(required=True)
     form_text_bytes = fields.Integer(required=True)
+    header_seconds = fields.Integer(required=True)
     body_stall_seconds = fields.Integer(required=True)
+    slow_seconds = fields.Integer(required=True)
+    body_bytes_per_second = fields.Integer(required=True)
+    reply_bytes_per_second = fields.Integer(required=True)
+    drain_seconds = fields.Integer(required=True)
     read_memory_bytes = fields.Integer(required=True)
     read_seconds = fields.Integer(required=True)
 

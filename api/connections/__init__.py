@@ -1,0 +1,5 @@
+"""Connections: gunicorn's worker with threads, whose threads wait for no client (docs/adr/0014)."""
+
+from api.connections.worker import Worker
+
+__all__ = ["Worker"]

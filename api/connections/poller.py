@@ -1,0 +1,209 @@
+"""The poller: connections that wait, each with what happens next and until when."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import BoundedSemaphore
+from typing import Any
+
+import gunicorn
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from api.config import Limits
+from api.connections.connection import Connection
+from api.connections.stored import Room
+
+LOOK_SECONDS = 0.5
+"""How often deadlines are looked at."""
+
+FAR = float("inf")
+
+OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+PASSING = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
+
+LEAST_CONNECTIONS = 8
+FILES_PER_CONNECTION = 3
+"""A socket, and temporary files of a body and of a reply."""
+
+Step = Callable[[Connection], None]
+
+
+class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's worker with threads, and the sockets that no thread has."""
+
+    worker_connections: int
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse a gunicorn whose inside is another."""
+        if gunicorn.version_info[:2] != (27, 0):
+            raise RuntimeError(f"Idealfit needs gunicorn 27.0, not {gunicorn.__version__}.")
+        super().check_config(cfg, log)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cfg = self.cfg
+        self.is_stock = (
+            cfg.is_ssl
+            or cfg.protocol != "http"
+            or cfg.proxy_protocol != "off"
+            or "h2" in cfg.http_protocols
+        )
+        self.limits = Limits()
+        self.waiting: set[Connection] = set()
+        self.paused: dict[Connection, float] = {}
+        self.body_room, self.reply_room = Room(), Room()
+        self.line: deque[Connection] = deque()  # replies that stand back
+        self.next_look = self.rest_until = 0.0
+        self.stopped_at = FAR
+
+    def init_process(self) -> None:
+        """Prepare what a process has for itself, and run."""
+        # Its pool: one thread each, so that neither waits for the other, or for work.
+        self.health = {
+            name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("live", "ready")
+        }
+        # Half of the threads, and neither slow bodies nor slow readers can have all of those.
+        half = max(1, self.cfg.threads // 2)
+        self.body_slots = self.reply_slots = BoundedSemaphore(half)
+        if half > 1:
+            self.reply_slots = BoundedSemaphore(half // 2)
+            self.body_slots = BoundedSemaphore(half - half // 2)
+        self.worker_connections = _room_for_files(self.worker_connections, self.cfg.threads)
+        self.max_keepalived = self.worker_connections - self.cfg.threads
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, whose limits are in force here, too."""
+        super().load_wsgi()
+        self.limits = getattr(self.wsgi, "extensions", {}).get("idealfit.limits", self.limits)
+
+    def on_head(self, conn: Connection) -> None:
+        """Receive a head."""
+        raise NotImplementedError
+
+    def late_head(self, conn: Connection) -> None:
+        """Give up a head that has not come."""
+        raise NotImplementedError
+
+    def serve_line(self) -> None:
+        """Go on with replies that stand back, as far as there are slots."""
+        raise NotImplementedError
+
+    def resume(self, conn: Connection) -> None:
+        """Go on with a body that had to stand back."""
+        raise NotImplementedError
+
+    # ---- Connections -----------------------------------------------------------------------
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Take new connections, or none; none for a moment when the system has no more."""
+        if not (enabled and time.monotonic() < self.rest_until):
+            super().set_accept_enabled(enabled)
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection."""
+        try:
+            if self.is_stock:
+                super().accept(listener)
+                return
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in OUT_OF:
+                self._rest(error)
+            elif error.errno not in PASSING:
+                raise
+            return
+        self.nr_conns += 1
+        conn = Connection(self, sock, client, listener.getsockname())
+        self.watch(conn, selectors.EVENT_READ, self.on_head, self.late_head)
+        self._step(conn, self.on_head)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _rest(self, error: OSError) -> None:
+        self.log.warning("No more connections for a moment: %s", error)
+        self.rest_until = time.monotonic() + LOOK_SECONDS
+        self.set_accept_enabled(False)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Close the connection without a request that has been idle longest."""
+        idle = [conn for conn in self.waiting if conn.react == self.on_head]
+        if idle:
+            self.drop(min(idle, key=lambda conn: conn.until))
+
+    def watch(self, conn: Connection, events: int, react: Step, expire: Step) -> None:
+        """Wait for a socket, with what happens then, and what when it is too late."""
+        conn.react, conn.expire = react, expire
+        self.waiting.add(conn)
+        self.poller.register(conn.sock, events, partial(self._step, conn, react))
+
+    def pause(self, conn: Connection) -> None:
+        """Look away from a socket until there is room for more."""
+        self.poller.unregister(conn.sock)
+        self.paused[conn] = time.monotonic()
+
+    def unwatch(self, conn: Connection) -> None:
+        """Wait for a socket no longer."""
+        if conn in self.waiting:
+            self.waiting.remove(conn)
+            if self.paused.pop(conn, None) is None:
+                self.poller.unregister(conn.sock)
+
+    def _step(self, conn: Connection, step: Step, _sock: Any = None) -> None:
+        """Go on with a connection, whose troubles are not those of others."""
+        if conn not in self.waiting:
+            return
+        try:
+            step(conn)
+        except ConnectionError:
+            self.drop(conn)
+        except Exception:
+            self.log.exception("A connection failed")
+            self.drop(conn)
+
+    def drop(self, conn: Connection) -> None:
+        """Close a connection at once."""
+        self.unwatch(conn)
+        self.nr_conns -= 1
+        conn.close()
+        self.serve_line()
+
+    def murder_pending(self) -> None:
+        """Give up clients that are late; gunicorn calls this at least once a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        if now < self.next_look:
+            return
+        self.next_look = now + LOOK_SECONDS
+        if not self.alive:
+            self.stopped_at = min(self.stopped_at, now)
+        for conn in list(self.waiting):
+            idle = conn.react == self.on_head and not conn.head
+            until = min(conn.deadline, self.stopped_at + STOP_KEEPALIVE_LINGER if idle else FAR)
+            if conn not in self.paused and now > until and conn.expire is not None:
+                self._step(conn, conn.expire)
+        for conn in list(self.paused):
+            self._step(conn, self.resume)
+
+
+def _room_for_files(connections: int, threads: int) -> int:
+    """Raise the limit of open files for so many connections; how many it is enough for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = 64 + 4 * threads
+    wanted = others + FILES_PER_CONNECTION * connections
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    return max(LEAST_CONNECTIONS, (soft - others) // FILES_PER_CONNECTION)

@@ -1,0 +1,112 @@
+"""Replies on their way, and connections that end."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from gunicorn import util
+
+from api.connections import answers
+from api.connections.connection import PIECE_BYTES, Connection
+from api.connections.poller import Poller
+
+PIECES = 4
+"""Of a reply, sent before the poller looks after others."""
+
+LOGGED = 100
+"""Characters of a wrong request that the log shows."""
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Replies(Poller):
+    """The half of the worker that begins when a thread is done with a request."""
+
+    def read_head(self, conn: Connection) -> None:
+        """Parse a head that is whole, and go on to the body."""
+        raise NotImplementedError
+
+    def finish_request(self, conn: Any, fs: Future[bool]) -> None:
+        """Go on with a connection that a thread is done with."""
+        if self.is_stock:
+            super().finish_request(conn, fs)
+            return
+        conn.release()
+        conn.keep = not fs.cancelled() and fs.exception() is None and fs.result()
+        if conn.broken:
+            self.drop(conn)
+        elif conn.stands_back:
+            self.line.append(conn)
+        elif conn.outbox:
+            self.watch(conn, WRITE, self._on_writable, self.drop)
+        else:
+            self._is_sent(conn)
+        self.serve_line()
+
+    def serve_line(self) -> None:
+        """Go on with replies that stand back, as far as there are slots."""
+        while self.line and self.line[0].reply_slot.take():
+            self.enqueue_req(self.line.popleft())
+
+    def _on_writable(self, conn: Connection) -> None:
+        if conn.outbox.flush(PIECES):
+            self.unwatch(conn)
+            self._is_sent(conn)
+
+    def _is_sent(self, conn: Connection) -> None:
+        """Wait for the next request of a client, or part from it."""
+        if not conn.keep:
+            self.part(conn)
+            return
+        conn.next_request(time.monotonic() + self.cfg.keepalive)
+        self.watch(conn, READ, self.on_head, self.late_head)
+        if conn.head:
+            conn.until = time.monotonic() + self.limits.header_seconds
+            self.read_head(conn)
+
+    def refuse(self, conn: Connection, status: int, detail: str) -> None:
+        """Answer a request that no thread has seen."""
+        self.unwatch(conn)
+        conn.outbox.sendall(answers.a_problem(status, detail)[1])
+        self.part(conn)
+
+    def part(self, conn: Connection) -> None:
+        """Close a connection so that its client sees the reply first.
+
+        One that is closed while its client sends is reset, and the reply may be lost.
+        """
+        conn.outbox.close()
+        conn.body.close()
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop(conn)
+            return
+        conn.pace = None
+        conn.until = time.monotonic() + self.limits.drain_seconds
+        self.watch(conn, READ, self._on_rest, self.drop)
+
+    def _on_rest(self, conn: Connection) -> None:
+        """Throw away what the client still sends."""
+        if conn.read(PIECE_BYTES * 4) == b"":
+            self.drop(conn)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no request with a problem, and say so in the log in one short line."""
+        status = answers.status_of(exc)
+        request_id, reply = answers.a_problem(status, answers.detail_of(exc, status))
+        if status == 500:  # noqa: PLR2004
+            self.log.error("request %s failed", request_id, exc_info=exc)
+        else:
+            said = ascii(str(exc))[:LOGGED]
+            self.log.warning(
+                "request %s: %d for %.40s: %s", request_id, status, addr and addr[0], said
+            )
+        try:
+            util.write_nonblock(client, reply)
+        except OSError:
+            self.log.debug("Failed to send error message.")

@@ -1,0 +1,147 @@
+"""Bytes that wait: a body until it is whole, a reply until its client takes it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import threading
+from typing import IO
+
+from api.problems import FULL
+
+IN_MEMORY = 1 << 16
+"""Bytes of one body or reply that are kept in memory; the rest is a file."""
+
+WAITING_BYTES = 1 << 30
+"""Of the files of all bodies that wait in one process, and of all replies."""
+
+NO_ROOM = FULL | {errno.EMFILE, errno.ENFILE}
+"""What the system says when a temporary file cannot be made or written."""
+
+
+class Room:
+    """Bytes that the files of all connections of a process may hold together."""
+
+    def __init__(self, most: int = WAITING_BYTES) -> None:
+        self.most = most
+        self.used = 0
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Tell whether so much was still free, and take it."""
+        with self._lock:
+            if self.used + count > self.most:
+                return False
+            self.used += count
+        return True
+
+    def is_full(self) -> bool:
+        """Tell whether another piece may find no room."""
+        return self.used + IN_MEMORY > self.most
+
+    def give(self, count: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self.used -= count
+
+
+class Stored:
+    """Bytes in the order they came; raises OSError, and has what it had, where none fit."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
+        self._begin = self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Put bytes behind those that are there."""
+        if self._file is None and self._end + len(data) <= IN_MEMORY:
+            self._memory += data
+        else:
+            self._write(memoryview(data))
+        self._end += len(data)
+
+    def _write(self, data: memoryview) -> None:
+        if not self._room.take(len(data)):
+            raise OSError(errno.ENOSPC, "no room for what slow clients send or take")
+        taken, place = len(data), self._end - len(self._memory)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it outlives this
+            while data:
+                written = os.pwrite(self._file.fileno(), data, place)
+                data, place = data[written:], place + written
+        except OSError:
+            self._room.give(taken)
+            raise
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, at most so many."""
+        size = min(size, len(self))
+        if self._begin < len(self._memory):
+            return bytes(self._memory[self._begin : self._begin + size])
+        if self._file is None:
+            return b""
+        return os.pread(self._file.fileno(), size, self._begin - len(self._memory))
+
+    def skip(self, count: int) -> None:
+        """Be done with the next bytes."""
+        self._begin += count
+
+    def take(self, size: int) -> bytes:
+        """The next bytes, at most so many, which are done with then."""
+        data = self.peek(size)
+        self.skip(len(data))
+        return data
+
+    def close(self) -> None:
+        """Give back the room."""
+        self._room.give(self._end - len(self._memory))
+        self._memory, self._begin, self._end = bytearray(), 0, 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class FilePart:
+    """A part of a file of the application, which may close its own handle meanwhile."""
+
+    def __init__(self, file: int, begin: int, end: int) -> None:
+        self._file = os.dup(file)
+        self._begin, self._end = begin, end
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, at most so many."""
+        return os.pread(self._file, min(size, self._end - self._begin), self._begin)
+
+    def skip(self, count: int) -> None:
+        """Be done with the next bytes."""
+        self._begin += count
+
+    def close(self) -> None:
+        """Close the handle."""
+        os.close(self._file)
+
+
+class MemoryPart:
+    """Bytes that a thread holds while it waits for the client to take them."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def peek(self, size: int) -> memoryview:
+        """The next bytes, at most so many."""
+        return self._data[:size]
+
+    def skip(self, count: int) -> None:
+        """Be done with the next bytes."""
+        self._data = self._data[count:]
+
+    def close(self) -> None:
+        """Let go of the bytes."""
+        self._data = self._data[:0]

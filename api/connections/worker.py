@@ -1,0 +1,229 @@
+"""The worker class: `gunicorn --worker-class api.connections.Worker`."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.http import wsgi
+
+from api.connections import answers
+from api.connections.connection import PIECE_BYTES, Connection
+from api.connections.replies import Replies
+from api.connections.stored import IN_MEMORY, NO_ROOM
+
+FIRST_BYTES = 1 << 16
+"""Of a body, received before a thread may go on with it."""
+
+READ = selectors.EVENT_READ
+
+
+class Worker(Replies):
+    """gunicorn's worker with threads, which gives a thread only to what can be worked on.
+
+    The poller receives heads and bodies and sends what clients are slow to take. TLS, HTTP/2, uWSGI
+    and the PROXY protocol are gunicorn's alone: there, a thread waits for its client.
+    """
+
+    alive: bool
+
+    # ---- A request comes -------------------------------------------------------------------
+
+    def on_head(self, conn: Connection) -> None:
+        """Receive a head."""
+        data = conn.read()
+        if data is None:
+            return
+        if not data:
+            self.drop(conn)
+            return
+        if not conn.head and conn.requests:
+            conn.until = time.monotonic() + self.limits.header_seconds
+        conn.head += data
+        self.read_head(conn)
+
+    def read_head(self, conn: Connection) -> None:
+        """Parse a head that is whole, and go on to the body."""
+        try:
+            if not conn.parse():
+                return
+            self._admit(conn.request)
+        except Exception as error:  # noqa: BLE001 - each ends in an answer
+            self.unwatch(conn)
+            self.handle_error(conn.request, conn.outbox, conn.client, error)
+            self.part(conn)
+            return
+        self.unwatch(conn)
+        self._begin_body(conn)
+
+    def late_head(self, conn: Connection) -> None:
+        """Give up a head that has not come."""
+        if conn.head:
+            self.refuse(conn, 408, answers.TOO_SLOW)
+        else:
+            self.drop(conn)
+
+    def _admit(self, request: Any) -> None:
+        """Refuse what gunicorn lets through, and forget what a client may not say."""
+        names = [name for name, _ in request.headers]
+        if request.version >= (1, 1) and "HOST" not in names:
+            raise answers.NoHost
+        # gunicorn would let whoever connects from this host move the application.
+        request.headers = [pair for pair in request.headers if pair[0] != "SCRIPT_NAME"]
+        options = [value.lower() for name, value in request.headers if name == "CONNECTION"]
+        if "close" in [option.strip() for option in ",".join(options).split(",")]:
+            request.force_close()
+
+    def _begin_body(self, conn: Connection) -> None:
+        """Give the request a thread if it is whole, or receive its body first."""
+        assert conn.framing is not None  # noqa: S101 - it has a head
+        conn.is_whole = conn.framing.count(conn.parser.unreader.buf.getvalue())
+        if conn.is_whole:
+            self.enqueue_req(conn)
+            return
+        if conn.request._expected_100_continue:  # noqa: SLF001 - gunicorn has no other way to ask
+            conn.outbox.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        conn.expect_body()
+        self.watch(conn, READ, self._on_body, self._late_body)
+
+    def _on_body(self, conn: Connection) -> None:
+        """Receive a part of a body; a long one goes on in a thread, if one may wait for it."""
+        assert conn.framing is not None  # noqa: S101 - it has a head
+        assert conn.pace is not None  # noqa: S101 - it is being timed
+        if len(conn.body) + PIECE_BYTES > IN_MEMORY and self.body_room.is_full():
+            self.pause(conn)
+            return
+        data = conn.read(min(conn.framing.missing or PIECE_BYTES, PIECE_BYTES))
+        if data is None:
+            return
+        if not data:
+            self.refuse(conn, 400, answers.CUT_OFF)
+            return
+        try:
+            conn.body.append(data)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self.refuse(conn, 507, answers.NO_ROOM)
+            return
+        conn.pace.count(len(data))
+        conn.is_whole = conn.framing.count(data)
+        if conn.is_whole or (len(conn.body) >= FIRST_BYTES and conn.body_slot.take()):
+            self.unwatch(conn)
+            self.enqueue_req(conn)
+
+    def _late_body(self, conn: Connection) -> None:
+        self.refuse(conn, 408, answers.TOO_SLOW)
+
+    def resume(self, conn: Connection) -> None:
+        """Go on with a body that had to stand back."""
+        has_slot = conn.body_slot.take()
+        if not has_slot and self.body_room.is_full():
+            return
+        assert conn.pace is not None  # noqa: S101 - it is being timed
+        conn.pace.wait(time.monotonic() - self.paused[conn])
+        self.unwatch(conn)
+        if has_slot:
+            self.enqueue_req(conn)
+        else:
+            self.watch(conn, READ, self._on_body, self._late_body)
+
+    # ---- It is worked on -------------------------------------------------------------------
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a request a thread; the service's health has threads of its own."""
+        if self.is_stock:
+            super().enqueue_req(conn)
+            return
+        task = self._pool_of(conn).submit(self.handle, conn)
+        task.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
+
+    def _pool_of(self, conn: Connection) -> ThreadPoolExecutor:
+        place, _, name = str(conn.request.path).rpartition("/")
+        if conn.is_whole and place.endswith("/health") and name in self.health:
+            return self.health[name]
+        pool: ThreadPoolExecutor = self.tpool
+        return pool
+
+    def handle(self, conn: Any) -> bool:
+        """Answer a request; tell whether another may follow. In a thread."""
+        if self.is_stock:
+            return bool(super().handle(conn))
+        try:
+            conn.stands_back = False
+            return self.handle_request(conn.request, conn) and conn.finish_body()
+        except (ConnectionError, TimeoutError) as error:
+            self.log.debug("A client has left or was given up: %s", error)
+            conn.broken = True
+        except Exception as error:  # noqa: BLE001 - each ends in an answer
+            self.handle_error(conn.request, conn.outbox, conn.client, error)
+        return False
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Have the application answer."""
+        if self.is_stock:
+            self._admit(req)
+            conn.sock.settimeout(self.limits.body_stall_seconds)
+            return bool(super().handle_request(req, conn))
+        self.cfg.pre_request(self, req)
+        begin = time.monotonic()
+        req._expected_100_continue = False  # noqa: SLF001 - it was answered when the body began
+        response, environ = wsgi.create(
+            req,
+            conn.outbox,
+            conn.client,
+            conn.server,
+            self.cfg,
+            response_class=answers.Reply,
+            response_args=(conn,),
+        )
+        environ["wsgi.multithread"] = True
+        self._close_if_many(response)
+        try:
+            self._run(environ, response)
+        except (ConnectionError, TimeoutError):
+            raise
+        except (Exception, SystemExit):
+            if not response.headers_sent:
+                raise
+            self.log.exception("Error handling request")
+            conn.broken = True
+        finally:
+            if not conn.stands_back:
+                took = timedelta(seconds=time.monotonic() - begin)
+                self.log.access(response, req, environ, took)
+                self.account(environ, response, took.total_seconds())
+            self.cfg.post_request(self, req, environ, response)
+        return not response.should_close()
+
+    def account(self, environ: dict[str, Any], response: Any, seconds: float) -> None:
+        """Do nothing: here is known what a request got (`status`, `sent` bytes of the body)."""
+
+    def _close_if_many(self, response: Any) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        full = self.nr_conns > self.max_keepalived
+        if full or not self.alive or not self.cfg.keepalive:
+            response.force_close()
+
+    def _run(self, environ: dict[str, Any], response: Any) -> None:
+        result = self.wsgi(environ, response.start_response)
+        try:
+            if isinstance(result, environ["wsgi.file_wrapper"]):
+                response.write_file(result)
+            elif response.has_turn():
+                for data in result:
+                    response.write(data)
+            else:
+                return
+            response.close()
+        finally:
+            if hasattr(result, "close"):
+                result.close()
