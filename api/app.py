@@ -31,6 +31,10 @@ Every error is `application/problem+json` and says where it is and what would be
 """
 
 
+READ_AHEAD = 1 << 17
+"""Bytes of a form that werkzeug may hold beside the fields: two of its pieces."""
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """An application on one database, which must be migrated before it serves."""
     settings = settings or Settings.from_environment()
@@ -40,7 +44,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         # The library refuses a body that ends right at its limit.
         MAX_CONTENT_LENGTH=settings.limits.body_bytes + 1,
         MAX_FORM_PARTS=settings.limits.form_parts,
-        MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes,
+        # The library counts what it has read ahead too; `read_upload` counts the fields alone.
+        MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes + READ_AHEAD,
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["idealfit.limits"] = settings.limits
@@ -53,7 +58,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     guard(app, settings)
     app.register_blueprint(home.room)
-    app.extensions["idealfit.document"] = _document(app, settings.prefix)
+    # The document shows the limits in force.
+    with app.app_context():
+        app.extensions["idealfit.document"] = _document(app, settings.prefix)
     app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app

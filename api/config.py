@@ -31,7 +31,7 @@ class Limits:
     expansion: int = 200
     sheet_bytes: int = 256 * MEBIBYTE
     columns: int = 10_000
-    curves: int = 100_000
+    curves: int = 1_000_000
     rows: int = 20_000_000
     json_values: int = 5_000_000
     name_length: int = 200
@@ -54,7 +54,10 @@ class Limits:
 
 
 FIXED = frozenset({"name_length", "page"})
-"""Limits that the database or the OpenAPI document holds, too; no variable changes them."""
+"""Limits that the database holds or clients rely on; a variable for one is refused."""
+
+LARGEST_OF = {"top_k": 2**31 - 1}
+"""Limits of which the database cannot hold more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables that docs/operations.md lists."""
         given = {
-            name: _whole(environment, f"IDEALFIT_{name.upper()}", default)
-            for name, default in asdict(Limits()).items()
-            if name not in FIXED
+            name: _limit(environment, name, default) for name, default in asdict(Limits()).items()
         }
         return cls(
             data=Path(environment.get("IDEALFIT_DATA") or "data"),
@@ -130,6 +131,16 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) == 0:
         raise SettingError(f"{name} must be a whole number above 0, not {text[:40]!r}.")
     return int(text)
+
+
+def _limit(environment: Mapping[str, str], name: str, default: int) -> int:
+    variable = f"IDEALFIT_{name.upper()}"
+    if name in FIXED and environment.get(variable):
+        raise SettingError(f"{variable} cannot be set: this limit is always {default}.")
+    value = _whole(environment, variable, default)
+    if value > (most := LARGEST_OF.get(name, value)):
+        raise SettingError(f"{variable} must be {most} or less, not {value}.")
+    return value
 
 
 _MOST_DIGITS = 15

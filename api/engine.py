@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol, TypeVar
 import numpy as np
 from sqlalchemy.orm import Session
 
-from api.config import Limits
+from api.inforce import limits
 from api.store.base import Database, NotFound, Record, find, new_id
 from api.store.datasets import (
     Dataset,
@@ -346,7 +346,7 @@ def _fit_options(request: dict[str, Any], grid: FloatArray, x_name: str) -> FitO
 
 
 def _refuse_many(matches: int) -> None:
-    most = Limits().matches
+    most = limits().matches
     if matches > most:
         detail = f"That would be {matches} matches; a fit keeps {most}. Ask for a smaller top_k."
         raise InvalidOption(detail, [Fact(detail, "too_many", pointer="/top_k")])

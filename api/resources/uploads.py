@@ -187,6 +187,8 @@ def _from_form(
         raise Problem(
             400, "The form cannot be read; its boundary is missing or it ends early."
         ) from None
+    if sum(len(text.encode()) for _, text in texts) > limits().form_text_bytes:
+        raise RequestEntityTooLarge
     if undecodable := next((name for name, text in texts if "\ufffd" in name + text), None):
         # The library puts this sign where bytes are no UTF-8.
         detail = f"The form field {undecodable[:40]!r} is no UTF-8."

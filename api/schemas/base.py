@@ -15,6 +15,7 @@ import marshmallow as ma
 import numpy as np
 from marshmallow import fields, validate
 
+from api.inforce import limits
 from services.errors import Fact
 from services.tables import FloatArray
 
@@ -139,11 +140,29 @@ class Real(fields.Float):
         return float(value)
 
 
+class UpToLimit(validate.Validator):
+    """A range that ends at a limit in force; documented like `validate.Range`."""
+
+    def __init__(self, least: int, limit: str) -> None:
+        self.min = least
+        self.limit = limit
+
+    @property
+    def max(self) -> int:
+        """The limit in force."""
+        return int(getattr(limits(), self.limit))
+
+    def __call__(self, value: int) -> int:
+        return validate.Range(self.min, self.max)(value)
+
+
 class Whole(fields.Integer):
     """A whole JSON number; text and booleans are none."""
 
-    def __init__(self, least: int, most: int = LARGEST, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Range(least, most), **kwargs)
+    def __init__(self, least: int, most: int | str = LARGEST, **kwargs: Any) -> None:
+        """Up to a number, or to the limit of this name."""
+        bounds = UpToLimit(least, most) if isinstance(most, str) else validate.Range(least, most)
+        super().__init__(validate=bounds, **kwargs)
 
     def _validated(self, value: Any) -> int:
         if type(value) is int or (type(value) is float and value.is_integer()):
@@ -252,7 +271,7 @@ class ProblemReply(Reply):
 class ListQuery(Request):
     """Part of a list."""
 
-    limit = Digits(1, 500, load_default=100)
+    limit = Digits(1, "page", load_default=100)
     cursor = Words(1000, load_default=None, metadata={"description": "`next` of the page before."})
 
 
@@ -260,7 +279,7 @@ class RowsQuery(ListQuery):
     """Part of a list that also leaves as a file."""
 
     limit = Digits(
-        1, 500, load_default=None, metadata={"description": "Default: 100 in JSON, else all."}
+        1, "page", load_default=None, metadata={"description": "Default: 100 in JSON, else all."}
     )
 
 

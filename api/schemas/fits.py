@@ -29,6 +29,9 @@ from api.schemas.base import (
 )
 from services.tables import NAME_LENGTH
 
+MOST_RANK = 2**31 - 1
+"""Ranks that the database can hold; fits keep those that they were made with."""
+
 MATCH_EXAMPLE = {
     "training": "y1",
     "training_index": 0,
@@ -145,7 +148,7 @@ class FitRequest(Request):
     x_tolerance = Real(load_default=None, allow_none=True, metadata={"minimum": 0})
     outside = Choice("reject", "omit", load_default="reject")
     min_overlap = Real(load_default=1.0, metadata={"exclusiveMinimum": 0, "maximum": 1})
-    top_k = Whole(1, 1000, load_default=1)
+    top_k = Whole(1, "top_k", load_default=1)
     training_curves = CurveNames("training curves")
     ideal_curves = CurveNames("library curves")
 
@@ -254,4 +257,4 @@ class MatchesQuery(RowsQuery):
     """Part of the matches of a fit."""
 
     training = Words(NAME_LENGTH, load_default=None)
-    rank = Digits(1, 1000, load_default=None)
+    rank = Digits(1, MOST_RANK, load_default=None)

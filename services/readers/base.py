@@ -79,7 +79,7 @@ class ReadLimits:
 
     max_columns: int = 10_000
     max_rows: int = 20_000_000
-    max_curves: int = 100_000
+    max_curves: int = 1_000_000
     max_bytes: int = 8 << 30
     expansion: int = 200
     max_sheet_bytes: int = 256 << 20

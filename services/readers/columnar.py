@@ -363,14 +363,14 @@ class _Library:
 
     def read(self, how: Source) -> Found:
         """Curves in their order; the one called as the x column is x."""
-        self._check_curves(self.source.rows)
+        self._check_rows(self.source.rows)
         length = self.source.length_of_lists(self.place["y"])
         self.into.rows = self.options.n_points or 0
         order = sorted(self.place, key=self.place.__getitem__)
         positions = [self.place[word] for word in order]
         for batch in self.source.library_batches(positions, length):
             cells = dict(zip(order, batch.columns, strict=True))
-            self._check_curves(len(self.names) + batch.num_rows)
+            self._check_rows(len(self.names) + batch.num_rows)
             self._take(cells["name"], cells["y"])
         if not self.names:
             raise alone(InvalidTable, Fact("The file holds no curve.", "no_rows"))
@@ -384,17 +384,22 @@ class _Library:
             detail = "With one curve a row, a row called x has to hold the x values;"
             detail += " without it the curves can only be appended to a dataset."
             raise alone(InvalidTable, Fact(detail, "no_x", column="name"))
+        self._check_curves(len(names) - (x is not None))
         if len(names) == 1 and x is not None:
             detail = "There is only the row of x; at least one curve is needed."
             raise alone(InvalidTable, Fact(detail, "one_column", row=0))
         return Found(tuple(names), self.into.rows, how, x)
 
+    def _check_rows(self, rows: int) -> None:
+        # One of them may be x.
+        self._check_curves(rows - 1)
+        self.options.limits.check_expansion(self.source.size, 8 * rows * self.into.rows)
+
     def _check_curves(self, curves: int) -> None:
-        limits = self.options.limits
-        if curves > limits.max_curves:
-            detail = f"There are more than {limits.max_curves} curves; append them in batches."
+        most = self.options.limits.max_curves
+        if curves > most:
+            detail = f"There are more than {most} curves; append them in batches."
             raise alone(TooLarge, Fact(detail, "too_many_curves"))
-        limits.check_expansion(self.source.size, max(8 * curves * self.into.rows, 0))
 
     def _take(self, names: pa.Array, lists: pa.Array) -> None:
         row = len(self.names)

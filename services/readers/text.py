@@ -309,7 +309,10 @@ class _Records:
             first = self._line
             self._line += len(lines)
             self._byte += len(piece.data)
-            yield from enumerate(lines, first)
+            numbered = enumerate(lines, first)
+            # Millions of blank lines are no rows, unless a quote is open around them.
+            is_plain = not self._open and b'"' not in piece.data
+            yield from (pair for pair in numbered if pair[1]) if is_plain else numbered
             piece = next(following, None) if self._open else None
 
     def _split(self, piece: _Piece) -> list[str]:
@@ -317,7 +320,11 @@ class _Records:
         if "\0" in text:
             what = "it holds a NUL byte; is it text, in UTF-8, or in UTF-16 with its mark?"
             raise self._unreadable(text[: text.index("\0")], what, "nul_byte")
-        lines = _LINE_END.sub("\n", text).removesuffix("\n").split("\n")
+        if "\r" in text:
+            # As `_LINE_END`, but fast for millions of them; there is no NUL in the text.
+            for end, sign in (("\r\r\n", "\0"), ("\r\n", "\0"), ("\r", "\n"), ("\0", "\n")):
+                text = text.replace(end, sign)
+        lines = text.removesuffix("\n").split("\n")
         if piece.overlong:
             line = self._line + len(lines) - 1
             detail = f"Line {line} is longer than {self._longest} characters."

@@ -63,15 +63,6 @@ def test_a_refusal_by_accept_says_that_it_depends_on_it(client):
     assert "Accept" in reply.headers["Vary"]
 
 
-def test_more_matches_than_one_fit_may_keep_are_refused(client, monkeypatch):
-    monkeypatch.setattr("api.engine.Limits", lambda: Limits(matches=3))
-    library = a_dataset(client, "x,a,b\n0,1,3\n1,2,4\n")["id"]
-    body = {"training_id": library, "ideal_id": library, "top_k": 2}
-    reply = client.post("/v1/fits", json=body)
-    assert reply.status_code == 422
-    assert reply.json["errors"][0]["pointer"] == "/top_k"
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_no_room_for_a_temporary_file_is_said_to_be_that(app, client, monkeypatch, code):
     def full(**_):
