@@ -1,4 +1,4 @@
-FROM python:3.12-slim AS build
+FROM python:3.12-slim-trixie AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY requirements requirements
@@ -8,7 +8,7 @@ RUN python -m venv /opt/idealfit \
  && /opt/idealfit/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/run.txt \
  && /opt/idealfit/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
 
-FROM python:3.12-slim
+FROM python:3.12-slim-trixie
 COPY --from=build /opt/idealfit /opt/idealfit
 RUN useradd --system --uid 10001 --no-create-home idealfit \
  && install -d -o idealfit -g idealfit -m 0700 /data

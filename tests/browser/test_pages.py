@@ -96,6 +96,8 @@ def test_a_plain_form_sends_a_file(browser, server, tmp_path, ending):
     file = tmp_path / f"curves.{ending}"
     file.write_bytes(FORMATS[ending][1](columns))
     page = browser.new_page()
+    # A form of a page without an address comes from the origin null, which is foreign.
+    page.goto(server.url)
     page.set_content(
         f"""<form method="post" enctype="multipart/form-data" action="{server.url}/v1/datasets">
         <input type="file" name="file"><button>Send</button></form>"""
