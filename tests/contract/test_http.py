@@ -688,7 +688,7 @@ class TestBodies:
         """A whole file would be a dataset; the same with fewer rows must not be one."""
         before = server.get("/v1/datasets").json()
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-            head = f"POST /v1/datasets HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n".encode()
+            head = f"POST /v1/datasets HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {kind}\r\n".encode()
             connection.sendall(head + length + b"\r\n\r\n" + body)
             connection.shutdown(socket.SHUT_WR)
             reply = http.client.HTTPResponse(connection)
