@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("default", max_examples=50, deadline=None)
-settings.register_profile("all", parent=settings.get_profile("default"), max_examples=150)
+import tests.examples  # noqa: F401 - has the profiles
+
 settings.load_profile("default")
 
 

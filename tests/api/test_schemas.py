@@ -2,7 +2,7 @@
 
 import marshmallow as ma
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import api.app  # noqa: F401 - all schemas
@@ -34,7 +34,6 @@ VALUES = st.one_of(
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @given(st.data())
-@settings(deadline=None)
 def test_a_request_is_read_as_marshmallow_reads_it(schema, data):
     shape = schema()
     names = st.sampled_from([*shape.fields, *shape.fields, "unknown"])
@@ -58,7 +57,6 @@ OTHERS = st.one_of(CELLS, st.none(), st.booleans(), st.just("1"), st.just([1.0])
     ),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_columns_at_once_are_columns_one_by_one(columns, spoilt):
     rows = read_rows([[True, *cells] if spoilt else cells for cells in columns])
     types = {type(cell) for cells in columns for cell in cells}

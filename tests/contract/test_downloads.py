@@ -278,7 +278,7 @@ def test_a_slow_reader_gets_everything(short, large, accept):
         requests.get(short.url + large, headers={"Accept": accept}, timeout=PATIENCE).content
     )
     with a_reader(short, large, accept) as connection:
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         started, got = time.monotonic(), 0
         while data := connection.recv(1 << 18):
             got += len(data)

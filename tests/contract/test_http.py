@@ -9,7 +9,6 @@ import json
 import re
 import socket
 import threading
-import time
 
 import pytest
 import requests
@@ -709,9 +708,7 @@ class TestBodies:
             connection.putheader("Content-Length", "1000")
             connection.endheaders(b'--b\r\nContent-Disposition: form-data; name="na')
             stalled.append(connection)
-        started = time.monotonic()
         assert requests.get(f"{short.url}/health/live", timeout=PATIENCE).ok
-        assert time.monotonic() - started < 10
         for connection in stalled:
             reply = connection.getresponse()
             assert reply.status in (400, 408)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, target
+from hypothesis import example, given, target
 from hypothesis import strategies as st
 
 from services import candidates, fitting, search
@@ -23,6 +23,7 @@ from services.scores import all_scores
 from services.sieve import by_few_numbers, by_single_precision, sieved
 from services.sketch import Basis, Sketch, describe, make_basis, plain_basis, sketch
 from tests import factories
+from tests.examples import examples
 from tests.factories import a_library, a_training, in_blocks
 
 CRITERIA = ("sse", "mae", "max")
@@ -118,7 +119,7 @@ def margins(training, library, scores):
 
 
 @given(curves(), st.sampled_from(BASES), QUESTIONS, st.booleans())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_a_pair_whose_score_is_the_limit_is_never_left_out(sides, sort, options, double):
     y, f = sides
     basis = some_basis(f, sort)
@@ -167,7 +168,7 @@ def test_a_product_that_loses_all_points_but_two_leaves_nobody_out(n, dtype, dig
     st.sampled_from([0.0, 0.02, 0.3]),
     st.sampled_from([0.0, 0.02, 0.3]),
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
     sides, criterion, min_overlap, training_gaps, library_gaps
 ):
@@ -200,7 +201,7 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
     st.sampled_from([1.0, 0.4]),
     st.sampled_from(["none", "some", "many", "half"]),
 )
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_masks_leave_out_no_pair_whose_score_is_the_limit(
     sides, sort, criterion, min_overlap, gaps
 ):
@@ -232,7 +233,7 @@ def test_masks_leave_out_no_pair_whose_score_is_the_limit(
 
 
 @given(curves(), st.sampled_from([1.0, 0.5]))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_few_pairs_are_not_left_out_either(sides, min_overlap):
     y, f = sides
     options = FitOptions(min_overlap=min_overlap)
@@ -250,7 +251,7 @@ def test_few_pairs_are_not_left_out_either(sides, min_overlap):
 
 
 @given(curves(), st.sampled_from(["mae", "max"]), st.sampled_from([1, 3]), st.booleans())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
     y, f = sides
     options = FitOptions(criterion, top_k=top_k)
@@ -268,7 +269,7 @@ def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
 
 @given(curves(), st.sampled_from(["mae", "max"]))
 @example(BORDERS, "max")
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_no_score_is_below_its_bounds(sides, criterion):
     y, f = sides
     options = FitOptions(criterion)
@@ -309,7 +310,7 @@ def test_few_pairs_whose_expanded_squares_say_nothing_are_scored():
 
 
 @given(curves(), st.sampled_from([np.float32, np.float64]))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
     _, f = sides
     f = f[:5]
@@ -332,7 +333,7 @@ def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
 
 
 @given(curves(), st.sampled_from(CRITERIA), st.sampled_from([1.0, 0.5]))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_residual_with_a_score_is_longer_than_its_radius(sides, criterion, min_overlap):
     y, f = sides
     options = FitOptions(criterion, min_overlap=min_overlap)
@@ -428,7 +429,7 @@ def options_for_all(draw, problem):
 
 
 @given(factories.problems(), st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_proposing_changes_no_bit_of_any_answer(problem, data):
     options = data.draw(options_for_all(problem))
     training, library = problem.training, problem.library
@@ -443,7 +444,7 @@ def test_proposing_changes_no_bit_of_any_answer(problem, data):
 
 
 @given(curves(), st.data())
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
     y, f = sides
     gaps = data.draw(st.sampled_from([0, 0, 0, 0.001, 0.02]))
@@ -549,7 +550,7 @@ def test_a_library_that_gets_better_and_better_is_not_kept(monkeypatch):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_merging_is_associative_and_order_free(data):
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     training = a_training(*random.integers(0, 2, (2, 3)).astype(float))
@@ -598,7 +599,7 @@ def test_parts_of_a_library_larger_than_the_cache_do_not_push_each_other_out():
 
 @example(size=search.FEW)
 @given(size=st.integers(1, 50))
-@settings(max_examples=5, deadline=None)
+@examples(5)
 def test_few_pairs_are_scored_one_and_all(size):
     training, library = a_training([0.0, 1.0]), a_library(*np.zeros((size, 2)))
     got = fit_library(training, np.arange(1), Library(library.x, in_blocks(library)), FitOptions())

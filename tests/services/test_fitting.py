@@ -6,13 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services import fitting
 from services.errors import GridError, InvalidOption, NoFit
 from services.fitting import FitOptions
 from tests import factories, naive
+from tests.examples import examples
 from tests.factories import (
     a_library,
     a_seed_like_problem,
@@ -638,7 +639,7 @@ def questions(draw, transforms=("none",), **kinds):
 
 
 @given(questions(), st.sets(st.integers(1, 6), max_size=3))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_without_a_transform_every_bit_agrees_with_the_loops(question, cuts):
     problem, options = question
     got = answer(problem, options, cuts=cuts)
@@ -666,7 +667,7 @@ def pairing(problem, options, match):
 
 
 @given(questions(TRANSFORMS))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_figures_of_a_match_are_those_of_its_scale_and_offset(question):
     problem, options = question
     got = answer(problem, options)
@@ -679,7 +680,7 @@ def test_the_figures_of_a_match_are_those_of_its_scale_and_offset(question):
 
 
 @given(questions(TRANSFORMS))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_ranking_is_by_the_scores_and_complete(question):
     problem, options = question
     everything = answer(problem, replace(options, top_k=1000))
@@ -709,7 +710,7 @@ def is_near(value, exact, bound):
 
 
 @given(questions(("offset", "scale", "affine")))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_scale_and_offset_are_those_of_rational_numbers(question):
     problem, options = question
     got = answer(problem, options)
@@ -733,7 +734,7 @@ def test_scale_and_offset_are_those_of_rational_numbers(question):
 
 
 @given(questions(TRANSFORMS, kinds=factories.TAME))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_r2_is_the_one_of_rational_numbers(question):
     problem, options = question
     got = answer(problem, options)
@@ -755,7 +756,7 @@ def test_r2_is_the_one_of_rational_numbers(question):
 
 
 @given(questions(TRANSFORMS), st.data())
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_cutting_and_order_of_the_blocks_change_no_bit(question, data):
     problem, options = question
     training, library = problem.training, problem.library
@@ -769,7 +770,7 @@ def test_cutting_and_order_of_the_blocks_change_no_bit(question, data):
 
 
 @given(questions(TRANSFORMS), st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_the_order_of_the_library_rows_changes_no_bit(question, random):
     problem, options = question
     order = list(range(len(problem.library.x)))
@@ -782,7 +783,7 @@ def test_the_order_of_the_library_rows_changes_no_bit(question, random):
 
 
 @given(questions(TRANSFORMS))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_each_training_curve_is_fitted_as_if_alone(question):
     problem, options = question
     training = problem.training
@@ -925,7 +926,7 @@ def test_the_best_of_many_curves_is_the_first_of_their_whole_ranking(kind, trans
 
 @example(seed=0)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_random_subsets_and_gaps_of_many_curves_agree_with_the_loops(seed):
     random = np.random.default_rng(seed)
     n, m = 30, 80

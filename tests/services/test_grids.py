@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services import grids
 from services.errors import GridError, InvalidOption
 from tests import factories, naive
+from tests.examples import examples
 from tests.factories import numbers
 
 TENTH = [0.1, math.nextafter(0.1, 1), math.nextafter(math.nextafter(0.1, 1), 1)]
@@ -263,7 +264,7 @@ def searches(draw):
 @example(([0.5], [0.0, 1.0], [[1, 2]], 0.5), "exact")
 @example(([1e17], [0.5, 0.0, -1.0, -3.0, 2.0], [[1, 2, 3, 4, 5]], 1e300), "exact")
 @example(([0.0], [-5e-324, 5e-324], [[1, 2]], None), "exact")
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_alignment_and_reading_agree_with_the_loops(search, alignment):
     x, grid, curves, x_tolerance = search
     x, grid = numbers(x), numbers(grid)
@@ -288,7 +289,7 @@ def test_alignment_and_reading_agree_with_the_loops(search, alignment):
 
 
 @given(searches(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_order_of_the_grid_does_not_matter(search, random):
     x, grid, _, x_tolerance = search
     order = list(range(len(grid)))

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services import fitting, mapping
@@ -13,6 +13,7 @@ from services.errors import InvalidOption
 from services.fitting import FitOptions
 from services.mapping import Functions, MapOptions
 from tests import factories, naive
+from tests.examples import examples
 from tests.factories import a_library, a_table, a_training, in_blocks, numbers, some_points
 
 POLICIES = ("all", "nearest", "first")
@@ -363,7 +364,7 @@ def test_a_deviation_of_zero_is_not_no_deviation():
     st.sets(st.integers(1, 11), max_size=3),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_mean_is_the_rational_one_rounded_once_for_any_cutting(deviations, cuts, random):
     items = np.zeros(len(deviations), dtype=mapping.ITEM)
     items["deviation"] = deviations
@@ -427,7 +428,7 @@ def same_items(ours, theirs):
 
 
 @given(mappings(), st.sampled_from([None, 1, 2, 3, 1000]))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_a_mapping_agrees_with_the_loops_whatever_the_block(question, block_rows):
     test, grid, functions, options = question
     blocks = list(mapping.assign(test, grid, functions, options, block_rows))
@@ -438,7 +439,7 @@ def test_a_mapping_agrees_with_the_loops_whatever_the_block(question, block_rows
 
 
 @given(mappings(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_rows_of_the_grid_may_come_in_any_order(question, random):
     test, grid, functions, options = question
     order = np.array(random.sample(range(len(grid)), len(grid)))

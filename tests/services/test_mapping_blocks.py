@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services import grids, mapping
 from services.mapping import Functions, MapOptions
 from services.tables import Table
 from tests import naive
+from tests.examples import examples
 from tests.factories import numbers
 from tests.services.test_mapping import POLICIES, mappings
 
@@ -41,7 +42,7 @@ def uniform_grids(draw):
 
 
 @given(uniform_grids(), st.integers(0, 99))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_guess_finds_what_a_search_finds(x, seed):
     grid = grids.sort_grid(x)
     random = np.random.default_rng(seed)
@@ -97,7 +98,7 @@ def as_bytes(test, grid, functions, options, block_rows=None):
 
 
 @given(mappings(), st.sampled_from([1, 3, 64]))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
     few, grid, functions, options = question
     # As many points as a table is worth.
@@ -112,7 +113,7 @@ def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
 
 
 @given(mappings(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_points_one_by_one_give_the_same_bits_and_figures(question, uniform):
     test, grid, functions, options = question
     if uniform:
@@ -159,7 +160,7 @@ def test_an_infinite_deviation_is_the_nearest_of_those_that_admit():
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, allow_nan=False)), max_size=40))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_tally_adds_any_floats_of_any_functions_exactly(pairs):
     items = np.zeros(len(pairs), dtype=mapping.ITEM)
     items["function"], items["deviation"] = [f for f, _ in pairs], [d for _, d in pairs]

@@ -10,13 +10,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import CurveError
 from services.readers import ReadLimits, text
 from services.readers.plain import read_plain
 from services.tables import table_sha256, whole
+from tests.examples import examples
 
 LIMITS = ReadLimits(max_columns=4, max_rows=12)
 
@@ -217,7 +218,7 @@ def files(draw):
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(files(), st.sampled_from([7, 30, 1 << 16]))
 @example(b"a,b\n1,2\n1,2\nnan\n1,2\n", 7)
 @example(b'a,b\n1,"2\n1,2\n1,2\n3"\n', 7)
@@ -231,7 +232,7 @@ def test_both_ways_agree_on_any_file(data, chunk):
     assert outcome(data, chunk=chunk, limits=LIMITS) == careful
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(files())
 def test_where_a_file_is_cut_makes_no_difference(data):
     """Unless it is no text: then the error may be told earlier."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
@@ -22,6 +22,7 @@ from services.readers import ReadLimits, Source, pick_x, read_text
 from services.readers import text as reader
 from services.tables import table_sha256, whole
 from services.writers import csv_lines
+from tests.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -478,7 +479,6 @@ tables = st.integers(1, 4).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(
     rows=tables,
     delimiter=st.sampled_from(",;\t|"),
@@ -503,7 +503,6 @@ names_in_use = st.text(
 ).map(str.strip)
 
 
-@settings(deadline=None)
 @given(st.lists(names_in_use.filter(bool), min_size=1, max_size=5, unique=True))
 @example(['"', ",", ";;", "|", "x"])
 @example(['a"b', "c , d"])
@@ -526,7 +525,6 @@ cells = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=5), st.sampled_from(";|\t"))
 def test_the_fast_way_and_the_careful_way_agree(rows, delimiter):
     """A quoted cell is never read the fast way."""
@@ -543,7 +541,6 @@ def test_the_fast_way_and_the_careful_way_agree(rows, delimiter):
     assert outcome("") == outcome('"')
 
 
-@settings(deadline=None)
 @given(finite)
 @example(-0.0)
 @example(5e-324)
@@ -598,7 +595,7 @@ def check_outcome(data, **options):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     st.lists(pieces, max_size=20).map(b"".join),
     st.sampled_from(["csv", "tsv"]),
@@ -609,7 +606,7 @@ def test_any_bytes_give_a_true_table_or_a_clear_error(data, kind, header):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     st.sampled_from([case for case in [*GOOD.values(), *BAD.values()] if len(case.data) < 999]),
     st.data(),

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.batches import (
@@ -146,7 +146,6 @@ class TestCsvLines:
         """A client sees the header at once, however long the table is."""
         assert next(csv_lines(["x"], [range(10**12)])) == b"x\n"
 
-    @settings(deadline=None)
     @given(
         st.lists(
             st.tuples(

@@ -1,0 +1,16 @@
+"""How many examples Hypothesis tries: all of them in `make test-all`, a third otherwise."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+ALL = 100
+"""Examples of a test that asks for no other number."""
+
+settings.register_profile("all", max_examples=ALL, deadline=None)
+settings.register_profile("default", settings.get_profile("all"), max_examples=ALL // 3)
+
+
+def examples(count):
+    """Settings of a test that takes another number of examples for all."""
+    return settings(max_examples=-(-count * settings().max_examples // ALL))
