@@ -16,7 +16,7 @@ from api.http import (
 )
 from api.origins import guard
 from api.prefix import Prefix
-from api.resources import datasets, fits, home, mappings, plots, service
+from api.resources import datasets, explanations, fits, home, mappings, plots, service
 from api.resources.jobs import WAITERS
 from api.store.base import Database
 from services.cache import Cache
@@ -77,6 +77,6 @@ def _document(app: Flask, prefix: str) -> Document:
         API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}} | servers,
     )
     document = Document(app)
-    for noun in (datasets, fits, mappings, plots, service):
+    for noun in (datasets, fits, mappings, plots, explanations, service):
         document.register_blueprint(noun.room)
     return document

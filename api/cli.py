@@ -195,7 +195,7 @@ def openapi(*, check: bool) -> None:
     """Write the OpenAPI document to openapi/openapi.json."""
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data=Path(folder)))
-        document = app.extensions["idealfit.document"].spec.to_dict()
+        document = app.extensions["idealfit.document"].finished
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     text = orjson.dumps(document, option=options)
     if not check:

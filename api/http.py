@@ -31,6 +31,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
 from api import inforce, jsonbody
+from api.document import OFFERED, finish
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
 from api.headers import protect
 from api.schemas.base import LARGEST, MOST_FACTS, ProblemReply
@@ -352,6 +353,10 @@ def _cursor_part(part: Any, kind: type) -> Any:
 # ---- Rooms and the OpenAPI document --------------------------------------------------------
 
 
+ALWAYS = frozenset({414, 431, 500, 503, 507})
+"""Errors that every operation documents: those of the server, of its database and of its disk."""
+
+
 class Room(Blueprint):
     """The routes of one noun: strict in query and Accept, documented by their decorators.
 
@@ -428,7 +433,8 @@ class Room(Blueprint):
                 return function(*args, **kwargs)
 
             wrapper.offered = formats  # type: ignore[attr-defined]
-            return self.problems(406)(wrapper)
+            documented = self.problems(406)(wrapper)
+            return cast("Handler", self.doc(**{OFFERED: list(formats)})(documented))
 
         return decorator
 
@@ -442,7 +448,7 @@ class Room(Blueprint):
         self, schema: type[ma.Schema], example: dict[str, Any]
     ) -> Callable[[Handler], Handler]:
         """A merge patch as JSON or merge-patch+json, with If-Match."""
-        parameter = _header("If-Match", "ETag of the version you read, or *. 428 without it.")
+        parameter = _if_match("ETag of the version you read, or *. 428 without it.")
         content = {kind: {"schema": schema, "example": example} for kind in (MERGE_PATCH, JSON)}
 
         def decorator(function: Handler) -> Handler:
@@ -455,9 +461,16 @@ class Room(Blueprint):
 
     def deletes(self, function: Handler) -> Handler:
         """Document If-Match and the errors of DELETE."""
-        parameter = _header("If-Match", "Delete this version only.")
-        function = self.problems(404, 409, 412)(function)
-        return cast("Handler", self.doc(parameters=[parameter])(function))
+        return self.matches("Delete this version only.")(self.problems(404, 409)(function))
+
+    def matches(self, description: str) -> Callable[[Handler], Handler]:
+        """Document an If-Match that may be left out."""
+
+        def decorator(function: Handler) -> Handler:
+            function = self.problems(412)(function)
+            return cast("Handler", self.doc(parameters=[_if_match(description)])(function))
+
+        return decorator
 
     def problems(self, *statuses: int) -> Callable[[Handler], Handler]:
         """Document the errors of an operation."""
@@ -474,7 +487,8 @@ def _refusals(path: str, options: dict[str, Any]) -> set[int]:
     """Errors of any operation on this path with these methods, before its handler is called."""
     # A Host that is malformed or not ours; and a page of another origin (api/origins.py).
     by_host = set() if path.startswith("/health/") else {400, 421}
-    return by_host if set(options.get("methods", ())) <= {"GET"} else by_host | {403}
+    by_page = set() if set(options.get("methods", ())) <= {"GET"} else {403}
+    return by_host | by_page | ALWAYS
 
 
 def _document(decorator: Any, function: Handler) -> Handler:
@@ -506,6 +520,27 @@ def _without_query(function: Handler) -> Handler:
 
 ETAG = {"ETag": {"description": "Version of the record.", "schema": {"type": "string"}}}
 LOCATION = {"Location": {"description": "The new record.", "schema": {"type": "string"}}}
+RETRY = {
+    "Retry-After": {
+        "description": "Seconds until it is worth trying or looking again.",
+        "schema": {"type": "integer"},
+    }
+}
+ERROR_HEADERS = RETRY | {
+    "X-Request-ID": {
+        "description": "Id of the request, also in the log.",
+        "schema": {"type": "string"},
+    }
+}
+HEADERS_OF = {503: ("Retry-After",)}
+"""Headers of an error beside its id."""
+
+EARLY = {
+    414: "The address is longer than the server reads. Said before the request is one of ours.",
+    431: "The header fields are longer than the server reads. Said before the request is ours.",
+}
+"""Errors that the server answers with a page of its own."""
+
 SQLITE = "application/vnd.sqlite3"
 LINK = {"Link": {"description": "rel=next, if there is more.", "schema": {"type": "string"}}}
 
@@ -520,21 +555,46 @@ def _header(name: str, description: str) -> dict[str, Any]:
     }
 
 
+def _if_match(description: str) -> dict[str, Any]:
+    header = _header("If-Match", description)
+    header["schema"]["pattern"] = _TAGS
+    return header
+
+
+# RFC 9110: an asterisk, or entity tags with commas between them.
+_TAG = r'(W/)?"[^"]*"'
+_TAGS = rf"^(\*|{_TAG}(\s*,\s*{_TAG})*)$"
+
+
 class Document(Api):
     """The OpenAPI document: our problems instead of the library's errors."""
 
     ERROR_SCHEMA = ProblemReply
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    @functools.cached_property
+    def finished(self) -> dict[str, Any]:
+        """The whole document, once all rooms are registered."""
+        return finish(self.spec.to_dict())
+
     def _register_error_handlers(self) -> None:
         """`api.errors` answers every error."""
 
     def _register_responses(self) -> None:
+        for name, header in ERROR_HEADERS.items():
+            self.spec.components.header(name, header)
         for status in http.HTTPStatus:
             if status >= http.HTTPStatus.BAD_REQUEST:
-                content = {PROBLEM_JSON: {"schema": self.ERROR_SCHEMA, "example": _example(status)}}
-                response = {"description": status.phrase, "content": content}
-                self.spec.components.response(status.name, response, lazy=True)
+                self.spec.components.response(status.name, _error(self, status), lazy=True)
+
+
+def _error(document: Document, status: http.HTTPStatus) -> dict[str, Any]:
+    """An error as the document describes it."""
+    if status in EARLY:
+        return {"description": EARLY[status]}
+    content = {PROBLEM_JSON: {"schema": document.ERROR_SCHEMA, "example": _example(status)}}
+    names = ["X-Request-ID", *HEADERS_OF.get(status, ())]
+    return {"description": status.phrase, "headers": {n: n for n in names}, "content": content}
 
 
 def _example(status: http.HTTPStatus) -> dict[str, Any]:

@@ -21,7 +21,15 @@ from api.addresses import Authority, is_origin_of, parse_authority
 from api.config import Settings
 from api.errors import Problem
 
-EXPOSED = ["ETag", "Location", "Link", "Preference-Applied", "Retry-After", "X-Request-ID"]
+EXPOSED = [
+    "Content-Disposition",
+    "ETag",
+    "Location",
+    "Link",
+    "Preference-Applied",
+    "Retry-After",
+    "X-Request-ID",
+]
 """Headers that a page of an allowed origin can read."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -5,12 +5,89 @@ from __future__ import annotations
 import errno
 import http
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.errors import CurveError, Fact, TooLarge, UnreadableFile
+from services.errors import (
+    CurveError,
+    Fact,
+    GridError,
+    InvalidOption,
+    InvalidTable,
+    NoFit,
+    TooLarge,
+    UnreadableFile,
+)
 
 STATUS_OF: dict[type[Exception], int] = {UnreadableFile: 400, TooLarge: 413, CurveError: 422}
+
+PATH = "/problems/"
+"""Where the problem types are explained; what follows in `type` is the slug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A problem type for whoever meets it."""
+
+    title: str
+    status: int
+    meaning: str
+    remedy: str
+
+
+def _explained(error: type[CurveError], meaning: str, remedy: str) -> dict[str, Explanation]:
+    status = next(STATUS_OF[kind] for kind in error.__mro__ if kind in STATUS_OF)
+    return {error.code: Explanation(error.title, status, meaning, remedy)}
+
+
+EXPLANATIONS = (
+    _explained(
+        UnreadableFile,
+        "The bytes are no text and no table: the encoding, the compression or the file is damaged,"
+        " or it is of another format than it is said to be.",
+        "Open the file in the program that wrote it, save it again, as CSV in UTF-8 if in doubt,"
+        " and send that.",
+    )
+    | _explained(
+        InvalidTable,
+        "The file or body can be read, but it is no table of one x column and at least one curve:"
+        " a cell is no number, a row is too short, a name stands twice, or there is no row.",
+        "Mend the rows and columns that `errors` names; `row` counts data rows from 0, `line` lines"
+        " of the text from 1. An empty cell is a gap.",
+    )
+    | _explained(
+        TooLarge,
+        "There are more bytes, rows, columns or values than this server takes.",
+        "Split the data, or ask whoever runs the server to raise the limit; /v1/limits lists those"
+        " in force.",
+    )
+    | _explained(
+        GridError,
+        "Curves are compared at equal x, and the x of these do not fit each other: the library does"
+        " not cover them, they are not in the same order, or one repeats.",
+        "Use alignment=linear to read the library between its x, outside=omit to leave out x that"
+        " it does not cover, or a larger x_tolerance. To append curves, send the x of the dataset.",
+    )
+    | _explained(
+        NoFit,
+        "For at least one training curve no library curve can be chosen: none has numbers at"
+        " enough of its x, or every score is beyond float64.",
+        "Lower min_overlap, use alignment=linear, or leave out the training curve that `errors`"
+        " names with training_curves.",
+    )
+    | _explained(
+        InvalidOption,
+        "An option has a value that cannot be used here, or contradicts another.",
+        "Change or leave out the field that `errors` names by `pointer` or `parameter`.",
+    )
+    | _explained(
+        CurveError,
+        "The curves do not allow what was asked.",
+        "Read `detail`, and the places in `errors`.",
+    )
+)
+"""Every problem type with an address of its own, by slug. The pages and the document are made of
+it. `about:blank` means no more than the status says."""
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -28,7 +105,7 @@ def problem_document(  # noqa: PLR0913 - the members of RFC 9457
 ) -> dict[str, Any]:
     """A problem as JSON."""
     return {
-        "type": f"/problems/{slug}" if slug else "about:blank",
+        "type": PATH + slug if slug else "about:blank",
         "title": title or http.HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,

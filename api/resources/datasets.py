@@ -37,7 +37,6 @@ from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
     CURVE_EXAMPLE,
     DATASET_EXAMPLE,
-    CurvesFields,
     CurvesForm,
     CurvesReply,
     CurvesRequest,
@@ -47,6 +46,7 @@ from api.schemas.datasets import (
     DatasetReply,
     DatasetRequest,
     DatasetsReply,
+    FileFields,
     ValuesQuery,
     ValuesReply,
     check_attributes,
@@ -92,7 +92,8 @@ def uploads(
         CSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
         TSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE.replace(",", "\t")},
     }
-    content |= {media: {"schema": {}} for media in FILES if media not in content}
+    binary = {"type": "string", "format": "binary"}
+    content |= {media: {"schema": binary} for media in FILES if media not in content}
 
     def decorator(function: Any) -> Any:
         body = {"required": True, "content": content}
@@ -205,8 +206,9 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
 
 
 @room.route("/<dataset_id>/curves", methods=["POST"])
-@room.arguments(CurvesFields, location="query")
-@room.problems(404, 412)
+@room.arguments(FileFields, location="query")
+@room.problems(404)
+@room.matches("Append to this version only.")
 @uploads(CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
 @room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:

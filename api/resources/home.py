@@ -57,7 +57,7 @@ def docs() -> Response:
 def openapi() -> Response:
     """The OpenAPI document."""
     document = cast("Document", current_app.extensions["idealfit.document"])
-    return Response(orjson.dumps(document.spec.to_dict()), content_type=JSON)
+    return Response(orjson.dumps(document.finished), content_type=JSON)
 
 
 @room.get("/static/swagger-ui/<path:name>")

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from api.config import Settings
 from api.engine import Ranks, submit
 from api.errors import Problem, problem, problem_type
-from api.http import ETAG, LOCATION, Handler, Room, database, etag
+from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, etag
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact
@@ -56,12 +56,6 @@ _APPLIED = {
         "schema": {"type": "string"},
     }
 }
-_RETRY = {
-    "Retry-After": {
-        "description": "Seconds until it is worth looking.",
-        "schema": {"type": "string"},
-    }
-}
 
 
 # What stands between commas, and between semicolons, that are not in quotes.
@@ -80,7 +74,7 @@ def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Hand
             202,
             schema=schema,
             example=queued,
-            headers=headers | _RETRY,
+            headers=headers | RETRY,
             description="Queued.",
             success=True,
         )(function)

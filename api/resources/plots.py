@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 from flask import Response, g
+from marshmallow import fields
 from sqlalchemy.orm import Session
 
 from api.headers import PICTURE
@@ -14,6 +15,7 @@ from api.http import HTML, JSON, Room, database
 from api.pages import plots
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
 from api.resources.downloads import disposition
+from api.schemas.base import Reply
 from api.store.base import find
 from api.store.datasets import Dataset, curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, chosen
@@ -35,12 +37,25 @@ SVG, PNG = "image/svg+xml", "image/png"
 _ENDINGS = {SVG: ".svg", PNG: ".png"}
 
 
+class PlotReply(Reply):
+    """Bokeh's json_item, which `Bokeh.embed.embed_item` of BokehJS draws."""
+
+    target_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "Id of an element of the page."}
+    )
+    root_id = fields.String(required=True)
+    doc = fields.Dict(required=True, metadata={"description": "The document, as Bokeh writes it."})
+    version = fields.String(
+        required=True, metadata={"description": "The version that BokehJS must have."}
+    )
+
+
 def plotted(function: Any) -> Any:
     """Document the formats of a plot."""
-    formats: dict[str, dict[str, str]] = {
+    formats: dict[str, Any] = {
         PNG: {"type": "string", "format": "binary"},
         SVG: {"type": "string"},
-        JSON: {"type": "object"},
+        JSON: PlotReply,
         HTML: {"type": "string"},
     }
     for content_type, schema in formats.items():

@@ -45,7 +45,8 @@ FORM = "multipart/form-data"
 TSV = "text/tab-separated-values"
 ARROW_FILE = "application/vnd.apache.arrow.file"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-FILES = (CSV, TSV, PARQUET, ARROW, ARROW_FILE, XLSX)
+ANY = "application/octet-stream"
+FILES = (CSV, TSV, PARQUET, ARROW, ARROW_FILE, XLSX, ANY)
 BODIES = (JSON, FORM, *FILES)
 
 _COPY_BYTES = 1 << 20
@@ -116,14 +117,29 @@ def read_upload(
     coding = body_coding()
     if media in FILES:
         stream = cast("BinaryIO", request.stream)
-        file = _File(stream, _FORMAT_OF_TYPE[media], f"declared as {media}", coding)
-        return _from_file(file, query, usual_x, grid)
-    if request.args:
-        # They describe a plain file; JSON and forms hold their own fields.
-        raise invalid({name: ["Unknown field."] for name in request.args}, "query")
+        file = _File(stream, _FORMAT_OF_TYPE.get(media), f"declared as {media}", coding)
+        return _from_file(file, query, usual_x, grid, (json_schema, {n for n in query if query[n]}))
+    _refuse_beside(query, form_schema)
     if media == JSON:
         return _from_json(json_body(), json_schema, ({}, {}), usual_x, coding)
     return _from_form((json_schema, form_schema), usual_x, grid)
+
+
+def _refuse_beside(query: dict[str, Any], schema: type[ma.Schema]) -> None:
+    """Refuse options of a plain file in the query of a body that holds its own.
+
+    One that holds its default counts as not given: generated clients send them all.
+    """
+    fields = _shape(schema).fields
+    said = [name for name in request.args if query[name] != _default(fields[name])]
+    if said:
+        message = "Send it as a field of the body; the query describes a plain file."
+        raise invalid({name: [message] for name in said}, "query")
+
+
+def _default(field: ma.fields.Field[Any]) -> Any:
+    value = field.load_default
+    return value() if callable(value) else value
 
 
 def _from_json(
@@ -223,6 +239,10 @@ class _File:
     coding: str | None
 
 
+_SAYS_NOTHING = ("called *", f"declared as {ANY}")
+"""How a file is described whose content alone tells its format."""
+
+
 def _part(file: FileStorage, path: PurePosixPath, coding: str | None) -> _File:
     """The file of a form, by its name and its type, unpacked if its name says it is packed."""
     stream = cast("BinaryIO", file.stream)
@@ -286,7 +306,7 @@ def _from_file(
     fields: dict[str, Any],
     usual_x: Sequence[str],
     grid: tuple[str, FloatArray] | None,
-    json: tuple[type[ma.Schema], set[str]] | None = None,
+    json: tuple[type[ma.Schema], set[str]],
 ) -> Upload:
     """A table in a file; `json` is the shape of JSON, and the fields that were said beside it."""
     head, stream = _ahead(file.stream)
@@ -301,7 +321,7 @@ def _from_file(
         limits=read_limits(),
     )
     _check_options(found, options)
-    if json and found is _JSON:
+    if found is _JSON:
         said = (others | {"x_column": options.x_column}).items()
         more = {name: value for name, value in said if name in json[1]}
         return _from_json(_all_of(stream), json[0], (_name(others), more), usual_x, file.coding)
@@ -340,7 +360,7 @@ def _format(file: _File, head: bytes) -> Format:
     if not head:
         raise InvalidTable("The file is empty.", [Fact("The file is empty.", "no_rows")])
     if file.declared is None:
-        if kind in _FORMAT_OF_KIND and (kind != kinds_of_files.TEXT or file.said == "called *"):
+        if kind in _FORMAT_OF_KIND and (kind != kinds_of_files.TEXT or file.said in _SAYS_NOTHING):
             return _FORMAT_OF_KIND[kind]
         raise _contradiction(file.said, kind)
     if kind not in file.declared.kinds:

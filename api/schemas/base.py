@@ -16,6 +16,7 @@ import numpy as np
 from marshmallow import fields, validate
 
 from api.inforce import limits
+from api.problems import EXPLANATIONS, PATH
 from services.errors import Fact
 from services.tables import FloatArray
 
@@ -180,10 +181,14 @@ class Digits(Whole):
 
 
 class Choice(fields.String):
-    """One of a few words."""
+    """One of a few words.
 
-    def __init__(self, *words: str, **kwargs: Any) -> None:
-        super().__init__(validate=validate.OneOf(words), **kwargs)
+    Choices of one name are one type in the document, in requests and replies.
+    """
+
+    def __init__(self, *words: str, named: str, **kwargs: Any) -> None:
+        metadata = kwargs.pop("metadata", {}) | {"x-name": named}
+        super().__init__(validate=validate.OneOf(words), metadata=metadata, **kwargs)
 
 
 class Numbers(fields.Field[FloatArray]):
@@ -245,11 +250,21 @@ class Moment(fields.DateTime):
     """RFC 3339 in UTC."""
 
 
+PROBLEM_TYPES = (
+    "Address of an explanation: "
+    + ", ".join(f"`{PATH}{slug}`" for slug in EXPLANATIONS)
+    + "; or `about:blank`, where the status says all. There may be more."
+)
+
+
 class FactReply(Reply):
     """One thing that is wrong, and where."""
 
     detail = fields.String(required=True)
-    code = fields.String(required=True, metadata={"description": "The same for programs."})
+    code = fields.String(
+        required=True,
+        metadata={"description": "The same as a stable word, such as `not_a_number`."},
+    )
     pointer = fields.String(metadata={"description": "JSON pointer into the body."})
     parameter = fields.String(metadata={"description": "Query parameter, form field or header."})
     row = fields.Integer(metadata={"description": "Data row, from 0."})
@@ -260,7 +275,7 @@ class FactReply(Reply):
 class ProblemReply(Reply):
     """An error, RFC 9457."""
 
-    type = fields.String(required=True)
+    type = fields.String(required=True, metadata={"description": PROBLEM_TYPES})
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)
@@ -272,7 +287,12 @@ class ListQuery(Request):
     """Part of a list."""
 
     limit = Digits(1, "page", load_default=100)
-    cursor = Words(1000, load_default=None, metadata={"description": "`next` of the page before."})
+    cursor = Words(
+        1000,
+        shortest=1,
+        load_default=None,
+        metadata={"description": "`next` of the page before."},
+    )
 
 
 class RowsQuery(ListQuery):
@@ -287,7 +307,9 @@ class RecordsQuery(ListQuery):
     """Part of a list of records."""
 
     name = Words(200, metadata={"description": "Exactly this name."})
-    sort = Choice("-created_at", "created_at", "name", "-name", load_default="-created_at")
+    sort = Choice(
+        "-created_at", "created_at", "name", "-name", named="Sort", load_default="-created_at"
+    )
 
 
 def next_field() -> fields.String:

@@ -120,17 +120,19 @@ def _depth(value: Any) -> int:
     return depth
 
 
-class AttributesText(Attributes):
+class AttributesText(fields.String):
     """The same as text, for forms and queries."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, str):
-            raise ma.ValidationError("Not a JSON object.")
+        text = super()._deserialize(value, *args, **kwargs)
         try:
-            parsed = jsonbody.parse(value.encode(), limits())
+            parsed = jsonbody.parse(text.encode(), limits())
         except jsonbody.JSONError as error:
             raise ma.ValidationError(f"Not a JSON object: {error.detail}") from None
-        return super()._deserialize(parsed, *args, **kwargs)
+        if not isinstance(parsed, dict):
+            raise ma.ValidationError("Not a JSON object.")
+        check_attributes(parsed)
+        return parsed
 
 
 class Columns(fields.Field[tuple[list[str], FloatArray]]):
@@ -174,32 +176,16 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
         return names, np.stack(arrays)
 
 
+X_COLUMN = "Default: the column called x in any case, else the first."
+
+
 def x_column_field() -> Words:
     """Name of the x column."""
     return Words(
         NAME_LENGTH,
         load_default=None,
         allow_none=True,
-        metadata={"description": "Default: the column called x in any case, else the first."},
-    )
-
-
-def header_field() -> Choice:
-    """Whether a file has a header row."""
-    return Choice(
-        "present",
-        "absent",
-        load_default="present",
-        metadata={"description": "absent: the columns are then x, y1, y2, ..."},
-    )
-
-
-def sheet_field() -> Words:
-    """Name of a sheet."""
-    return Words(
-        NAME_LENGTH,
-        load_default=None,
-        metadata={"description": "Of XLSX. Default: the first sheet."},
+        metadata={"description": X_COLUMN},
     )
 
 
@@ -213,18 +199,51 @@ class DatasetRequest(Request):
     attributes = Attributes(keys=fields.String(), load_default=dict)
 
 
-class DatasetFields(Request):
-    """What goes with a file, in the query or as form fields."""
+def header_field(**kwargs: Any) -> Choice:
+    """Whether a file has a header row."""
+    return Choice("present", "absent", named="HeaderRow", **kwargs)
+
+
+class FileFields(Request):
+    """What goes with a file of curves, in the query or as form fields.
+
+    All is text there, and an empty text is a field that was not given: so browsers send a field
+    that nobody filled in, and so this document can show a default that every client may send.
+    """
+
+    x_column = Words(
+        NAME_LENGTH,
+        load_default=None,
+        allow_none=False,
+        metadata={"default": "", "description": X_COLUMN},
+    )
+    header = header_field(
+        load_default="present",
+        metadata={"description": "absent: the columns are then x, y1, y2, ..."},
+    )
+    sheet = Words(
+        NAME_LENGTH,
+        load_default=None,
+        allow_none=False,
+        metadata={"default": "", "description": "Of XLSX. Empty: the first sheet."},
+    )
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """The fields that are not empty."""
+        return super().load({name: v for name, v in data.items() if v != ""}, **options)
+
+
+class DatasetFields(FileFields):
+    """What goes with a file of a new dataset."""
 
     name = name_field(
-        load_default=None, metadata={"description": "Default: the stem of the file's name."}
+        load_default=None,
+        allow_none=False,
+        metadata={"default": "", "minLength": 0, "description": "Empty: the file's stem."},
     )
-    x_column = x_column_field()
-    header = header_field()
-    sheet = sheet_field()
     description = Words(10_000, load_default="")
     attributes = AttributesText(
-        load_default=dict, metadata={"type": "string", "description": "A JSON object as text."}
+        load_default=dict, metadata={"default": "", "description": "A JSON object as text."}
     )
 
 
@@ -254,15 +273,7 @@ class CurvesRequest(Request):
     x_column = x_column_field()
 
 
-class CurvesFields(Request):
-    """What goes with a file of more curves."""
-
-    x_column = x_column_field()
-    header = header_field()
-    sheet = sheet_field()
-
-
-class CurvesForm(CurvesFields):
+class CurvesForm(FileFields):
     """More curves as a form."""
 
     file = file_field()
@@ -283,7 +294,7 @@ class SourceReply(Reply):
     encoding = fields.String(required=True, allow_none=True)
     delimiter = fields.String(required=True, allow_none=True)
     decimal = fields.String(required=True, allow_none=True)
-    header = fields.String(required=True, allow_none=True)
+    header = header_field(required=True, allow_none=True)
     compression = fields.String(
         allow_none=True, metadata={"description": "gzip or zstd, if it came so."}
     )

@@ -17,6 +17,7 @@ from api.schemas.base import (
     Digits,
     Given,
     Moment,
+    ProblemReply,
     Real,
     RecordsQuery,
     Reply,
@@ -136,17 +137,43 @@ def _wrong_names(names: list[Any]) -> Iterator[tuple[int, Any]]:
         seen.add(name)
 
 
+def criterion_field(**kwargs: Any) -> Choice:
+    """The figure that ranks library curves."""
+    return Choice("sse", "mae", "max", named="Criterion", **kwargs)
+
+
+def transform_field(**kwargs: Any) -> Choice:
+    """How a library curve may be changed to fit."""
+    return Choice("none", "offset", "scale", "affine", named="Transform", **kwargs)
+
+
+def alignment_field(**kwargs: Any) -> Choice:
+    """How a library curve is read at another x."""
+    return Choice("exact", "linear", named="Alignment", **kwargs)
+
+
+def outside_field(**kwargs: Any) -> Choice:
+    """How x are treated that the library does not cover."""
+    return Choice("reject", "omit", named="Outside", **kwargs)
+
+
+def state_field(**kwargs: Any) -> Choice:
+    """How far a job is, as a word."""
+    words = ("queued", "running", "succeeded", "failed", "cancelled")
+    return Choice(*words, named="JobState", **kwargs)
+
+
 class FitRequest(Request):
     """What to fit, and how."""
 
     training_id = id_field("dataset of training curves")
     ideal_id = id_field("dataset that is the library")
     name = name_field(load_default=None, allow_none=True)
-    criterion = Choice("sse", "mae", "max", load_default="sse")
-    transform = Choice("none", "offset", "scale", "affine", load_default="none")
-    alignment = Choice("exact", "linear", load_default="exact")
+    criterion = criterion_field(load_default="sse")
+    transform = transform_field(load_default="none")
+    alignment = alignment_field(load_default="exact")
     x_tolerance = Real(load_default=None, allow_none=True, metadata={"minimum": 0})
-    outside = Choice("reject", "omit", load_default="reject")
+    outside = outside_field(load_default="reject")
     min_overlap = Real(load_default=1.0, metadata={"exclusiveMinimum": 0, "maximum": 1})
     top_k = Whole(1, "top_k", load_default=1)
     training_curves = CurveNames("training curves")
@@ -197,9 +224,9 @@ class JobReply(Reply):
 
     id = fields.String(required=True)
     name = fields.String(required=True)
-    state = Choice("queued", "running", "succeeded", "failed", "cancelled", required=True)
+    state = state_field(required=True)
     progress = fields.Nested(ProgressReply, required=True)
-    error = fields.Dict(required=True, allow_none=True)
+    error = Given(ProblemReply, required=True, allow_none=True)
     created_at = Moment(required=True)
     started_at = Moment(required=True, allow_none=True)
     finished_at = Moment(required=True, allow_none=True)
@@ -211,11 +238,11 @@ class FitItem(JobReply):
 
     training_id = fields.String(required=True)
     ideal_id = fields.String(required=True)
-    criterion = fields.String(required=True)
-    transform = fields.String(required=True)
-    alignment = fields.String(required=True)
+    criterion = criterion_field(required=True)
+    transform = transform_field(required=True)
+    alignment = alignment_field(required=True)
     x_tolerance = fields.Float(required=True, allow_none=True)
-    outside = fields.String(required=True)
+    outside = outside_field(required=True)
     min_overlap = fields.Float(required=True)
     top_k = fields.Integer(required=True)
     training_curves = fields.List(fields.String(), required=True, allow_none=True)
@@ -243,7 +270,7 @@ class FitsReply(Reply):
 class JobsQuery(RecordsQuery):
     """Part of a list of jobs."""
 
-    state = Choice("queued", "running", "succeeded", "failed", "cancelled")
+    state = state_field()
 
 
 class FitsQuery(JobsQuery):

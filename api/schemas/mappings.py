@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from marshmallow import fields
 
@@ -18,7 +19,7 @@ from api.schemas.base import (
     name_field,
     next_field,
 )
-from api.schemas.fits import JobReply, JobsQuery, id_field
+from api.schemas.fits import JobReply, JobsQuery, alignment_field, id_field
 from services.tables import NAME_LENGTH
 
 POINT_EXAMPLE = {
@@ -82,17 +83,20 @@ MAPPING_ITEM_EXAMPLE = {
 }
 
 
+def policy_field(**kwargs: Any) -> Choice:
+    """The functions that a point is assigned to, of those that admit it."""
+    return Choice("all", "nearest", "first", named="Policy", **kwargs)
+
+
 class MapFields(Request):
     """How to admit points."""
 
-    policy = Choice("all", "nearest", "first", load_default="all")
+    policy = policy_field(load_default="all")
     tolerance_factor = Real(
         load_default=math.sqrt(2),
         metadata={"minimum": 0, "description": "Times the fit's max_deviation is the limit."},
     )
-    alignment = Choice(
-        "exact",
-        "linear",
+    alignment = alignment_field(
         load_default=None,
         allow_none=True,
         metadata={"description": "Default: as the fit."},
@@ -155,6 +159,7 @@ class PointReply(Reply):
         "deviation",
         "x_not_covered",
         "missing_value",
+        named="UnmappedReason",
         required=True,
         allow_none=True,
     )
@@ -170,9 +175,9 @@ class PointsReply(Reply):
 class CountsReply(Reply):
     """How many points a mapping mapped, and with which options."""
 
-    policy = fields.String(required=True)
+    policy = policy_field(required=True)
     tolerance_factor = fields.Float(required=True)
-    alignment = fields.String(required=True)
+    alignment = alignment_field(required=True)
     x_tolerance = fields.Float(required=True, allow_none=True)
     n_points = fields.Integer(required=True)
     mapped_points = fields.Integer(required=True)
@@ -216,6 +221,6 @@ class MappingsQuery(JobsQuery):
 class PointsQuery(RowsQuery):
     """Part of the points of a mapping."""
 
-    status = Choice("mapped", "unmapped", load_default=None)
+    status = Choice("mapped", "unmapped", named="PointStatus", load_default=None)
     ideal = Words(NAME_LENGTH, load_default=None)
     training = Words(NAME_LENGTH, load_default=None)

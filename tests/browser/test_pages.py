@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
 import pytest
 
 from api.demo import post_examples
+from api.examples import FOLDER
 from tests.files import FORMATS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -110,3 +112,52 @@ def test_a_plain_form_sends_a_file(browser, server, tmp_path, ending):
     page.close()
     assert (record["name"], record["n_points"]) == ("curves", 2)
     assert record["source"]["format"] == ending
+
+
+class Docs:
+    """Swagger UI as a person uses it: open a call, try it out, change little, execute."""
+
+    def __init__(self, page, server):
+        self.page = page
+        self.server = server
+
+    def opened(self, operation):
+        tag, identifier = operation
+        self.page.goto(f"{self.server.url}/docs#/{tag}/{identifier}")
+        self.page.reload()
+        block = self.page.locator(f"#operations-{tag}-{identifier}")
+        block.locator(".try-out__btn").click()
+        return block
+
+    def executed(self, block):
+        with self.page.expect_response(lambda reply: reply.request.method == "POST") as reply:
+            block.locator("button.execute").click()
+        assert reply.value.status == 201, reply.value.text()
+        return self.server.get(reply.value.headers["location"]).json()
+
+    def upload(self, file):
+        """Choose a file, and clear nothing of what is filled in."""
+        block = self.opened(("datasets", "createDataset"))
+        choice = block.locator(".opblock-section-request-body select.content-type")
+        choice.select_option("multipart/form-data")
+        block.locator("input[type=file]").set_input_files(file)
+        return self.executed(block)
+
+    def post(self, operation, **ids):
+        """Send the example as it stands, but for the ids."""
+        block = self.opened(operation)
+        body = block.locator("textarea.body-param__text")
+        body.fill(json.dumps(json.loads(body.input_value()) | ids))
+        return self.executed(block)
+
+
+def test_the_examples_of_the_docs_work_on_the_example_files(page, server):
+    docs = Docs(page, server)
+    stored = {name: docs.upload(FOLDER / f"{name}.csv") for name in ("training", "ideal", "test")}
+    for name, record in stored.items():
+        assert (record["name"], record["description"], record["attributes"]) == (name, "", {})
+    ids = {name: record["id"] for name, record in stored.items()}
+    fit = docs.post(("fits", "createFit"), training_id=ids["training"], ideal_id=ids["ideal"])
+    mapping = docs.post(("mappings", "createMapping"), fit_id=fit["id"], test_id=ids["test"])
+    assert (fit["state"], mapping["state"]) == ("succeeded", "succeeded")
+    assert mapping["mapped_points"] > 0

@@ -32,5 +32,8 @@ def resolve(node):
 def address(path, some):
     """A path with the ids of records that exist."""
     return path.format(
-        dataset_id=some.dataset["id"], fit_id=some.fit["id"], mapping_id=some.mapping["id"]
+        slug="grid-mismatch",
+        dataset_id=some.dataset["id"],
+        fit_id=some.fit["id"],
+        mapping_id=some.mapping["id"],
     )

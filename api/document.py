@@ -1,0 +1,97 @@
+"""The finishing touches of the OpenAPI document, for its readers and for generators of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+NAME = "x-name"
+"""Key that a named enumeration carries until it is a component."""
+
+OFFERED = "x-offered"
+"""Key under which an operation carries the formats of its reply, the one of `Accept: */*` first."""
+
+METHODS = ("get", "post", "patch", "put", "delete")
+
+
+def finish(document: dict[str, Any]) -> dict[str, Any]:
+    """Complete the document that the routes and schemas gave; it is changed in place."""
+    document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
+    # A service below a prefix has said so already.
+    document.setdefault("servers", [{"url": "/"}])
+    document["security"] = []
+    for operation in _operations(document):
+        for parameter in operation.get("parameters", ()):
+            _without_null(parameter.get("schema", {}))
+        _order_formats(operation)
+    schemas = document["components"]["schemas"]
+    _name_enumerations(document, schemas)
+    _drop_unused(document, schemas)
+    return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        for method in METHODS:
+            if method in path:
+                yield path[method]
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """Take null from the schema of a parameter, which is text and cannot be null."""
+    if isinstance(schema.get("type"), list):
+        schema["type"] = next(kind for kind in schema["type"] if kind != "null")
+    if "enum" in schema:
+        schema["enum"] = [word for word in schema["enum"] if word is not None]
+    if schema.get("default", "") is None:
+        del schema["default"]
+
+
+def _order_formats(operation: dict[str, Any]) -> None:
+    """Put the formats of a reply into the order in which they are offered.
+
+    Generators of clients take the first that they know, and most clients accept anything.
+    """
+    offered = operation.pop(OFFERED, ())
+    for response in operation["responses"].values():
+        content = response.get("content", {})
+        for kind in offered:
+            if kind in content:
+                content[kind] = content.pop(kind)
+
+
+def _name_enumerations(node: Any, schemas: dict[str, Any]) -> None:
+    """Make a component of each named enumeration, so that a generator makes one type of it."""
+    inner = list(node.values() if isinstance(node, dict) else node)
+    for part in inner:
+        if isinstance(part, dict | list):
+            _name_enumerations(part, schemas)
+    if isinstance(node, dict) and isinstance(name := node.get(NAME), str):
+        words = [word for word in node["enum"] if word is not None]
+        known = schemas.setdefault(name, {"type": "string", "enum": words})
+        if known["enum"] != words:
+            raise ValueError(f"{name} is {known['enum']} here and {words} there.")
+        kept = {key: node[key] for key in ("default", "description") if key in node}
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        nullable = "null" in node["type"]
+        node.clear()
+        node.update({"anyOf": [reference, {"type": "null"}]} if nullable else reference)
+        node.update(kept)
+
+
+def _drop_unused(document: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Leave out schemas that nothing names."""
+    used = set(_references(document))
+    for name in [name for name in schemas if f"#/components/schemas/{name}" not in used]:
+        del schemas[name]
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = node.values()
+    elif not isinstance(node, list):
+        return
+    for part in node:
+        yield from _references(part)

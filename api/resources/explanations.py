@@ -1,0 +1,57 @@
+"""The pages that the type of a problem leads to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response, g, render_template, request
+from marshmallow import fields
+
+from api.errors import Problem, problem_type
+from api.headers import PAGE
+from api.http import HTML, JSON, Room
+from api.problems import EXPLANATIONS, PATH
+from api.schemas.base import Reply
+
+room = Room("problems", prefix="/problems", description="What the types of problems mean.")
+
+
+class ExplanationReply(Reply):
+    """A type of problem."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    meaning = fields.String(required=True)
+    remedy = fields.String(required=True)
+
+
+_SHOWN = "grid-mismatch"
+_EXAMPLE = {"type": PATH + _SHOWN} | asdict(EXPLANATIONS[_SHOWN])
+
+
+@room.route("/<slug>", methods=["GET"])
+@room.offers(JSON, HTML)
+@room.problems(404)
+@room.response(200, {"type": "string"}, content_type=HTML, example="<!doctype html>...")
+@room.response(200, ExplanationReply, example=_EXAMPLE)
+def explain_problem(slug: str) -> Any:
+    """Explain a type of problem
+
+    The address is the `type` of the problem. As JSON, or as a page.
+    """
+    explanation = EXPLANATIONS.get(slug)
+    if explanation is None:
+        raise Problem(404, f"There is no problem of this type; {_all()} are explained.")
+    name = problem_type(PATH + slug)
+    if g.media == HTML:
+        root = request.script_root
+        page = render_template("problem.html", root=root, type=name, problem=explanation)
+        policy = {"Content-Security-Policy": PAGE}
+        return Response(page, headers=policy, content_type="text/html; charset=utf-8")
+    return {"type": name} | asdict(explanation)
+
+
+def _all() -> str:
+    return ", ".join(PATH + slug for slug in EXPLANATIONS)
