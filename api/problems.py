@@ -85,6 +85,35 @@ EXPLANATIONS = (
         "The curves do not allow what was asked.",
         "Read `detail`, and the places in `errors`.",
     )
+    | {
+        "unknown-host": Explanation(
+            "Misdirected Request",
+            421,
+            "The `Host` of the request is no name of this service. It answers to localhost, to"
+            " addresses and to the name of its machine, so that no web page can reach it by a name"
+            " of its own.",
+            "Use one of these names, or have the one you use listed in IDEALFIT_HOSTS.",
+        ),
+        "malformed-host": Explanation(
+            "Bad Request",
+            400,
+            "The request has no `Host`, several, or one that is no host name with a port.",
+            "Send one `Host`, as every HTTP library does by itself.",
+        ),
+        "foreign-origin": Explanation(
+            "Forbidden",
+            403,
+            "A page of another origin may not change anything here.",
+            "Send the request from the service's own pages or by a program, or have the origin"
+            " listed in IDEALFIT_CORS_ORIGINS.",
+        ),
+        "export-in-progress": Explanation(
+            "Service Unavailable",
+            503,
+            "The file is large, and a worker is making it.",
+            "Ask again after the seconds of `Retry-After`; then the file is there.",
+        ),
+    }
 )
 """Every problem type with an address of its own, by slug. The pages and the document are made of
 it. `about:blank` means no more than the status says."""
