@@ -142,13 +142,20 @@ def _figures(y: FloatArray) -> Iterator[Figures]:
     gaps = np.isnan(y).sum(axis=1)
     with np.errstate(over="ignore"):
         figures = np.stack((y.min(axis=1), y.max(axis=1), np.sum(y, axis=1) / y.shape[1]))
-        for row in np.flatnonzero((gaps > 0) & (gaps < y.shape[1])):
+        for row in np.flatnonzero(~np.isfinite(figures[2]) & (gaps < y.shape[1])):
             some = y[row, ~np.isnan(y[row])]
-            figures[:, row] = some.min(), some.max(), np.sum(some) / some.size
-    columns = figures.tolist()
+            figures[:, row] = some.min(), some.max(), _mean(some)
+    # SQLite keeps no sign of a zero; adding 0.0 takes it away on PostgreSQL, too.
+    columns = (figures + 0.0).tolist()
     if not np.isfinite(figures).all():
         columns = [[v if math.isfinite(v) else None for v in column] for column in columns]
     return map(Figures, gaps.tolist(), *columns)
+
+
+def _mean(y: FloatArray) -> float:
+    mean = np.sum(y) / y.size
+    # Without a power of two the sum of no table is too large for float64.
+    return float(mean if np.isfinite(mean) else np.ldexp(np.sum(np.ldexp(y, -64)) / y.size, 64))
 
 
 def _warnings(

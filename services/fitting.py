@@ -432,10 +432,9 @@ def _refuse_unfitted(problem: Problem, fitted: BoolArray) -> None:
 
 def _match(training_index: int, rank: int, figures: tuple[Any, ...]) -> Match:
     """Match of one line of a ranking, whose figures come in the order of FIGURES."""
-    score, index, sse, mae, most, r2, n, scale, offset = figures
-    rmse: float | None = math.sqrt(sse / n)
+    score, index, sse, rmse, mae, most, r2, n, scale, offset = figures
     # Mostly all are finite, and then so is their sum.
-    if not math.isfinite(sse + mae + most + r2):
+    if not math.isfinite(sse + rmse + mae + most + r2):
         sse, rmse, mae, most, r2 = map(_number, (sse, rmse, mae, most, r2))
     return Match(training_index, rank, index, score, sse, rmse, mae, most, r2, n, scale, offset)
 

@@ -22,7 +22,11 @@ Outside = Literal["reject", "omit"]
 _SAFE_EXPONENT = 400
 """Numbers below 2**400 can be squared, and millions of squares added, within float64."""
 
-_LOWEST, _HIGHEST = 2.0**-_SAFE_EXPONENT, 2.0**_SAFE_EXPONENT
+_LOST = 2.0**-900
+"""Below it a sum of products may have lost terms, or digits of them, to underflow."""
+
+_LEAST_EXPONENT = -2147
+"""Exponent of the product of the two smallest floats."""
 
 _REST = 2.0**-40
 """Share of the squares from which on the rest of a rounded mean would show in the scale."""
@@ -35,6 +39,7 @@ FIGURES = np.dtype(
         ("score", "<f8"),
         ("index", "<i8"),
         ("sse", "<f8"),
+        ("rmse", "<f8"),
         ("mae", "<f8"),
         ("max_deviation", "<f8"),
         ("r2", "<f8"),
@@ -43,7 +48,7 @@ FIGURES = np.dtype(
         ("offset", "<f8"),
     ]
 )
-"""One library curve in a ranking; r2 is NaN where y is constant."""
+"""One library curve in a ranking; r2 is NaN where y is constant, and no zero has a sign."""
 
 Figures = NDArray[np.void]
 
@@ -186,31 +191,45 @@ def figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figures:
             r = y - f
         else:
             scale, offset = family(y, f, options.transform)
-            found["scale"], found["offset"] = scale, offset
+            # Adding 0.0 makes -0.0 positive; r is the same with either.
+            found["scale"], found["offset"] = scale + 0.0, offset + 0.0
             r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
-        sse = np.add.reduce(r * r, axis=-1)
-        found["r2"] = _r2(y, r, sse)
+        sse = _sum(r * r)
         np.abs(r, out=r)
-        found["sse"], found["mae"] = sse, np.add.reduce(r, axis=-1) / n
+        found["sse"], found["mae"] = sse, _sum(r) / n
         found["max_deviation"] = np.maximum.reduce(r, axis=-1)
-    # The same sums of the same residuals as in `scores`, so the same bits.
-    name = _NAMES[options.criterion]
-    mean = options.criterion == "sse" and options.min_overlap < 1
-    found["score"] = found[name] / n if mean else found[name]
+        # The same sums of the same residuals as in `scores`, so the same bits.
+        name = _NAMES[options.criterion]
+        mean = options.criterion == "sse" and options.min_overlap < 1
+        found["score"] = found[name] / n if mean else found[name]
+        _add_figures(found, y, r)
     return found
 
 
-def _r2(y: FloatArray, r: FloatArray, sse: FloatArray) -> FloatArray:
-    """1 - Σr² / Σ(y - ȳ)², NaN where y is constant; powers of two are factored out of both."""
-    highest, lowest = np.maximum.reduce(y, axis=-1), np.minimum.reduce(y, axis=-1)
-    largest = np.maximum(highest, -lowest)
-    if not (np.minimum.reduce(largest) > _LOWEST and np.maximum.reduce(largest) < _HIGHEST):
-        shift = _excess(largest)
-        y, r = _unscaled(y, shift), _unscaled(r, shift)
-        sse = np.add.reduce(r * r, axis=-1)
-    spread = y - (np.add.reduce(y, axis=-1) / y.shape[-1])[:, np.newaxis]
-    r2 = 1 - sse / np.add.reduce(np.multiply(spread, spread, out=spread), axis=-1)
-    r2[highest == lowest] = np.nan
+def _add_figures(found: Figures, y: FloatArray, size: FloatArray) -> None:
+    """Add rmse and r2, and mae where only its sum overflows; `size` is the magnitude of r."""
+    n = size.shape[-1]
+    squares, shift = found["sse"], _excess(found["max_deviation"])
+    if shift.any():
+        size = _unscaled(size, shift)
+        squares = _sum(size * size)
+        mae = found["mae"]
+        found["mae"] = np.where(np.isfinite(mae), mae, np.ldexp(_sum(size) / n, shift))
+    found["rmse"] = np.ldexp(np.sqrt(squares / n), shift)
+    found["r2"] = _r2(y, squares, shift)
+
+
+def _r2(y: FloatArray, squares: FloatArray, shift: IndexArray) -> FloatArray:
+    """Compute 1 - Σr² / Σ(y - ȳ)², NaN where y is constant.
+
+    `squares` is Σr² with 2^shift factored out of r; powers of two are factored out of y alike.
+    """
+    y_shift, constant = _shift(y)
+    y = _unscaled(y, y_shift)
+    spread = y - (_sum(y) / y.shape[-1])[:, np.newaxis]
+    share = squares / _sum(np.multiply(spread, spread, out=spread))
+    r2 = 1 - np.ldexp(share, 2 * (shift - y_shift))
+    r2[constant] = np.nan
     return np.asarray(r2)
 
 
@@ -243,11 +262,12 @@ def family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArr
     if transform == "offset":
         return ones, np.ldexp(_sum(y - f) / f.shape[-1], y_shift)
     if transform == "scale":
+        products, exponent = _sum_of_products(y, f)
         squares = _sum(f * f)
-        scale = _sum(y * f) / squares
-        return np.where(squares == 0, 0.0, np.ldexp(scale, y_shift - f_shift)), zeros
-    scale, offset = _affine(y, f, constant_y, constant_f)
-    return np.ldexp(scale, y_shift - f_shift), np.ldexp(offset, y_shift)
+        scale = np.ldexp(products / squares, exponent + y_shift - f_shift)
+        return np.where(squares == 0, 0.0, scale), zeros
+    scale, offset, exponent = _affine(y, f, constant_y, constant_f)
+    return np.ldexp(scale, exponent + y_shift - f_shift), np.ldexp(offset, y_shift)
 
 
 def _unscaled(rows: FloatArray, shift: IndexArray) -> FloatArray:
@@ -259,10 +279,33 @@ def _sum(rows: FloatArray) -> FloatArray:
     return np.asarray(np.add.reduce(rows, axis=-1))
 
 
+def _sum_of_products(y: FloatArray, f: FloatArray) -> tuple[FloatArray, IndexArray]:
+    """Sum y·f over each row, as a number and a power of two.
+
+    The power is 0 but for a sum so small that its terms may have underflowed. That is computed
+    again from the digits of y and f, with the exponent of the largest product factored out.
+    """
+    products = y * f
+    total = _sum(products)
+    exponent = np.zeros(total.shape, dtype=np.intp)
+    doubtful = np.flatnonzero(np.abs(total) < _LOST)
+    if doubtful.size:
+        y_part = np.broadcast_to(y, f.shape)[doubtful]
+        (y_digits, y_exponents), (f_digits, f_exponents) = np.frexp(y_part), np.frexp(f[doubtful])
+        digits, exponents = y_digits * f_digits, y_exponents + f_exponents
+        top = np.max(exponents, axis=-1, where=digits != 0, initial=_LEAST_EXPONENT)
+        total[doubtful] = _sum(np.ldexp(digits, exponents - top[:, np.newaxis]))
+        exponent[doubtful] = top
+    return total, exponent
+
+
 def _affine(
     y: FloatArray, f: FloatArray, constant_y: BoolArray, constant_f: BoolArray
-) -> tuple[FloatArray, FloatArray]:
-    """Line through (f, y) by least squares; y and f are given without their powers of two."""
+) -> tuple[FloatArray, FloatArray, IndexArray]:
+    """Line through (f, y) by least squares; y and f are given without their powers of two.
+
+    The scale comes without a power of two of its own, mostly 0, which is the third part.
+    """
     n = y.shape[-1]
     y_mean = np.where(constant_y, y[:, 0], _sum(y) / n)
     f_mean = _sum(f) / n
@@ -271,13 +314,14 @@ def _affine(
     # stands to the bit; between neighbouring floats it is all there is, and is taken out
     # (the corrected two-pass formula).
     f_rest, y_rest = _sum(f_centred) / n, _sum(y_centred) / n
-    products = _sum(y_centred * f_centred)
+    products, exponent = _sum_of_products(y_centred, f_centred)
     squares = _sum(np.multiply(f_centred, f_centred, out=f_centred))
     f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
-    products = products - n * f_rest * y_rest
+    products = products - np.ldexp(n * f_rest * y_rest, -exponent)
     scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
-    offset = np.where(constant_f, y_mean, y_mean - scale * f_mean - scale * f_rest)
-    return scale, offset
+    slope = np.ldexp(scale, exponent)
+    offset = np.where(constant_f, y_mean, y_mean - slope * f_mean - slope * f_rest)
+    return scale, offset, exponent
 
 
 def _shift(rows: FloatArray) -> tuple[IndexArray, BoolArray]:

@@ -206,14 +206,12 @@ def member_bound(transform, y, f):
     First-order error analysis of the plain formulas (Higham, Accuracy and Stability, sections 3
     and 4): a sum of n terms, each rounded a few times, is off by at most c·n·u·Σ|term|. With
     centred terms the two means carry δf and δy, whose product adds n·δf·δy to the numerator and
-    whose square adds n·δf² to the denominator. Factors of two are free, but products far below
-    the largest one may still underflow: `floor`, which moves a·f by less than n·2**-256 of the
-    largest |y|, far below the rounding of r. The last term is a subnormal step for the
-    final rounding.
+    whose square adds n·δf² to the denominator. Factors of two are free. The last term is a
+    subnormal step for the final rounding.
     """
     y, f = [abs(Fraction(v)) for v in y.tolist()], [abs(Fraction(v)) for v in f.tolist()]
     n, u = len(y), Fraction(1, 2**52)
-    step, floor = Fraction(1, 2**1074), Fraction(1, 2**256)
+    step = Fraction(1, 2**1074)
     c = 4 * (n + 4) * u
     y_mean, f_mean = sum(y) / n, sum(f) / n
     if transform == "none":
@@ -225,12 +223,15 @@ def member_bound(transform, y, f):
         if squares == 0:
             return Fraction(0), Fraction(0)
         products = sum(v * w for v, w in zip(f, y, strict=True))
-        return (c * products + n * floor * max(f) * max(y)) / squares + 2 * step, Fraction(0)
+        return c * products / squares + 2 * step, Fraction(0)
     return None
 
 
 def affine_bound(y, f):
-    """Bound `affine` alike, where max(f) > min(f) (method.md, "Transform"; see `member_bound`)."""
+    """Bound `affine` alike, where max(f) > min(f) (method.md, "Transform"; see `member_bound`).
+
+    Squares far below the largest one may underflow: `floor`.
+    """
     a, _ = exact_member("affine", y, f)
     y, f = [Fraction(v) for v in y.tolist()], [Fraction(v) for v in f.tolist()]
     n, u = len(y), Fraction(1, 2**52)
@@ -241,8 +242,7 @@ def affine_bound(y, f):
     y_off, f_off = c * y_size, c * f_size
     squares = sum((v - f_mean) ** 2 for v in f)
     products = sum(abs((v - f_mean) * (w - y_mean)) for v, w in zip(f, y, strict=True))
-    top = max(abs(v) for v in f) * max(abs(v) for v in y)
-    above = c * products + n * f_off * y_off + n * floor * top
+    above = c * products + n * f_off * y_off
     below = c + (n * f_off * f_off + n * floor * max(abs(v) for v in f) ** 2) / squares
     if below >= Fraction(1, 2):
         return None  # The curve is constant to within its rounding: nothing can be promised.
@@ -277,12 +277,42 @@ def max_of(r):
     return float(np.max(np.abs(r)))
 
 
-def r2_of(y, sse):
-    """1 - sse/Σ(y - ȳ)², None where max(y) = min(y) (method.md, "Criterion")."""
+def power_of(values):
+    """Power of two that is factored out of numbers by their largest (method.md, "Transform")."""
+    exponent = math.frexp(float(np.max(np.abs(values))))[1]
+    return exponent - max(-400, min(400, exponent))
+
+
+def square_sum(r):
+    """Σr² and the power of two factored out of r (method.md, "Criterion", In float64)."""
+    power = power_of(r)
+    return np.sum(np.ldexp(r, -power) ** 2), power
+
+
+def rmse_of(r):
+    """√(Σr²/n) (method.md, "Criterion")."""
+    squares, power = square_sum(r)
+    return float(np.ldexp(np.sqrt(squares / len(r)), power))
+
+
+def mae_held(r):
+    """Σ|r|/n, though the sum overflows (method.md, "Criterion", In float64)."""
+    plain = mae_of(r)
+    if math.isfinite(plain):
+        return plain
+    power = power_of(r)
+    return float(np.ldexp(np.sum(np.abs(np.ldexp(r, -power))) / len(r), power))
+
+
+def r2_of(y, r):
+    """1 - Σr²/Σ(y - ȳ)², None where max(y) = min(y) (method.md, "Criterion")."""
     if max(y) == min(y):
         return None
+    squares, power = square_sum(r)
+    y_power = power_of(y)
+    y = np.ldexp(y, -y_power)
     around = y - np.sum(y) / len(y)
-    return float(1 - np.float64(sse) / np.sum(around**2))
+    return float(1 - np.ldexp(squares / np.sum(around**2), 2 * (power - y_power)))
 
 
 def score_of(r, options):
@@ -307,10 +337,10 @@ def judge(y, f, options, a, b):
         return {
             "score": score_of(r, options),
             "sse": held(sse),
-            "rmse": held(math.sqrt(sse / len(r))),
-            "mae": held(mae_of(r)),
+            "rmse": held(rmse_of(r)),
+            "mae": held(mae_held(r)),
             "max_deviation": held(max_of(r)),
-            "r2": held(r2_of(y, sse)),
+            "r2": held(r2_of(y, r)),
             "n": len(r),
         }
 

@@ -133,12 +133,13 @@ def name_field(**kwargs: Any) -> Words:
 
 
 class Real(fields.Float):
-    """A finite JSON number; text and booleans are none."""
+    """A finite JSON number; text and booleans are none, and no zero has a sign."""
 
     def _validated(self, value: Any) -> float:
         if type(value) not in (int, float) or not math.isfinite(value):
             raise self.make_error("invalid", input=value)
-        return float(value)
+        # SQLite keeps no sign of a zero; adding 0.0 takes it away on PostgreSQL, too.
+        return float(value) + 0.0
 
 
 class UpToLimit(validate.Validator):

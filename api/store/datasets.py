@@ -101,7 +101,8 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     before the transaction begins.
     """
     described = describe(curves, with_x=True)
-    least, largest = (float(pick.reduce(curves.x)) for pick in (np.fmin, np.fmax))
+    # SQLite keeps no sign of a zero; adding 0.0 takes it away on PostgreSQL, too.
+    least, largest = (float(pick.reduce(curves.x)) + 0.0 for pick in (np.fmin, np.fmax))
     created = now()
     dataset = Dataset(
         id=new_id(),

@@ -13,7 +13,16 @@ import pytest
 
 from services.fitting import FitOptions
 from tests import naive
-from tests.calls import CURVES, LIBRARY, POINTS, RFC3339_UTC, check_fact, check_problem, same_bits
+from tests.calls import (
+    CURVES,
+    LIBRARY,
+    POINTS,
+    RFC3339_UTC,
+    check_fact,
+    check_problem,
+    over_wsgi,
+    same_bits,
+)
 from tests.factories import a_table
 
 RECORD = {
@@ -607,3 +616,37 @@ def test_the_seed_files_give_the_known_figures(calls):
     assert chosen == {"Y1": "Y42", "Y2": "Y41", "Y3": "Y11", "Y4": "Y48"}
     sse = [item["sse"] for item in items]
     assert sse == pytest.approx([34.2466, 35.6018, 29.8618, 31.9634], abs=5e-5)
+
+
+def test_no_zero_of_a_record_or_match_has_a_sign(app):
+    calls = over_wsgi(app)
+    zeros = {"x": [-0.0, 1.0], "y": [-0.0, -0.0]}
+    training = calls.post("/v1/datasets", {"name": "zeros", "columns": zeros})
+    library = calls.post(
+        "/v1/datasets", {"name": "ones", "columns": {"x": [0.0, 1.0], "f": [1, 1]}}
+    )
+    fit = calls.post(
+        "/v1/fits",
+        {
+            "training_id": training.json["id"],
+            "ideal_id": library.json["id"],
+            "transform": "scale",
+            "x_tolerance": -0.0,
+        },
+    )
+    mapping = calls.post(
+        "/v1/mappings",
+        {"fit_id": fit.json["id"], "test_id": training.json["id"], "tolerance_factor": -0.0},
+    )
+    dataset = f"/v1/datasets/{training.json['id']}"
+    replies = [training, fit, calls.get(dataset), calls.get(f"{dataset}/curves")]
+    replies += [
+        calls.get(f"/v1/fits/{fit.json['id']}"),
+        calls.get(f"/v1/mappings/{mapping.json['id']}"),
+    ]
+    for reply in replies[:-1]:
+        assert b"-0.0" not in reply.body
+    # The values of curves and points keep their signs.
+    assert b"-0.0" in calls.get(f"{dataset}/values").body
+    assert '"tolerance_factor":0.0' in replies[-1].text
+    assert '"x":-0.0' in replies[-1].text

@@ -190,7 +190,7 @@ class TestDescribe:
             (1, 1.0, 3.0, 2.0),
             (3, None, None, None),
             (0, -1.0, 4.0, 1.0),
-            (0, 1e308, 1e308, None),
+            (0, 1e308, 1e308, 1e308),
         ]
 
     def test_warnings_name_the_cell_and_what_would_fit(self):

@@ -356,6 +356,34 @@ def test_training_and_library_may_be_of_different_size(power):
         assert match.sse == pytest.approx(plain.sse, rel=1e-13)
 
 
+def test_scale_survives_products_that_underflow():
+    # The one product is 3·2^-1080, the sum of squares 2^-700.
+    training, library = a_training([0.0, 2.0**-390]), a_library([2.0**-350, 3 * 2.0**-690])
+    assert only(training, library, transform="scale").scale == 1.2182120819115116e-114
+
+
+def test_scale_survives_products_that_underflow_where_the_scale_is_put_back_far():
+    training, library = a_training([0.0, 2.0**400]), a_library([2.0**-450, 2.0**-1074])
+    assert only(training, library, transform="scale").scale == 2.0**-674 * 2.0**900
+
+
+def test_affine_survives_products_that_underflow():
+    # Both means are 0, and so are all products but the last two.
+    y, f = 2.0**-390, 3 * 2.0**-690
+    training = a_training([0.0, 0.0, y, -y])
+    library = a_library([2.0**-350, -(2.0**-350), f, -f])
+    match = only(training, library, transform="affine")
+    assert (match.scale, match.offset) == (3 * 2.0**-380, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("transform", "f"), [("scale", [1, 2]), ("affine", [1, 2]), ("offset", [0, 0])]
+)
+def test_no_zero_of_a_match_has_a_sign(transform, f):
+    match = only(a_training([-0.0, -0.0]), a_library(f), transform=transform)
+    assert "-0.0" not in repr(match)
+
+
 def test_the_mean_of_the_largest_numbers_is_finite():
     match = only(a_training([1.7e308] * 3), a_library([0] * 3), transform="offset", criterion="max")
     assert match.offset == pytest.approx(1.7e308, rel=1e-15)
@@ -541,14 +569,32 @@ def test_finite_scores_pass():
 def test_a_statistic_that_float64_cannot_hold_is_null():
     match = only(a_training([1e200, 3e200]), a_library([0.0, 0.0]), criterion="max")
     assert (match.score, match.max_deviation, match.mae) == (3e200, 3e200, 2e200)
-    assert (match.sse, match.rmse) == (None, None)
-    assert match.r2 is None or math.isfinite(match.r2)
+    assert match.sse is None
     fitting.require_finite([match], {0: "y1"}, {0: "f1"})
 
 
-def test_a_sum_of_deviations_that_overflows_is_null():
+@pytest.mark.parametrize("power", [-900, -500, 500, 900])
+def test_only_the_sums_on_the_way_to_a_statistic_are_out_of_range(power):
+    y, f = np.array([1.0, 3.0, 2.0, 6.0]), np.array([1.5, 2.0, 2.5, 5.0])
+    plain = only(a_training(y), a_library(f), criterion="max")
+    match = only(a_training(np.ldexp(y, power)), a_library(np.ldexp(f, power)), criterion="max")
+    assert (match.rmse, match.mae) == tuple(np.ldexp([plain.rmse, plain.mae], power))
+    assert match.r2 == plain.r2
+
+
+def test_a_sum_of_deviations_that_overflows_has_a_mean():
     match = only(a_training([1.7e308, 1.7e308]), a_library([0.0, 0.0]), criterion="max")
-    assert (match.score, match.mae, match.sse) == (1.7e308, None, None)
+    assert (match.score, match.mae, match.rmse, match.sse) == (1.7e308, 1.7e308, 1.7e308, None)
+
+
+def test_a_score_of_mae_that_overflows_is_refused_though_its_mean_is_a_float():
+    match = only(a_training([1.7e308, 1.7e308]), a_library([0.0, 0.0]), criterion="mae")
+    assert match.score == math.inf
+
+
+def test_r2_of_residuals_far_larger_than_the_curve_is_a_float():
+    match = only(a_training([1e100, 2e100]), a_library([1e200, 1e200]), criterion="max")
+    assert match.r2 == pytest.approx(-4e200)
 
 
 def test_indices_are_those_in_the_dataset():
