@@ -1,4 +1,6 @@
-"""Fits side by side with exact nearest-neighbour libraries, in one run.
+"""The fit of curves in memory side by side with exact nearest-neighbour libraries, in one run.
+
+No request, no database: `benchmarks.fit_request` times what a user gets.
 
     python -m benchmarks.fit                # 4 x 50 and 100 x 20 000 curves, some minutes
     python -m benchmarks.fit --full         # up to 1 000 000 curves, half an hour, 10 GB
@@ -11,6 +13,8 @@ Every round runs every contender once, so that a noisy machine is noisy for all;
 medians over the rounds, ratios are medians of the ratios within a round (above 1: Idealfit is
 faster). `cold` starts from float64 blocks with nothing prepared, `warm` finds in the cache what
 an earlier fit of other curves prepared; the peers' indexes are built before the clock starts.
+FAISS runs with OMP_WAIT_POLICY=passive: its waiting threads would else spin on the processors that
+the next contender needs.
 A peer's answer is wrong if the plain float64 score of its choice is larger than ours; ours is
 compared with a full plain scan for a few of the curves.
 """
@@ -21,6 +25,7 @@ import os
 
 # Concurrency is by slices of the library; OpenBLAS reads this once, when it is loaded.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 import argparse
 import functools
