@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import sqlite3
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -22,10 +23,11 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from api import problems
 from api.problems import FULL, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
-from api.store.reasons import reason_of
+from api.troubles import Troubles
 from services.errors import CurveError, Fact
 
 log = logging.getLogger(__name__)
+troubles = Troubles(log)
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -40,6 +42,8 @@ STATUS_OF: dict[type[Exception], int] = {
     IntegrityError: 409,
     # The database is locked, full, restarting or gone; or its tables are not there.
     OperationalError: 503,
+    # The same from the driver itself, where a part of a curve is read.
+    sqlite3.OperationalError: 503,
     # PostgreSQL may only be read: it is a standby, or someone made it so.
     InternalError: 503,
     ProgrammingError: 503,
@@ -51,6 +55,7 @@ DETAIL_OF: dict[type[Exception], str] = {
     StaleDataError: "Another request changed the record at the same time; read it again.",
     IntegrityError: "Another request changed what this one needs at the same time; try again.",
     OperationalError: AWAY,
+    sqlite3.OperationalError: AWAY,
     InternalError: AWAY,
     ProgrammingError: "The database is not that of this version; run idealfit migrate.",
 }
@@ -166,10 +171,9 @@ def _other(error: Exception) -> Response:
     if status == 500:  # noqa: PLR2004
         log.error("request %s failed", request_id(), exc_info=error)
         return problem(500, "The server failed; the request id finds it in the log.")
-    if isinstance(error, DBAPIError):
-        log.warning("request %s: %s", request_id(), reason_of(error))
+    if isinstance(error, DBAPIError | sqlite3.Error | OSError):
+        troubles.note(f"request {request_id()}", error)
     if status == 507:  # noqa: PLR2004
-        log.warning("request %s: %s", request_id(), error)
         return problem(507, "There is no room left for temporary files; nothing was stored.")
     detail = DETAIL_OF.get(type(error), str(error))
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import tempfile
 import threading
 import time
@@ -25,12 +26,14 @@ from api.store.base import Database, NotFound, find
 from api.store.jobs import ATTEMPTS, Claim, Lost
 from api.store.leases import Watch
 from api.store.migrate import is_current
-from api.store.reasons import reason_of
+from api.store.vacuum import give_back
+from api.troubles import Troubles
 from services.cache import Cache
 from services.errors import CurveError
 from services.fitting import Engine
 
 log = logging.getLogger(__name__)
+troubles = Troubles(log)
 
 NICENESS = 10
 """Workers leave the processor to the web processes as soon as these have something to do."""
@@ -50,7 +53,7 @@ LEAVE_SECONDS = 1.0
 TROUBLE_SECONDS = 2.0
 """Longest pause of a worker that cannot reach its database: it is to heal within 5 seconds."""
 
-AWAY = (OperationalError, InterfaceError, InternalError)
+AWAY = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
 """The database is locked, full, read-only, restarting or gone: no fault of the job."""
 
 
@@ -77,12 +80,17 @@ class Worker:
                 if trouble > SHORTEST_PAUSE:
                     # Nobody knows what the database still heard; between two jobs none is ours.
                     release(self._database, self._name)
-                pause = 0.0 if self.step() else min(2 * pause + SHORTEST_PAUSE, LONGEST_PAUSE)
+                if self.step():
+                    pause = 0.0
+                elif give_back(self._database):
+                    pause = SHORTEST_PAUSE
+                else:
+                    pause = min(2 * pause + SHORTEST_PAUSE, LONGEST_PAUSE)
                 trouble = SHORTEST_PAUSE
             except Exception as error:
                 if not is_passing(error):
                     raise
-                log.warning("%s: %s", self._name, reason_of(error))
+                troubles.note(self._name, error)
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
 
     def step(self) -> bool:
@@ -217,7 +225,7 @@ class _Keeper:
                 if not self._holds():
                     break
             except AWAY as error:
-                log.warning("job %s: %s", self._claim.id, reason_of(error))
+                troubles.note(f"job {self._claim.id}", error)
                 if self._stop.is_set():
                     break
             except Exception:
@@ -272,7 +280,7 @@ def _ready(database: Database, name: str, stop: threading.Event) -> bool:
                 return True
             log.warning("%s: the database is not migrated yet", name)
         except AWAY as error:
-            log.warning("%s: %s", name, reason_of(error))
+            troubles.note(name, error)
         pause = min(2 * pause, TROUBLE_SECONDS)
         stop.wait(pause)
     return False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ MOST_CURVES = 1999
 """A SQLite table holds 2000 columns, one of which is x."""
 
 _BATCH_CELLS = 1 << 16
+_PRIMARY_CODE = 0xFF
 
 _MAPPED = """
 CREATE TABLE mapped_test_data (
@@ -63,13 +65,15 @@ def write_project(
     ------
     InvalidTable
         A table has more than `MOST_CURVES` curves.
+    OSError
+        There is no room for the file (``ENOSPC``), or it cannot be written.
     """
     tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
     for name, table in tables.items():
         _check_width(name, table)
     part = path.with_name(f".{uuid4().hex}.part")
     try:
-        with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+        with _no_room(part), closing(sqlite3.connect(part, isolation_level=None)) as connection:
             # A file that fails is thrown away, so nothing needs a journal to roll back with.
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("BEGIN")
@@ -82,6 +86,19 @@ def write_project(
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_room(path: Path) -> Iterator[None]:
+    """Say as the system would that the file finds no room."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        # A quota or a limit on the size of files is an I/O error for SQLite.
+        if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
+        raise
 
 
 def _check_width(name: str, table: Table) -> None:

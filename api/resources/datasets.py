@@ -51,7 +51,7 @@ from api.schemas.datasets import (
     ValuesReply,
     check_attributes,
 )
-from api.store.base import Database, InUse, find, find_version, now
+from api.store.base import InUse, find, find_version, now
 from api.store.datasets import (
     Dataset,
     add_dataset,
@@ -63,7 +63,7 @@ from api.store.datasets import (
 )
 from api.store.fits import users_of_dataset
 from api.store.mappings import users_of_test
-from api.store.values import X, stream_rows
+from api.store.values import X, send_rows, stream_rows
 from services.batches import values_batch, values_schema
 from services.checks import describe
 from services.errors import Fact, InvalidOption
@@ -251,7 +251,7 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
             _refuse_many(len(names) * (stop - start))
             blocks = list(stream_rows(session, dataset, indices, start, stop))
     if g.media != JSON:
-        rows = _rows(database(), dataset, indices, (start, stop))
+        rows = send_rows(database(), dataset, indices, start, stop)
         return _values_file(names, rows, dataset.name)
     values = np.concatenate([np.empty((len(names), 0)), *blocks], axis=1)
     columns = dict(zip(names, values, strict=True))
@@ -270,15 +270,6 @@ def _values_file(names: list[str], blocks: Iterator[FloatArray], stem: str) -> R
         raise Problem(422, f"{detail} Name fewer columns, or ask for CSV.", [fact])
     schema = values_schema(names)
     return rows_reply(schema, (values_batch(schema, block) for block in blocks), stem)
-
-
-def _rows(
-    database: Database, dataset: Dataset, indices: list[int], rows: tuple[int, int]
-) -> Iterator[FloatArray]:
-    """Values in a transaction of their own, which is open until the last are sent."""
-    with database.reading() as session:
-        find(session, Dataset, dataset.id)
-        yield from stream_rows(session, dataset, indices, *rows)
 
 
 def _columns(

@@ -49,7 +49,7 @@ from api.store.fits import (
     match_dict,
     match_row,
     page_of_matches,
-    stream_matches,
+    send_matches,
 )
 from api.store.mappings import point_dicts, users_of_fit
 from services.batches import MATCHES, matches_batch
@@ -186,10 +186,8 @@ def _stem(fit: Fit) -> str:
 def _batches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int
 ) -> Iterator[pa.RecordBatch]:
-    """All matches from behind `after` on, in a transaction that is open until they are sent."""
-    with database.reading() as session:
-        find(session, Fit, fit.id)
-        yield from map(matches_batch, stream_matches(session, fit, filters, after))
+    """All matches from behind `after` on."""
+    yield from map(matches_batch, send_matches(database, fit, filters, after))
 
 
 @room.route("/<fit_id>/cancel", methods=["POST"])

@@ -49,7 +49,7 @@ from api.store.mappings import (
     first_items,
     page_of_items,
     point_dicts,
-    stream_items,
+    send_items,
 )
 from services.batches import POINTS, PointBatches
 
@@ -191,12 +191,9 @@ def _filter(mapping: Mapping, query: dict[str, Any]) -> ItemFilter:
 def point_batches(
     database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Iterator[pa.RecordBatch]:
-    """All points from behind `after` on, in a transaction that is open until they are sent."""
+    """All points from behind `after` on."""
     batches = PointBatches(mapping.columns, mapping.functions)
-    with database.reading() as session:
-        find(session, Mapping, mapping.id)
-        for _, items in stream_items(session, mapping, wanted, after):
-            yield batches.batch(items)
+    yield from map(batches.batch, send_items(database, mapping, wanted, after))
 
 
 @room.route("/<mapping_id>/cancel", methods=["POST"])

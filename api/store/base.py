@@ -16,10 +16,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 from sqlalchemy import (
+    URL,
     BigInteger,
     Connection,
     DateTime,
@@ -48,6 +49,12 @@ from sqlalchemy.types import JSON, TypeDecorator
 
 SQLITE_PAGE_BYTES = 16_384
 """Blocks read as fast as with 64 KiB pages, small commits are twice as fast (ADR 0003)."""
+
+WAL_BYTES = 64 << 20
+"""Size to which the log of SQLite is cut when it begins anew after a larger write."""
+
+INCREMENTAL = 2
+"""How SQLite calls a file that is shortened when it is told to."""
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another on SQLite before the request gets 503."""
@@ -158,7 +165,7 @@ def now() -> datetime:
 class Database:
     """One engine and its two kinds of transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if self.sqlite and self.url.database:
@@ -178,10 +185,11 @@ class Database:
             _prepare_sqlite(self.engine)
             self._reader: Engine = self.engine
             self._writer: Engine = self.engine.execution_options(begin=IMMEDIATE)
+            self._modest: Engine = self._writer.execution_options(patience=0.0)
         else:
             # Two statements of one reader see the same records.
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
-            self._writer = self.engine
+            self._writer = self._modest = self.engine
             _prepare_postgresql(self.engine)
 
     @contextmanager
@@ -191,16 +199,23 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Transaction that is stored whole at the end of the block, or not at all."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+    def writing(self, *, wait: bool = True) -> Iterator[Session]:
+        """Transaction that is stored whole at the end of the block, or not at all.
+
+        Without `wait` it is an OperationalError on SQLite that somebody else is writing.
+        """
+        engine = self._writer if wait else self._modest
+        with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def settle(self) -> None:
-        """Bring what the log of SQLite holds into the file, once nobody else is there."""
+    def settle(self, how: Literal["TRUNCATE", "PASSIVE"] = "TRUNCATE") -> None:
+        """Bring what the log of SQLite holds into the file.
+
+        `TRUNCATE` empties the log, once nobody else is there; `PASSIVE` disturbs nobody.
+        """
         if self.sqlite:
             with closing(sqlite3.connect(self.url.database or "")) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute(f"PRAGMA wal_checkpoint({how})")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -211,15 +226,18 @@ def _prepare_sqlite(engine: Engine) -> None:
     def _connect(connection: Any, _record: object) -> None:
         # The driver's own transactions start late and lose updates; ours start with BEGIN.
         connection.isolation_level = None
+        connection.execute(f"PRAGMA page_size={SQLITE_PAGE_BYTES}")
+        # For the map of pages that comes with it: a curve is read without the pages of its
+        # block that stand before it (ADR 0010), and the file can be shortened. Saying so again
+        # would be a write, which waits for whoever is writing.
+        if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
+            connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
         for pragma in (
-            f"page_size={SQLITE_PAGE_BYTES}",
-            # For the map of pages that comes with it: a curve is read without the pages of its
-            # block that stand before it (ADR 0010).
-            "auto_vacuum=INCREMENTAL",
             f"busy_timeout={BUSY_MILLISECONDS}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            f"journal_size_limit={WAL_BYTES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -228,10 +246,11 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        if connection.get_execution_options().get("begin") != IMMEDIATE:
+        options = connection.get_execution_options()
+        if options.get("begin") != IMMEDIATE:
             connection.exec_driver_sql("BEGIN")
             return
-        seconds = BUSY_MILLISECONDS / 1000
+        seconds = options.get("patience", BUSY_MILLISECONDS / 1000)
         deadline = time.monotonic() + seconds
         mine = turn.acquire(timeout=seconds)
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Row, String, insert, select
+from sqlalchemy import ColumnElement, ForeignKey, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Document, Name, Page
+from api.store.base import Base, Database, Document, Name, Page, find
 from api.store.jobs import Job
 from services.fitting import FitOptions, Match
 
@@ -125,18 +125,25 @@ def page_of_matches(
     return Page(rows[:limit], [rows[limit - 1].ordinal] if more else None)
 
 
-def stream_matches(
-    session: Session, fit: Fit, filters: dict[str, Any], after: int = -1
-) -> Iterator[Sequence[Row[Any]]]:
-    """Fields of all matches behind position `after`, as `page_of_matches`, some at a time."""
-    query = (
-        select(*(FitMatch.__table__.c[name] for name in MATCH_FIELDS))
-        .where(*_wanted(fit, filters, after))
-        .order_by(FitMatch.ordinal)
-        .execution_options(yield_per=ROWS)
-    )
-    with session.execute(query) as rows:
-        yield from rows.partitions()
+def send_matches(
+    database: Database, fit: Fit, filters: dict[str, Any], after: int = -1
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Fields of all matches behind position `after`, as `page_of_matches`, some at a time.
+
+    The client may be slow, so no transaction is open between two parts. Matches never change; a
+    fit deleted in between is NotFound.
+    """
+    columns = [FitMatch.__table__.c[name] for name in MATCH_FIELDS]
+    while True:
+        query = select(*columns, FitMatch.ordinal).where(*_wanted(fit, filters, after))
+        with database.reading() as session:
+            find(session, Fit, fit.id)
+            rows = session.execute(query.order_by(FitMatch.ordinal).limit(ROWS)).all()
+        if rows:
+            after = rows[-1].ordinal
+            yield [tuple(row)[:-1] for row in rows]
+        if len(rows) < ROWS:
+            return
 
 
 def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement[bool]]:

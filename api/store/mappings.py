@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, func, insert, select
+from sqlalchemy import ForeignKey, Select, String, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import BINARY, Base, Blob, Document, Page
+from api.store.base import BINARY, Base, Blob, Database, Document, Page, find
 from api.store.jobs import Job
 from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions, Row
 
@@ -98,22 +98,50 @@ def stream_items(
     session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Generator[tuple[NDArray[np.intp], Items], None, None]:
     """Positions and items behind position `after` that pass the filter, a block at a time."""
-    query = (
+    with session.execute(_blocks(mapping, after).execution_options(yield_per=1)) as rows:
+        for first, data in rows:
+            places, items = _kept(np.frombuffer(data, dtype=ITEM), wanted, after - first)
+            yield places + first, items
+
+
+def _blocks(mapping: Mapping, after: int) -> Select[tuple[int, bytes]]:
+    return (
         select(ItemBlock.first, ItemBlock.data)
         .where(
             ItemBlock.mapping_id == mapping.id,
             ItemBlock.first + ItemBlock.count > after + 1,
         )
         .order_by(ItemBlock.first)
-        .execution_options(yield_per=1, **BINARY)
+        .execution_options(**BINARY)
     )
-    with session.execute(query) as rows:
-        for first, data in rows:
-            items = np.frombuffer(data, dtype=ITEM)
-            keep = wanted.keep(items)
-            keep[: max(0, after + 1 - first)] = False
-            places = np.flatnonzero(keep)
-            yield places + first, items[places]
+
+
+def _kept(items: Items, wanted: ItemFilter, after: int) -> tuple[NDArray[np.intp], Items]:
+    """Positions in a block, and items, of what is behind `after` and passes the filter."""
+    keep = wanted.keep(items)
+    keep[: max(0, after + 1)] = False
+    places = np.flatnonzero(keep)
+    return places, items[places]
+
+
+def send_items(
+    database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
+) -> Iterator[Items]:
+    """As `stream_items`, for a client that may be slow: no transaction is open between blocks.
+
+    Items never change; a mapping deleted in between is NotFound.
+    """
+    while True:
+        with database.reading() as session:
+            find(session, Mapping, mapping.id)
+            block = session.execute(_blocks(mapping, after).limit(1)).one_or_none()
+        if block is None:
+            return
+        first, data = block
+        items = np.frombuffer(data, dtype=ITEM)
+        _, kept = _kept(items, wanted, after - first)
+        after = first + len(items) - 1
+        yield kept
 
 
 def page_of_items(
