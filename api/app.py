@@ -9,6 +9,7 @@ from flask import Flask
 from api import errors
 from api.config import Settings
 from api.connections.bodies import WholeBodies
+from api.disk import Disk
 from api.engine import FunctionCache, Here
 from api.http import (
     Document,
@@ -55,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["idealfit.settings"] = settings
     app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
     app.extensions["idealfit.waiters"] = threading.Semaphore(WAITERS)
+    app.extensions["idealfit.disk"] = disk = Disk(settings)
+    disk.watch_files()
     errors.register(app)
     guard(app, settings)
     app.register_blueprint(home.room)

@@ -69,7 +69,9 @@ class Settings:
     `cache_bytes` bounds what a process keeps of the libraries it has fitted to. What may take
     longer than `inline_seconds` is left to the workers. A worker that does not renew its lease in
     `lease_seconds` is taken for dead. `dask_scheduler` is the address of a scheduler whose
-    workers help with large fits.
+    workers help with large fits. So much as `disk_reserve_bytes` stays free on a disk; None goes
+    by its size. `temp_bytes` bounds the temporary files of all processes together,
+    `export_bytes` the exports that are kept for whoever asks next.
     """
 
     data: Path = Path("data")
@@ -81,6 +83,9 @@ class Settings:
     inline_seconds: float = 1.0
     lease_seconds: float = 30.0
     dask_scheduler: str = ""
+    disk_reserve_bytes: int | None = None
+    temp_bytes: int = 16_384 * MEBIBYTE
+    export_bytes: int = 1024 * MEBIBYTE
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -108,6 +113,9 @@ class Settings:
             cors_origins=_parsed(environment, "IDEALFIT_CORS_ORIGINS", parse_origins),
             prefix=_parsed(environment, "IDEALFIT_PREFIX", parse_prefix),
             inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
+            disk_reserve_bytes=_reserve(environment),
+            temp_bytes=_whole(environment, "IDEALFIT_TEMP_BYTES", 16_384 * MEBIBYTE),
+            export_bytes=_whole(environment, "IDEALFIT_EXPORT_BYTES", 1024 * MEBIBYTE),
             dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
             lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE),
             limits=Limits(**given),
@@ -141,6 +149,13 @@ def _limit(environment: Mapping[str, str], name: str, default: int) -> int:
     if value > (most := LARGEST_OF.get(name, value)):
         raise SettingError(f"{variable} must be {most} or less, not {value}.")
     return value
+
+
+def _reserve(environment: Mapping[str, str]) -> int | None:
+    """Bytes as they are given; 0 keeps nothing in reserve."""
+    name = "IDEALFIT_DISK_RESERVE_BYTES"
+    given = environment.get(name, "")
+    return (0 if given == "0" else _whole(environment, name, 0)) if given else None
 
 
 _MOST_DIGITS = 15

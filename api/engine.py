@@ -10,7 +10,6 @@ foreign key.
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -35,6 +34,7 @@ from api.store.datasets import (
     read_grid,
     read_table,
 )
+from api.store.exports import Export
 from api.store.fits import Fit, FitMatch, add_matches, chosen
 from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, clock, require_succeeded
 from api.store.mappings import ItemFilter, Mapping, add_items, point_columns, stream_items
@@ -45,6 +45,7 @@ from services.fitting import Engine, FitOptions, Problem
 from services.grids import AlignmentKind, SortedGrid
 from services.mapping import REASONS, Functions, Items, MapOptions, Row, Tally
 from services.project import MOST_CURVES, write_project
+from services.scratch import scratch
 from services.tables import FloatArray, Table
 
 R = TypeVar("R", bound=Record)
@@ -73,7 +74,7 @@ def silent(_done: int, _total: int) -> None:
 NUMPY = "numpy"
 """What computed a fit, in its record."""
 
-JOBS: tuple[type[Job], ...] = (Fit, Mapping)
+JOBS: tuple[type[Job], ...] = (Fit, Mapping, Export)
 """The kinds of job there are."""
 
 
@@ -141,7 +142,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     `plan` makes the record, and refuses what ids, names and options show. Nothing is stored of
     what is refused. `client` is who asks, for a fair queue.
     """
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+    with scratch.spooled(SPOOL_BYTES) as spool:
         with database.reading() as session:
             job = plan(session, request)
             answer = None
@@ -608,26 +609,36 @@ def _as_then(
 def export_project(database: Database, mapping_id: str, path: Path) -> None:
     """Write training, library, test and mapped points of a mapping to a SQLite file."""
     with database.reading() as session:
-        record = find(session, Mapping, mapping_id)
-        require_succeeded(record, "exported")
-        fit = find(session, Fit, record.fit_id)
-        library = ideal_of(session, fit)
-        if library.size > MOST_CURVES:
-            indices = np.unique([match.ideal_index for match in chosen(session, fit)])
-            library = Selection(library.dataset, library.dataset.n_curves, indices)
-        test = find(session, Dataset, record.test_id)
-        write_project(
-            path,
-            read_table(session, training_of(session, fit)),
-            read_table(session, library),
-            read_table(session, Selection(test, len(record.columns))),
-            _mapped_rows(session, record),
-        )
+        write_project(path, *export_parts(session, mapping_id))
 
 
-def _mapped_rows(session: Session, record: Mapping) -> Iterator[list[tuple[Any, ...]]]:
+def export_parts(
+    session: Session, mapping_id: str, progress: Progress = silent
+) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
+    """Training, library and test of a mapping, and what was mapped."""
+    record = find(session, Mapping, mapping_id)
+    require_succeeded(record, "exported")
+    fit = find(session, Fit, record.fit_id)
+    library = ideal_of(session, fit)
+    if library.size > MOST_CURVES:
+        indices = np.unique([match.ideal_index for match in chosen(session, fit)])
+        library = Selection(library.dataset, library.dataset.n_curves, indices)
+    test = find(session, Dataset, record.test_id)
+    return (
+        read_table(session, training_of(session, fit)),
+        read_table(session, library),
+        read_table(session, Selection(test, len(record.columns))),
+        _mapped_rows(session, record, progress),
+    )
+
+
+def _mapped_rows(
+    session: Session, record: Mapping, progress: Progress
+) -> Iterator[list[tuple[Any, ...]]]:
     """X, Y, DeltaY, IdealFunction, TrainingFunction of each item, a block at a time."""
-    for _, items in stream_items(session, record, ItemFilter()):
+    total = record.n_assignments + record.unmapped_points
+    for places, items in stream_items(session, record, ItemFilter()):
         named = point_columns(items, record.columns, record.functions)
         fields = (named[name] for name in ("x", "y", "deviation", "ideal", "training"))
         yield list(zip(*fields, strict=True))
+        progress(int(places[-1]) + 1, total)

@@ -21,6 +21,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api import problems
+from api.disk import NoRoom
 from api.problems import FULL, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
 from api.troubles import Troubles
@@ -137,6 +138,7 @@ def register(app: Flask) -> None:
     """Answer every exception with a problem."""
     app.register_error_handler(Problem, _own)
     app.register_error_handler(CurveError, _domain)
+    app.register_error_handler(NoRoom, _no_room)
     app.register_error_handler(HTTPException, _werkzeug)
     app.register_error_handler(Exception, _other)
 
@@ -148,6 +150,12 @@ def _own(error: Problem) -> Response:
 def _domain(error: CurveError) -> Response:
     status = _status_of(error)
     return problem(status, error.detail, error.facts, slug=error.code, title=error.title)
+
+
+def _no_room(error: NoRoom) -> Response:
+    troubles.note(f"request {request_id()}", error)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None  # noqa: PLR2004
+    return problem(error.status, error.detail, slug=error.slug, title=error.title, headers=headers)
 
 
 def _werkzeug(error: HTTPException) -> Response:

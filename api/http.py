@@ -12,7 +12,6 @@ import http
 import io
 import itertools
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
 from api import inforce, jsonbody
+from api.disk import Disk
 from api.document import OFFERED, finish
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
 from api.headers import protect
@@ -39,6 +39,7 @@ from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
 from services.readers import ReadLimits
 from services.readers.compressed import CODINGS, Unpacked
+from services.scratch import scratch
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -53,6 +54,11 @@ Handler = Callable[..., Any]
 def database() -> Database:
     """The database of the running app."""
     return cast("Database", current_app.extensions["idealfit.database"])
+
+
+def disk() -> Disk:
+    """The disks of the running app."""
+    return cast("Disk", current_app.extensions["idealfit.disk"])
 
 
 limits = inforce.limits
@@ -232,7 +238,7 @@ class BoundedRequest(Request):
         return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, read_limits()))
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
-        return cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
+        return cast("IO[bytes]", scratch.spooled(_IN_MEMORY))
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()

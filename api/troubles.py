@@ -11,6 +11,7 @@ from api.store.reasons import reason_of
 QUIET_SECONDS = 1.0
 """How long the same trouble is not logged again by the same process."""
 
+
 class Troubles:
     """Warns of errors that pass by themselves, of each kind once a second at most."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import tempfile
 import threading
 import time
 from typing import Any, Self
@@ -19,10 +18,13 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from api import engine, processes
 from api.cluster import Cluster
 from api.config import Settings
+from api.disk import Disk
 from api.engine import Here, Ranks
+from api.exports import make_export
 from api.problems import FULL, curve_problem, problem_document
 from api.store import jobs, lanes, leases
 from api.store.base import Database, NotFound, find
+from api.store.exports import Export
 from api.store.jobs import ATTEMPTS, Claim, Lost
 from api.store.leases import Watch
 from api.store.migrate import is_current
@@ -31,6 +33,7 @@ from api.troubles import Troubles
 from services.cache import Cache
 from services.errors import CurveError
 from services.fitting import Engine
+from services.scratch import scratch
 
 log = logging.getLogger(__name__)
 troubles = Troubles(log)
@@ -64,6 +67,10 @@ class Worker:
         self, database: Database, settings: Settings, name: str, stop: threading.Event
     ) -> None:
         self._database = database
+        self._settings = settings
+        self._disk = Disk(settings)
+        self._disk.watch_files()
+        self._short = False
         self._lease = settings.lease_seconds
         self._watch = Watch(self._lease)
         self._name = name
@@ -80,7 +87,7 @@ class Worker:
                 if trouble > SHORTEST_PAUSE:
                     # Nobody knows what the database still heard; between two jobs none is ours.
                     release(self._database, self._name)
-                if self.step():
+                if self._may_work() and self.step():
                     pause = 0.0
                 elif give_back(self._database):
                     pause = SHORTEST_PAUSE
@@ -92,6 +99,14 @@ class Worker:
                     raise
                 troubles.note(self._name, error)
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
+
+    def _may_work(self) -> bool:
+        """Whether there is room for a job; otherwise all of them wait."""
+        shortage = self._disk.shortage()
+        if shortage and not self._short:
+            log.warning("%s: jobs wait. %s", self._name, shortage.detail)
+        self._short = shortage is not None
+        return not self._short
 
     def step(self) -> bool:
         """Do the job whose turn it is; False if there is none."""
@@ -127,10 +142,14 @@ class Worker:
                 self._try_again(claim, error)
 
     def _compute(self, claim: Claim, keeper: _Keeper) -> None:
-        with tempfile.SpooledTemporaryFile(max_size=engine.SPOOL_BYTES) as spool:
+        if claim.model is Export:
+            make_export(self._database, self._disk, self._settings, claim, keeper)
+            return
+        with scratch.spooled(engine.SPOOL_BYTES) as spool:
             with self._database.reading() as session:
                 job = find(session, claim.model, claim.id)
                 answer = engine.compute(session, job, spool, keeper.tell, self._ranks)
+            self._disk.require(spool.tell())
             keeper.leave()
             with self._database.writing() as session:
                 # First whether the job is ours, so that nothing is written in vain.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import functools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 import numpy as np
 
 from services.errors import Fact, InvalidTable
+from services.scratch import scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,28 +70,65 @@ def write_project(
     OSError
         There is no room for the file (``ENOSPC``), or it cannot be written.
     """
-    tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
-    for name, table in tables.items():
-        _check_width(name, table)
     part = path.with_name(f".{uuid4().hex}.part")
     try:
-        with _no_room(part), closing(sqlite3.connect(part, isolation_level=None)) as connection:
-            # A file that fails is thrown away, so nothing needs a journal to roll back with.
-            connection.execute("PRAGMA journal_mode = OFF")
-            connection.execute("BEGIN")
-            for name, table in tables.items():
-                _insert_table(connection, name, table)
-            connection.execute(_MAPPED)
-            for batch in mapped:
-                connection.executemany("INSERT INTO mapped_test_data VALUES (?, ?, ?, ?, ?)", batch)
-            connection.execute("COMMIT")
+        with _no_room(path), closing(sqlite3.connect(part, isolation_level=None)) as connection:
+            _write(connection, training, ideal, test, mapped)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
+def spool_project(
+    training: Table, ideal: Table, test: Table, mapped: Iterable[Sequence[tuple[object, ...]]]
+) -> BinaryIO:
+    """Write the file of `write_project` as a temporary file.
+
+    Parameters
+    ----------
+    training, ideal, test, mapped
+        As of `write_project`.
+
+    Returns
+    -------
+    BinaryIO
+        The file, open at its beginning; it has no name and is gone when it is closed.
+    """
+    file, connection = scratch.opened(functools.partial(sqlite3.connect, isolation_level=None))
+    try:
+        with _no_room(None), closing(connection):
+            _write(connection, training, ideal, test, mapped)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _write(
+    connection: sqlite3.Connection,
+    training: Table,
+    ideal: Table,
+    test: Table,
+    mapped: Iterable[Sequence[tuple[object, ...]]],
+) -> None:
+    tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
+    for name, table in tables.items():
+        _check_width(name, table)
+    # A file that fails is thrown away, so nothing needs a journal to roll back with.
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("BEGIN")
+    for name, table in tables.items():
+        _insert_table(connection, name, table)
+    connection.execute(_MAPPED)
+    for batch in mapped:
+        scratch.ask()
+        connection.executemany("INSERT INTO mapped_test_data VALUES (?, ?, ?, ?, ?)", batch)
+    connection.execute("COMMIT")
+
+
 @contextmanager
-def _no_room(path: Path) -> Iterator[None]:
+def _no_room(path: Path | None) -> Iterator[None]:
     """Say as the system would that the file finds no room."""
     try:
         yield
@@ -97,7 +136,7 @@ def _no_room(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
         # A quota or a limit on the size of files is an I/O error for SQLite.
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-            raise OSError(errno.ENOSPC, str(error), str(path)) from error
+            raise OSError(errno.ENOSPC, str(error), path and str(path)) from error
         raise
 
 
@@ -114,6 +153,7 @@ def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> No
     insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
     size = max(1, _BATCH_CELLS // len(quoted))
     for start in range(0, len(table.x), size):
+        scratch.ask()
         rows = slice(start, start + size)
         block = np.column_stack([table.x[rows], table.y[:, rows].T])
         # SQLite itself makes NULL of NaN.

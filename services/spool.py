@@ -7,7 +7,6 @@ columns of all pieces are read at a time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
@@ -15,6 +14,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from services.errors import Fact, TooLarge
+from services.scratch import scratch
 from services.tables import FloatArray, canonical
 
 IN_MEMORY = 16 << 20
@@ -80,7 +80,7 @@ class Spool:
             self._kept.append(values.copy())
         else:
             # Closed by `close`; a file without a name is gone with it, and with the process.
-            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115
+            self._file = self._file or scratch.file()
             self._file.seek(0, 2)
             self._file.write(values.data)
             self._written.append(self._wait)

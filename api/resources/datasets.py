@@ -31,7 +31,7 @@ from api.http import (
     records_page,
 )
 from api.resources.downloads import file_reply, offers_tables, rows_reply
-from api.resources.uploads import FILES, FORM, TSV, read_upload
+from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
@@ -115,6 +115,7 @@ def create_dataset(query: dict[str, Any]) -> Any:
     upload = read_upload(DatasetRequest, DatasetForm, query)
     fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
     with closing(upload.curves), database().writing() as session:
+        require_room(session, upload.curves)
         dataset = add_dataset(session, upload.curves, upload.source, **fields)
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
     return dataset, {"Location": location, "ETag": etag(dataset.version)}
@@ -224,6 +225,7 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     with closing(upload.curves):
         described = describe(upload.curves, with_x=False)
         with database().writing() as session:
+            require_room(session, upload.curves)
             versions = if_match(required=False)
             dataset = find_version(session, Dataset, dataset_id, versions)
             append_curves(session, dataset, upload.curves, described)

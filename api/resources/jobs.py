@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from api.config import Settings
 from api.engine import Ranks, submit
 from api.errors import Problem, problem, problem_type
-from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, etag
+from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, disk, etag
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact
@@ -104,6 +104,7 @@ def preferences() -> Preferences:
 
 def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     """Do the job in the request if it is small, queue it otherwise; the reply."""
+    disk().require()
     wish = preferences()
     most = -math.inf if wish.respond_async else settings().inline_seconds
     job = submit(database(), plan, body, client=client(), most_seconds=most, ranks=ranks())
@@ -115,7 +116,7 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
         # Otherwise as it was stored: a worker may have ended it by now.
         record = show(session, [job])[0]
     if job.state == "failed":
-        return _refuse(job)
+        return refuse(job)
     noun = endpoint.rstrip("s")
     key: dict[str, Any] = {f"{noun}_id": job.id}
     location = url_for(f"{endpoint}.read_{noun}", **key)
@@ -156,8 +157,8 @@ def _still_there(session: Session, job: Job) -> Job:
         raise Problem(409, detail) from None
 
 
-def _refuse(job: Job) -> Response:
-    """A job that failed while its request waited was never made: its error is the reply."""
+def refuse(job: Job) -> Response:
+    """The error of a job that failed while somebody waited, as if it had never been made."""
     with database().writing() as session:
         session.delete(find(session, type(job), job.id, lock=True))
     error = dict(job.error or {})

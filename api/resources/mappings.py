@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from flask import Response, g, send_file
+from flask import Response, g
 from sqlalchemy.orm import Session
 
-from api.engine import export_project, plan_mapping
+from api.engine import plan_mapping
 from api.http import (
     ETAG,
     JSON,
@@ -27,8 +25,8 @@ from api.http import (
     not_modified,
     records_page,
 )
-from api.resources import jobs
-from api.resources.downloads import disposition, offers_tables, rows_reply
+from api.resources import exports, jobs
+from api.resources.downloads import offers_tables, rows_reply
 from api.schemas.fits import NamePatch
 from api.schemas.mappings import (
     MAPPING_EXAMPLE,
@@ -209,20 +207,12 @@ def cancel_mapping(mapping_id: str) -> Any:
 
 @room.route("/<mapping_id>/export", methods=["GET"])
 @room.offers(SQLITE)
-@room.problems(404, 409)
+@room.problems(404, 409, 503, 507)
 @room.response(200, {"type": "string", "format": "binary"}, content_type=SQLITE)
 def export_mapping(mapping_id: str) -> Any:
     """Export training, library, test and mapped points as a SQLite file
 
-    The tables are training_data, ideal_functions, test_data and mapped_test_data.
+    The tables are training_data, ideal_functions, test_data and mapped_test_data. A large export
+    is made once by a worker: 503 with `Retry-After` until it is there.
     """
-    with database().reading() as session:
-        stem = find(session, Mapping, mapping_id).name
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "project.db"
-        export_project(database(), mapping_id, path)
-        # The open file outlives its name, so nothing is left behind.
-        stream = path.open("rb")
-    reply = send_file(stream, mimetype=SQLITE)
-    reply.headers["Content-Disposition"] = disposition("attachment", stem, ".db")
-    return reply
+    return exports.answer(mapping_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import marshmallow as ma
 from flask import request
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -23,6 +23,7 @@ from api.http import (
     JSON,
     PARQUET,
     body_coding,
+    disk,
     expect_type,
     invalid,
     json_body,
@@ -36,6 +37,7 @@ from services.readers import USUAL_X, ReadOptions, Source, pick_x, read_apart, r
 from services.readers import kinds as kinds_of_files
 from services.readers.compressed import Unpacked
 from services.readers.kinds import kind_of
+from services.scratch import SpooledFile, scratch
 from services.tables import NAME_LENGTH, Curves, FloatArray, Table, clean_names
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ def read_upload(
     `query` holds the fields of a plain file, `usual_x` names of the x column that need not be
     said, `grid` the name and values of x where the dataset is there already.
     """
+    disk().require()
     media = expect_type(*BODIES)
     if (request.content_length or 0) > limits().body_bytes:
         raise RequestEntityTooLarge
@@ -140,6 +143,15 @@ def _refuse_beside(query: dict[str, Any], schema: type[ma.Schema]) -> None:
 def _default(field: ma.fields.Field[Any]) -> Any:
     value = field.load_default
     return value() if callable(value) else value
+
+
+def require_room(session: Session, curves: Curves) -> None:
+    """Refuse curves that would not leave the reserve of the disk; the transaction begins here.
+
+    Whoever else stores at the same time has done so before, or does so after.
+    """
+    session.connection()
+    disk().require(curves.x.nbytes * (1 + len(curves.names)))
 
 
 def _from_json(
@@ -381,12 +393,12 @@ def _check_options(found: Format, options: ReadOptions) -> None:
 
 def _on_disk(stream: BinaryIO) -> BinaryIO:
     """The same bytes as a file of the operating system, gone when it is closed."""
-    if isinstance(stream, tempfile.SpooledTemporaryFile):
+    if isinstance(stream, SpooledFile):
         return cast("BinaryIO", stream)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+    file = scratch.file()  # closed by the caller
     try:
         shutil.copyfileobj(stream, file, _COPY_BYTES)
     except BaseException:
         file.close()
         raise
-    return cast("BinaryIO", file)
+    return file

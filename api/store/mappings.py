@@ -104,7 +104,7 @@ def stream_items(
             yield places + first, items
 
 
-def _blocks(mapping: Mapping, after: int) -> Select[tuple[int, bytes]]:
+def _blocks(mapping: Mapping, after: int) -> Select[int, bytes]:
     return (
         select(ItemBlock.first, ItemBlock.data)
         .where(

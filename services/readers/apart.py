@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +25,7 @@ from services.errors import (
     UnreadableFile,
 )
 from services.readers.base import Found, ReadOptions, Source, alone
+from services.scratch import scratch
 from services.spool import ColumnFile, SpooledTable
 from services.tables import FloatArray
 
@@ -34,6 +35,7 @@ _KINDS: dict[str, type[CurveError]] = {
 }
 _NOT_FOR_READERS = {"DATABASE_URL"}
 _LENGTH_BYTES = 8
+_LOOK_SECONDS = 0.1
 
 
 def read_apart(
@@ -73,7 +75,7 @@ def read_apart(
     TooLarge
         It is larger than the limits allow, or reading it takes too much memory or time.
     """
-    numbers = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the table
+    numbers = scratch.file()  # closed with the table
     try:
         found = _found(_run(file, kind, options, numbers))
         spool = ColumnFile(numbers, found.rows)
@@ -100,7 +102,7 @@ def _run(file: BinaryIO, kind: str, options: ReadOptions, numbers: BinaryIO) -> 
         command, stdin=file, stdout=numbers, stderr=subprocess.DEVNULL, env=kept | own
     )
     try:
-        code = process.wait(timeout=2 * options.limits.seconds)
+        code = _wait(process, 2 * options.limits.seconds)
     except subprocess.TimeoutExpired:
         detail = f"Reading the file took more than {options.limits.seconds} seconds."
         raise alone(TooLarge, Fact(detail, "too_slow")) from None
@@ -108,6 +110,18 @@ def _run(file: BinaryIO, kind: str, options: ReadOptions, numbers: BinaryIO) -> 
         process.kill()
         process.wait()
     return _report(numbers, code, options)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Its exit code; meanwhile the file that it writes is asked about."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return process.wait(timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= deadline:
+                raise
+            scratch.ask()
 
 
 def _report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any]:

@@ -2,7 +2,13 @@
 
 from alembic import context
 
-from api.store import datasets, fits, lanes, mappings  # noqa: F401 - so that every model is known
+from api.store import (  # noqa: F401 - so that every model is known
+    datasets,
+    exports,
+    fits,
+    lanes,
+    mappings,
+)
 from api.store.base import Base
 
 context.configure(

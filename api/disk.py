@@ -1,0 +1,114 @@
+"""Room on the disks: a reserve that is never used up, and one budget for temporary files.
+
+What stores or computes asks first, and again while its temporary files grow. Reading, changing
+and deleting records does not ask, so that whoever is short of room can make some.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+from api.config import Settings
+from api.shares import Shares
+from services.scratch import Scratch, scratch
+
+RESERVE_BYTES = 2 << 30
+"""Room that is left on a disk, unless it is small."""
+
+RESERVE_SHARE = 20
+"""Of a small disk one part in so many is left."""
+
+FULL_BYTES = 16_384
+"""Less than a page of SQLite: the disk is full, and the write itself says so."""
+
+WRITTEN_TWICE = 2
+"""SQLite writes to its log first, then to the file."""
+
+
+class NoRoom(OSError):  # noqa: N818 - named for what it is
+    """A disk has no more room than its reserve."""
+
+    slug, title, status = "disk-reserve", "The disk is nearly full", 507
+    number = errno.ENOSPC
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(self.number, detail)
+        self.detail = detail
+
+
+class TooManyFiles(NoRoom):
+    """Temporary files of all processes together take as much as they may."""
+
+    slug, title, status = "temporary-files", "Too many temporary files", 503
+    number = errno.EDQUOT
+
+
+class Disk:
+    """The disks that this process writes to.
+
+    The data folder counts where the database is a file in it; the folder of temporary files
+    counts always. It is asked about every 4 MiB of a temporary file, which costs some
+    microseconds.
+    """
+
+    def __init__(self, settings: Settings, files: Scratch = scratch) -> None:
+        self._reserve = settings.disk_reserve_bytes
+        self._temp_bytes = settings.temp_bytes
+        self._data = _folder_of(settings)
+        self._files = files
+        self._shares = Shares(settings.url)
+        self._lock = threading.Lock()
+
+    def watch_files(self) -> None:
+        """Ask about the temporary files of this process from now on."""
+        self._files.ask = self._check_files
+
+    def require(self, data: int = 0) -> None:
+        """Raise NoRoom unless so many bytes can be stored and the reserve is left."""
+        if self._data:
+            self._check(self._data, WRITTEN_TWICE * data)
+        self._check(Path(tempfile.gettempdir()), 0)
+
+    def shortage(self) -> NoRoom | None:
+        """Reason why no work may begin, None if it may."""
+        try:
+            self.require()
+            self._check_files()
+        except NoRoom as error:
+            return error
+        return None
+
+    def _check(self, folder: Path, wanted: int) -> None:
+        found = os.statvfs(folder)
+        size, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        reserve = self._reserve
+        if reserve is None:
+            reserve = min(RESERVE_BYTES, size // RESERVE_SHARE)
+        if free < FULL_BYTES or free - wanted >= reserve:
+            return
+        detail = f"The disk has {free} bytes left, of which {reserve} are kept in reserve."
+        if wanted:
+            detail = f"{detail} Storing this takes up to {wanted}."
+        raise NoRoom(f"{detail} Delete what is not needed any more, then try again.")
+
+    def _check_files(self) -> None:
+        """Before the temporary files of this process grow."""
+        self._check(Path(tempfile.gettempdir()), 0)
+        mine = self._files.nbytes
+        with self._lock:
+            together = self._shares.tell(mine)
+        if together > self._temp_bytes:
+            detail = f"Temporary files of this service take {together} bytes; {self._temp_bytes}"
+            raise TooManyFiles(
+                f"{detail} are allowed. Try again when others have ended, or send less."
+            )
+
+
+def _folder_of(settings: Settings) -> Path | None:
+    """Where the database lies on this machine, None if it does not."""
+    scheme, _, path = settings.url.partition("///")
+    return Path(path).parent if scheme == "sqlite:" else None

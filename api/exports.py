@@ -1,0 +1,105 @@
+"""Exports: one SQLite file of a mapping, written in the request or as a job.
+
+A job writes the file first, then its blocks in short transactions, so that nobody who writes
+waits for a large file, then the record. Each of these transactions asks whether the job is still
+ours.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Protocol
+
+from sqlalchemy.orm import Session
+
+from api.config import Settings
+from api.disk import Disk
+from api.engine import Progress, export_parts, silent
+from api.store import jobs
+from api.store.base import Database, find, new_id
+from api.store.datasets import Dataset
+from api.store.exports import FILE_BLOCK, Export, add_block, keep_within
+from api.store.fits import Fit
+from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Claim, Lost, clock
+from api.store.mappings import Mapping
+from services.project import MOST_CURVES, spool_project
+
+ROWS_PER_SECOND, VALUES_PER_SECOND = 5e5, 5e6
+"""Rows of the three tables, and values in them, that are written in a second."""
+
+ITEMS_PER_SECOND = 2e5
+"""Assignments and unmapped points that are written in a second."""
+
+
+def export_seconds(session: Session, mapping: Mapping) -> float:
+    """Seconds that an export may take; docs/operations.md says how it is estimated."""
+    fit = find(session, Fit, mapping.fit_id)
+    training, ideal, test = (
+        find(session, Dataset, dataset_id).n_points
+        for dataset_id in (fit.training_id, fit.ideal_id, mapping.test_id)
+    )
+    library = fit.n_ideal if fit.n_ideal <= MOST_CURVES else min(fit.n_training, MOST_CURVES)
+    values = training * fit.n_training + ideal * library + test * len(mapping.columns)
+    items = mapping.n_assignments + mapping.unmapped_points
+    rows = (training + ideal + test) / ROWS_PER_SECOND
+    return rows + values / VALUES_PER_SECOND + items / ITEMS_PER_SECOND
+
+
+def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
+    """The record of an export that nobody has begun; `client` is who asks first."""
+    cost = export_seconds(session, mapping)
+    moment = clock(session)
+    return Export(
+        id=new_id(),
+        name=mapping.name,
+        created_at=moment,
+        used_at=moment,
+        mapping_id=mapping.id,
+        nbytes=0,
+        state="queued",
+        done=0,
+        total=mapping.n_assignments + mapping.unmapped_points,
+        attempt=0,
+        client=client,
+        cost=cost,
+        lane=SMALL if cost <= SMALL_SECONDS else LARGE,
+    )
+
+
+def open_export(database: Database, mapping_id: str, progress: Progress = silent) -> BinaryIO:
+    """The file of a mapping, open and without a name."""
+    with database.reading() as session:
+        return spool_project(*export_parts(session, mapping_id, progress))
+
+
+class Keeper(Protocol):
+    """Keeps a job while it is worked on."""
+
+    def tell(self, done: int, total: int) -> None:
+        """Hear of progress; Lost if the job is not ours any more."""
+
+    def leave(self) -> None:
+        """Leave the job to the transaction that ends it."""
+
+
+def make_export(
+    database: Database, disk: Disk, settings: Settings, claim: Claim, keeper: Keeper
+) -> None:
+    """Do the job of an export."""
+    with database.reading() as session:
+        mapping_id = find(session, Export, claim.id).mapping_id
+    with open_export(database, mapping_id, keeper.tell) as file:
+        nbytes = file.seek(0, 2)
+        disk.require(nbytes)
+        file.seek(0)
+        number = 0
+        while data := file.read(FILE_BLOCK):
+            with database.writing() as session:
+                if not jobs.renew(session, claim, settings.lease_seconds):
+                    raise Lost
+                add_block(session, claim.id, number, data)
+            number += 1
+    keeper.leave()
+    with database.writing() as session:
+        values = {"nbytes": nbytes, "used_at": clock(session)}
+        jobs.end(session, claim, "succeeded", done=Export.total, **values)
+        keep_within(session, settings.export_bytes, claim.id)

@@ -1,0 +1,82 @@
+"""The export of a mapping: made in the request where it is small, once by a worker otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+
+from flask import Response, request, send_file
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from api.errors import problem
+from api.exports import export_seconds, open_export, plan_export
+from api.http import SQLITE, database, disk
+from api.resources.downloads import disposition
+from api.resources.jobs import client, refuse, settings
+from api.store.base import NotFound, find
+from api.store.exports import Export, export_of, is_noted, note_use
+from api.store.exports import send_file as send_kept
+from api.store.jobs import require_succeeded
+from api.store.mappings import Mapping
+
+LONGEST_RETRY = 30
+"""Seconds after which a client is asked to come back at most."""
+
+
+def answer(mapping_id: str) -> Response:
+    """The file, or when to come back for it; HEAD makes nothing."""
+    with database().reading() as session:
+        mapping = find(session, Mapping, mapping_id)
+        require_succeeded(mapping, "exported")
+        kept, seconds = export_of(session, mapping_id), export_seconds(session, mapping)
+        noted = kept is not None and is_noted(session, kept)
+    headers = {"Content-Disposition": disposition("attachment", mapping.name, ".db")}
+    if kept and kept.state == "succeeded":
+        headers["Content-Length"] = str(kept.nbytes)
+    if request.method == "HEAD":
+        return Response(iter(()), headers=headers, content_type=SQLITE)
+    if kept and kept.state == "succeeded":
+        with suppress(NotFound):
+            return _kept_file(kept, headers, noted=noted)
+    disk().require()
+    if seconds <= settings().inline_seconds:
+        reply = send_file(open_export(database(), mapping_id), mimetype=SQLITE)
+        reply.headers.update(headers)
+        return reply
+    if kept and kept.state == "failed":
+        with suppress(NotFound):
+            return refuse(kept)
+    if kept is None or kept.state != "running":
+        _queue(mapping)
+    return _come_back(seconds)
+
+
+def _kept_file(kept: Export, headers: dict[str, str], *, noted: bool) -> Response:
+    """The file as it is kept; NotFound if it has just gone."""
+    parts: Iterator[bytes] = send_kept(database(), kept)
+    first = next(parts)
+    if not noted:
+        # Whoever cannot write now still gets the file.
+        with suppress(OperationalError), database().writing() as session:
+            note_use(session, kept)
+    return Response(chain([first], parts), headers=headers, content_type=SQLITE)
+
+
+def _queue(mapping: Mapping) -> None:
+    """Have a worker make the file, unless it is asked already or the mapping has just gone."""
+    with suppress(IntegrityError), database().writing() as session:
+        if export_of(session, mapping.id) is None:
+            session.add(plan_export(session, mapping, client()))
+
+
+def _come_back(seconds: float) -> Response:
+    after = min(LONGEST_RETRY, max(1, math.ceil(seconds)))
+    return problem(
+        503,
+        f"The export is being made by a worker; ask again in {after} s.",
+        slug="export-in-progress",
+        title="The export is being made",
+        headers={"Retry-After": str(after)},
+    )

@@ -1,0 +1,94 @@
+"""Exports that a worker makes once: the record, which is also the job, and its file in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, String, delete, insert, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from api.store.base import BINARY, Base, Blob, Database, NotFound, Timestamp
+from api.store.jobs import Job, clock
+
+FILE_BLOCK = 1 << 20
+"""Bytes of a block of a file."""
+
+USED_AGAIN = timedelta(minutes=1)
+"""How exactly it is noted when an export was used last."""
+
+
+class Export(Job):
+    """The file of a mapping: asked for by a GET, made by a worker, kept for the next."""
+
+    __tablename__ = "exports"
+
+    mapping_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("mappings.id", ondelete="CASCADE"), unique=True
+    )
+    nbytes: Mapped[int] = mapped_column(default=0)
+    used_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class ExportBlock(Base):
+    """Part of the file of an export."""
+
+    __tablename__ = "export_blocks"
+
+    export_id: Mapped[str] = mapped_column(
+        ForeignKey("exports.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    data: Mapped[bytes] = mapped_column(Blob)
+
+
+def export_of(session: Session, mapping_id: str) -> Export | None:
+    """The export of a mapping, whatever its state."""
+    return session.scalars(select(Export).where(Export.mapping_id == mapping_id)).one_or_none()
+
+
+def add_block(session: Session, export_id: str, number: int, data: bytes) -> None:
+    """Store a part; the first one takes the place of all that an earlier attempt left."""
+    if number == 0:
+        session.execute(delete(ExportBlock).where(ExportBlock.export_id == export_id))
+    session.execute(insert(ExportBlock), [{"export_id": export_id, "number": number, "data": data}])
+
+
+def send_file(database: Database, export: Export) -> Iterator[bytes]:
+    """All parts of a file; no transaction is open between two. NotFound if it is gone."""
+    query = select(ExportBlock.data).where(ExportBlock.export_id == export.id)
+    for number in range(-(-export.nbytes // FILE_BLOCK)):
+        with database.reading() as session:
+            part = query.where(ExportBlock.number == number).execution_options(**BINARY)
+            data = session.scalars(part).one_or_none()
+        if data is None:
+            raise NotFound("export", export.id)
+        yield data
+
+
+def note_use(session: Session, export: Export) -> None:
+    """Remember that an export was asked for now."""
+    session.execute(
+        update(Export)
+        .where(Export.id == export.id)
+        .values(used_at=clock(session))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def is_noted(session: Session, export: Export) -> bool:
+    """Whether the last use noted is of now, as exactly as it needs to be."""
+    return clock(session) - export.used_at < USED_AGAIN
+
+
+def keep_within(session: Session, most: int, newest: str) -> None:
+    """Delete the exports used longest ago, until the others and the newest fit."""
+    kept = select(Export.id, Export.nbytes).where(Export.state == "succeeded")
+    rows = session.execute(kept.order_by(Export.used_at.desc(), Export.id)).all()
+    total = sum(nbytes for export_id, nbytes in rows if export_id == newest)
+    for export_id, nbytes in rows:
+        if export_id == newest:
+            continue
+        total += nbytes
+        if total > most:
+            session.execute(delete(Export).where(Export.id == export_id))
