@@ -77,7 +77,7 @@ class Disk:
         """Reason why no work may begin, None if it may."""
         try:
             self.require()
-            self._check_files()
+            self._check_files(0)
         except NoRoom as error:
             return error
         return None
@@ -95,14 +95,16 @@ class Disk:
             detail = f"{detail} Storing this takes up to {wanted}."
         raise NoRoom(f"{detail} Delete what is not needed any more, then try again.")
 
-    def _check_files(self) -> None:
-        """Before the temporary files of this process grow."""
-        self._check(Path(tempfile.gettempdir()), 0)
-        mine = self._files.nbytes
+    def _check_files(self, more: int) -> None:
+        """Before the temporary files of this process grow by so many bytes."""
+        self._check(Path(tempfile.gettempdir()), more)
+        mine = self._files.nbytes + more
         with self._lock:
             together = self._shares.tell(mine)
         if together > self._temp_bytes:
-            detail = f"Temporary files of this service take {together} bytes; {self._temp_bytes}"
+            detail = (
+                f"Temporary files of this service would take {together} bytes; {self._temp_bytes}"
+            )
             raise TooManyFiles(
                 f"{detail} are allowed. Try again when others have ended, or send less."
             )

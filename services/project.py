@@ -122,7 +122,7 @@ def _write(
         _insert_table(connection, name, table)
     connection.execute(_MAPPED)
     for batch in mapped:
-        scratch.ask()
+        scratch.ask(0)
         connection.executemany("INSERT INTO mapped_test_data VALUES (?, ?, ?, ?, ?)", batch)
     connection.execute("COMMIT")
 
@@ -153,7 +153,7 @@ def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> No
     insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
     size = max(1, _BATCH_CELLS // len(quoted))
     for start in range(0, len(table.x), size):
-        scratch.ask()
+        scratch.ask(0)
         rows = slice(start, start + size)
         block = np.column_stack([table.x[rows], table.y[:, rows].T])
         # SQLite itself makes NULL of NaN.

@@ -1,7 +1,8 @@
 """Temporary files: without a name, counted, and asked about while they grow.
 
-Whoever runs a service sets `Scratch.ask`, which is called before a file grows by another piece
-and may refuse with an OSError (api/disk.py does). Without it only the system says no.
+Whoever runs a service sets `Scratch.ask`, which is called with the number of bytes by which a file
+is about to grow, and may refuse with an OSError (api/disk.py does). Without it only the system
+says no.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PIECE = 4 << 20
 """Bytes by which a file may grow before it is asked about."""
 
 
-def allow_all() -> None:
+def allow_all(_nbytes: int) -> None:
     """Refuse nothing."""
 
 
@@ -34,7 +35,7 @@ class Scratch:
     """What this process has in temporary files."""
 
     def __init__(self) -> None:
-        self.ask: Callable[[], None] = allow_all
+        self.ask: Callable[[int], None] = allow_all
         self._files: weakref.WeakValueDictionary[int, _Raw] = weakref.WeakValueDictionary()
 
     @property
@@ -44,7 +45,7 @@ class Scratch:
 
     def file(self) -> BinaryIO:
         """A file that is gone with the process, however it ends."""
-        self.ask()
+        self.ask(0)
         with tempfile.TemporaryFile() as made:
             raw = self._counted(os.dup(made.fileno()))
         return cast("BinaryIO", io.BufferedRandom(raw))
@@ -55,7 +56,7 @@ class Scratch:
 
     def opened(self, opener: Callable[[str], T]) -> tuple[BinaryIO, T]:
         """A file and what a library makes of it by its name, which is gone at once."""
-        self.ask()
+        self.ask(0)
         descriptor, name = tempfile.mkstemp()
         try:
             raw = self._counted(descriptor)
@@ -85,10 +86,11 @@ class _Raw(io.FileIO):
             return 0
 
     def write(self, data: ReadableBuffer, /) -> int:
-        self._unasked += memoryview(data).nbytes
+        nbytes = memoryview(data).nbytes
+        self._unasked += nbytes
         if self._unasked >= PIECE:
             self._unasked = 0
-            self._scratch.ask()
+            self._scratch.ask(nbytes)
         return super().write(data)
 
 

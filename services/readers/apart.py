@@ -121,7 +121,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
         except subprocess.TimeoutExpired:
             if time.monotonic() >= deadline:
                 raise
-            scratch.ask()
+            scratch.ask(0)
 
 
 def _report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class TestTemporaryFiles:
             other.write(bytes(12 * MEBIBYTE))
             other.flush()
             with pytest.raises(TooManyFiles):
-                files.ask()
+                files.ask(0)
         assert [path for path in tmp_path.iterdir() if path.is_file()] == []
 
     def test_what_a_killed_process_had_counts_no_more(self, tmp_path):
