@@ -55,7 +55,7 @@ def test_a_small_file_that_unpacks_to_much_fills_no_disk(small_disk, tmp_path, s
     reply = calls.post("/v1/datasets", data=body, headers=headers, params={"name": "bomb"})
     assert check_problem(reply, 507)["type"] == "/problems/disk-reserve"
     with (small_disk / "filler").open("wb") as filler:
-        filler.write(bytes(50 * MEBIBYTE))
+        filler.write(bytes(60 * MEBIBYTE))
     reply = calls.post("/v1/datasets", {"name": "small", "columns": CURVES})
     assert check_problem(reply, 507)["type"] == "/problems/disk-reserve"
     assert calls.patch(address, {"name": "other"}, etag=calls.get(address).etag).status == 200
