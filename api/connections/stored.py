@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import threading
 from typing import IO
 
 from api.problems import FULL
+from services.scratch import scratch
 
 IN_MEMORY = 1 << 16
 """Bytes of one body or reply that are kept in memory; the rest is a file."""
@@ -72,7 +72,7 @@ class Stored:
         taken, place = len(data), self._end - len(self._memory)
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it outlives this
+                self._file = scratch.file()
             while data:
                 written = os.pwrite(self._file.fileno(), data, place)
                 data, place = data[written:], place + written
