@@ -14,6 +14,7 @@ NAME = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
 WHOLE = sa.BigInteger()
 MOMENT = sa.DateTime(timezone=True)
 BYTES = sa.LargeBinary()
+REAL: sa.Double[float] = sa.Double()
 
 QUEUE = ["state", "lane", "client", "created_at", "id"]
 
@@ -34,7 +35,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(120), nullable=True),
         sa.Column("lease_until", MOMENT, nullable=True),
         sa.Column("client", sa.String(64), nullable=False),
-        sa.Column("cost", sa.Float(), nullable=False),
+        sa.Column("cost", REAL, nullable=False),
         sa.Column("lane", sa.String(8), nullable=False),
         sa.Column("not_before", MOMENT, nullable=True),
         sa.Column("setbacks", WHOLE, nullable=False),
