@@ -108,10 +108,24 @@ EXPLANATIONS = (
             " listed in IDEALFIT_CORS_ORIGINS.",
         ),
         "export-in-progress": Explanation(
-            "Service Unavailable",
+            "The export is being made",
             503,
             "The file is large, and a worker is making it.",
             "Ask again after the seconds of `Retry-After`; then the file is there.",
+        ),
+        "disk-reserve": Explanation(
+            "The disk is nearly full",
+            507,
+            "The disk has no more room than the reserve that the service leaves free. What needs"
+            " none goes on: reading, changing and deleting.",
+            "Delete records that are not needed any more, or ask whoever runs the server to make"
+            " room.",
+        ),
+        "temporary-files": Explanation(
+            "Too many temporary files",
+            503,
+            "Temporary files of all requests and jobs together take as much as they may.",
+            "Ask again after the seconds of `Retry-After`, or send less at once.",
         ),
     }
 )
