@@ -61,6 +61,8 @@ class Server:
                 if self.session.get(f"{self.url}/health/ready", timeout=10).ok:
                     return
             time.sleep(0.05)
+        # It must not go on without a test that would end it.
+        self.stop()
         raise AssertionError(self.log.read_text())
 
     def request(self, method, path, **options):

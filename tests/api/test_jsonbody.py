@@ -8,7 +8,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api import jsonbody
@@ -214,7 +214,6 @@ VALUES = st.recursive(
 class TestParse:
     """Values are those that were written."""
 
-    @settings(deadline=None)
     @given(VALUES, st.booleans())
     def test_it_reads_what_was_written(self, value, ascii_only):
         text = json.dumps([value], ensure_ascii=ascii_only)

@@ -186,6 +186,7 @@ class TestRefused:
         assert not calls.get("/v1/fits", params={"training_id": body["training_id"]}).json["items"]
 
 
+@pytest.mark.slow
 class TestRunning:
     """A job that has not ended."""
 
