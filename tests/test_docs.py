@@ -204,10 +204,10 @@ class TestReadme:
         assert output.count('"version":1') == 4
 
     def test_the_run_without_a_server_gives_what_it_shows(self, tmp_path):
-        ((line, shown),) = commands(section("Without a server"), "bash")
-        command = line.replace(".venv/bin/idealfit", f"{sys.executable} -m api.cli").split()
-        output = output_of(command, tmp_path, COLUMNS="80", PYTHONIOENCODING="utf-8")
-        assert stripped(output) == stripped(shown)
+        for line, shown in commands(section("Without a server"), "bash"):
+            command = line.replace(".venv/bin/idealfit", f"{sys.executable} -m api.cli").split()
+            output = output_of(command, tmp_path, COLUMNS="80", PYTHONIOENCODING="utf-8")
+            assert stripped(output) == stripped(shown)
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
             "mapped.csv",
             "plot.html",

@@ -267,8 +267,9 @@ def _part(file: FileStorage, path: PurePosixPath, coding: str | None) -> _File:
     by_name, by_type = _FORMAT_OF_SUFFIX.get(suffix), _FORMAT_OF_TYPE.get(file.mimetype)
     if by_name and by_type and not set(by_name.kinds) & set(by_type.kinds):
         raise _refused(f"The file is called *{suffix}, but its part is declared {file.mimetype}.")
-    # Of CSV and TSV the name decides, unless the type says TSV.
-    if by_type and (by_name is None or file.mimetype == TSV or by_name is _ANY_ARROW):
+    # The name decides, unless the type says TSV: clients guess the type by the name, and of Arrow
+    # they know one kind only.
+    if by_type and (by_name is None or file.mimetype == TSV):
         return _File(stream, by_type, f"declared {file.mimetype}", coding)
     return _File(stream, by_name, f"called *{suffix}", coding)
 

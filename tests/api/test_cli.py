@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import json
 import re
 import sqlite3
 import subprocess
@@ -10,16 +13,39 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from api import local
 from api.cli import cli
 from api.examples import FOLDER, make, write
+from tests.files import a_parquet, a_text, a_workbook, an_arrow
 from tests.waiting import PATIENCE
 
 FILES = [str(FOLDER / f"{name}.csv") for name in ("training", "ideal", "test")]
 
 
+FORMATS = {
+    "csv": lambda columns: ("curves.csv", a_text(columns)),
+    "tsv": lambda columns: ("curves.tsv", a_text(columns, "\t")),
+    "json": lambda columns: ("curves.json", json.dumps({"columns": columns}).encode()),
+    "parquet": lambda columns: ("curves.parquet", a_parquet(columns)),
+    "arrow": lambda columns: ("curves.arrow", an_arrow(columns)),
+    "xlsx": lambda columns: ("curves.xlsx", a_workbook(("One", rows_of(columns)))),
+    "gzip": lambda columns: ("curves.csv.gz", gzip.compress(a_text(columns))),
+}
+
+
+def rows_of(columns):
+    return [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]
+
+
 def run(*arguments, **options):
     return CliRunner().invoke(cli, list(arguments), **options)
+
+
+def table_of(done):
+    """Lines of a printed table, without its head."""
+    return [line for line in done.output.splitlines() if line.startswith("│")]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +121,89 @@ def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
     assert done.exit_code == 1
     assert done.output.count("\n") == 1
     assert "plot.html" in done.output
+
+
+@pytest.mark.parametrize("make", FORMATS.values(), ids=FORMATS)
+def test_fit_reads_every_format_and_ranks(tmp_path, make):
+    name, data = make({"x": [0.0, 1.0, 2.0], "first": [1.0, 2.0, 3.0], "second": [3.0, 2.0, 1.5]})
+    (tmp_path / name).write_bytes(data)
+    done = run("fit", str(tmp_path / name), str(tmp_path / name), "--top-k", "2")
+    assert done.exit_code == 0, done.output
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in table_of(done)]
+    assert rows == [
+        ["first", "1", "first"],
+        ["first", "2", "second"],
+        ["second", "1", "second"],
+        ["second", "2", "first"],
+    ]
+
+
+def test_run_without_a_test_file_identifies():
+    done = run("run", *FILES[:2])
+    assert done.exit_code == 0, done.output
+    assert [line.split()[5] for line in table_of(done)] == ["y4", "y18", "y29", "y42"]
+
+
+def test_run_with_a_test_file_needs_a_folder():
+    done = run("run", *FILES)
+    assert done.exit_code == 2
+    assert "--out" in done.output
+
+
+def test_fit_writes_a_plot_and_all_matches(tmp_path):
+    done = run("fit", *FILES[:2], "--top-k", "3", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "matches.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+    assert (tmp_path / "plot.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_no_table_cuts_a_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"{'a very long name of a curve ' * 5}{number}" for number in range(2)]
+    columns = {"x": [0.0, 1.0], names[0]: [1.0, 2.0], names[1]: [2.0, 1.0]}
+    (tmp_path / "long.csv").write_bytes(a_text(columns))
+    done = run("fit", *[str(tmp_path / "long.csv")] * 2)
+    for name in names:
+        assert f"│ {name} " in done.output
+
+
+def test_a_terminal_folds_a_name_and_cuts_none():
+    grid = local.make_table("training", "ideal", title="Matches", numbers=["sse"])
+    name = "abcdefghij" * 12
+    grid.add_row(name, name, "1.5")
+    screen = io.StringIO()
+    Console(file=screen, width=60, force_terminal=True).print(grid)
+    rows = [line.split("│") for line in screen.getvalue().splitlines() if "│" in line]
+    assert "".join(row[1].strip() for row in rows) == name
+    assert "".join(row[2].strip() for row in rows) == name
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG picture"),
+        (b"\x00\x4b\x01\x02\xff\xfe\x90\x80" * 20, "a binary file"),
+        (b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", "PDF"),
+    ],
+)
+def test_a_file_that_is_no_text_says_what_it_is(tmp_path, data, kind):
+    path = tmp_path / "curves.csv"
+    path.write_bytes(data)
+    done = run("fit", str(path), FILES[1])
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert kind in done.output
+    assert "UTF-8" not in done.output
+
+
+def test_help_loads_nothing_heavy():
+    program = "import sys; from api.cli import cli; cli(['--help'], standalone_mode=False);"
+    program += "print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"numpy", "flask", "sqlalchemy", "rich", "pyarrow", "pandas"} & set(loaded)
 
 
 @pytest.mark.parametrize(

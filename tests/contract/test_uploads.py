@@ -202,7 +202,7 @@ class TestContradictions:
             (PACK["gzip"](a_text(COLUMNS)), "a.csv.zst", "", "gzip"),
             (PACK["gzip"](a_text(COLUMNS)), "a.csv", "", "gzip"),
             (PACK["gzip"](a_text(COLUMNS)), "a.parquet.gz", "", "text"),
-            (an_arrow(COLUMNS), "a.arrow", ARROW_FILE, "Arrow stream"),
+            (an_arrow(COLUMNS), "a", ARROW_FILE, "Arrow stream"),
             (a_text(COLUMNS), "a.docx", "", "text"),
         ],
     )

@@ -1,0 +1,215 @@
+"""The whole job for files, without a server: calls of the API in this process.
+
+A file is read, and an error worded, as the service does it, because it is the service.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import orjson
+from flask.testing import FlaskClient
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from werkzeug.test import TestResponse
+
+from api.app import create_app
+from api.config import Settings
+from api.store.base import Database
+from api.store.migrate import migrate
+
+FORM, HTML, CSV, SQLITE = "multipart/form-data", "text/html", "text/csv", "application/vnd.sqlite3"
+PAGE = 500
+
+WIDEST = Console(width=1 << 20)
+"""As wide as any table, to measure how wide one is."""
+
+
+class Service:
+    """The API on a database of its own; an error ends the command with its first sentence."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self._client = client
+
+    def store(self, path: Path) -> str:
+        """Store a file; the id of the dataset."""
+        with path.open("rb") as stream:
+            form = {"file": (stream, path.name)}
+            reply = self._client.post("/v1/datasets", data=form, content_type=FORM)
+        return str(_record(reply, f"{path}: ")["id"])
+
+    def post(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Post JSON; the record."""
+        given = {name: value for name, value in body.items() if value is not None}
+        return _record(self._client.post(address, json=given))
+
+    def rows(self, address: str) -> Iterator[dict[str, Any]]:
+        """All items of a list."""
+        page = _record(self._client.get(f"{address}?limit={PAGE}"))
+        yield from page["items"]
+        while page["next"]:
+            cursor = quote(page["next"])
+            page = _record(self._client.get(f"{address}?limit={PAGE}&cursor={cursor}"))
+            yield from page["items"]
+
+    def save(self, address: str, media: str, path: Path) -> None:
+        """Write a file of the API to a path."""
+        reply = self._client.get(address, headers={"Accept": media}, buffered=False)
+        with closing(reply):
+            if reply.status_code != 200:  # noqa: PLR2004 - the one status with a file
+                _record(reply)
+            with path.open("wb") as file:
+                file.writelines(reply.iter_encoded())
+
+
+def _record(reply: TestResponse, about: str = "") -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(reply.data)
+    if reply.status_code < 400:  # noqa: PLR2004 - an error from here on
+        return document
+    detail = document["detail"]
+    pointer = document["errors"][0].get("pointer", "") if document["errors"] else ""
+    if pointer and detail.startswith(f"{pointer}: "):
+        # A field of the body is an option here.
+        detail = f"--{pointer[1:].replace('_', '-')}{detail.removeprefix(pointer)}"
+    raise click.ClickException(f"{about}{detail}")
+
+
+@contextmanager
+def service() -> Iterator[Service]:
+    """The API, with the limits of the environment; everything is done in the request."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"data": Path(folder), "database_url": "", "inline_seconds": math.inf}
+        settings = replace(Settings.from_environment(), **own)  # type: ignore[arg-type] # one kind each
+        database = Database(settings.url)
+        migrate(database)
+        database.close()
+        app = create_app(settings)
+        try:
+            yield Service(app.test_client())
+        finally:
+            app.extensions["idealfit.database"].close()
+
+
+@contextmanager
+def _steps() -> Iterator[Any]:
+    """Say on a terminal what is being done; files that cannot be written end with one line."""
+    console = Console(stderr=True)
+    try:
+        with console.status("Starting ...") as status:
+            yield lambda text: status.update(f"{escape(text)} ...")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'A file'}: {error.strerror}") from None
+
+
+def identify(unknown: Path, library: Path, out: Path | None, options: dict[str, Any]) -> None:
+    """Fit the curves of a file to a library; print the matches and write them, too."""
+    with service() as api, _steps() as tell:
+        fit = _fit(api, (unknown, library), options, tell)
+        rows = list(api.rows(f"{fit}/matches"))
+        written = [("plot.html", f"{fit}/plot", HTML), ("matches.csv", f"{fit}/matches", CSV)]
+        paths = _write(api, out, written, tell) if out else []
+    _print_matches(rows, with_family=options["transform"] != "none")
+    _print_paths(paths)
+
+
+def classify(
+    files: tuple[Path, Path, Path], out: Path, options: dict[str, Any], mapped: dict[str, Any]
+) -> None:
+    """Fit, and map the points of a third file; print the chosen functions and write the points."""
+    with service() as api, _steps() as tell:
+        fit = _fit(api, files[:2], options, tell)
+        tell(f"Reading {files[2].name}")
+        test_id = api.store(files[2])
+        tell("Mapping")
+        body = mapped | {"fit_id": fit.rpartition("/")[2], "test_id": test_id}
+        mapping = api.post("/v1/mappings", body)
+        address = f"/v1/mappings/{mapping['id']}"
+        written = [
+            ("plot.html", f"{address}/plot", HTML),
+            ("mapped.csv", f"{address}/points", CSV),
+            ("project.db", f"{address}/export", SQLITE),
+        ]
+        paths = _write(api, out, written, tell)
+        rows = [row for row in api.rows(f"{fit}/matches") if row["rank"] == 1]
+    _print_functions(rows, mapping)
+    _print_paths(paths)
+
+
+def _fit(api: Service, files: Sequence[Path], options: dict[str, Any], tell: Any) -> str:
+    """The address of the fit of two files."""
+    ids = {}
+    for role, path in zip(("training_id", "ideal_id"), files, strict=True):
+        tell(f"Reading {path.name}")
+        ids[role] = api.store(path)
+    tell("Fitting")
+    return f"/v1/fits/{api.post('/v1/fits', options | ids)['id']}"
+
+
+def _write(api: Service, out: Path, files: Sequence[tuple[str, str, str]], tell: Any) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, address, media in files:
+        tell(f"Writing {name}")
+        api.save(address, media, out / name)
+    return [out / name for name, _, _ in files]
+
+
+def _print_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
+        click.echo(path)
+
+
+def _print_matches(rows: Sequence[dict[str, Any]], *, with_family: bool) -> None:
+    figures = ["sse", "rmse", "max_deviation", "r2", *(("scale", "offset") if with_family else ())]
+    grid = make_table("training", "rank", "ideal", title="Matches", numbers=figures)
+    for row in rows:
+        words = (escape(row["training"]), str(row["rank"]), escape(row["ideal"]))
+        grid.add_row(*words, *(_shown(row[name]) for name in figures))
+    _print(grid)
+
+
+def _print_functions(rows: Sequence[dict[str, Any]], mapping: dict[str, Any]) -> None:
+    numbers = ["sse", "rmse", "max_deviation", "limit", "points"]
+    grid = make_table("training", "ideal", title="Chosen functions", numbers=numbers)
+    for row, function in zip(rows, mapping["functions"], strict=True):
+        figures = (row["sse"], row["rmse"], row["max_deviation"], function["limit"])
+        words = (escape(row["training"]), escape(row["ideal"]))
+        grid.add_row(*words, *map(_shown, figures), str(function["n_assignments"]))
+    _print(grid)
+    reasons = ", ".join(f"{name} {count}" for name, count in mapping["unmapped_reasons"].items())
+    click.echo(
+        f"{mapping['mapped_points']} of {mapping['n_points']} points mapped,"
+        f" {mapping['n_assignments']} assignments; not mapped: {reasons}"
+    )
+
+
+def make_table(*words: str, title: str, numbers: Sequence[str]) -> Table:
+    """Make an empty table that folds what is too long, and cuts nothing."""
+    grid = Table(title=title, title_justify="left")
+    for word in words:
+        grid.add_column(word, justify="right" if word == "rank" else "left", overflow="fold")
+    for name in numbers:
+        grid.add_column(name.replace("_", " "), justify="right", overflow="fold")
+    return grid
+
+
+def _shown(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.6g}"
+
+
+def _print(grid: Table) -> None:
+    """Print a table whose names are never cut: folded on a terminal, else on one line each."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, WIDEST.measure(grid).maximum))
+    console.print(grid)
+    sys.stdout.flush()
