@@ -22,6 +22,8 @@ EXAMPLES = 12
 # library covers, or that text in a cell is a number, is beyond it; these refusals are right.
 ACCEPTED = ["2xx", "304", "404", "409", "412", "422", "428"]
 
+REFUSED = ["400", "404", "405", "406", "409", "412", "415", "421", "422", "428"]
+
 NEVER_2XX = {"POST /v1/fits/{fit_id}/cancel", "POST /v1/mappings/{mapping_id}/cancel"}
 """Fits and mappings are done in their request, so none can be cancelled."""
 
@@ -78,7 +80,11 @@ def configured(records):
             "seed": 1,
             "generation": {"max-examples": EXAMPLES, "deterministic": True, "no-shrink": True},
             "continue-on-failure": True,
-            "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}},
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": ACCEPTED},
+                # An If-Match that is no tag matches no version: 412.
+                "negative_data_rejection": {"expected-statuses": REFUSED},
+            },
             "dictionaries": {name: {"values": values} for name, values in words.items()},
             "parameters": {f"path.{noun}_id": known[noun] for noun in records}
             | {f"body.{role}_id": known[noun] for role, noun in roles.items()}
