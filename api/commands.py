@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import demo, examples
 from api.app import create_app
 from api.config import SettingError, Settings
-from api.processes import Supervisor
+from api.processes import Run, Supervisor
 from api.server import Server
 from api.store.base import Database, new_id
 from api.store.migrate import migrate
@@ -47,7 +46,7 @@ def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> in
     click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_shown(settings)}")
     sys.stdout.flush()
     server = Server(host, port, web, threads)
-    children = {"web": lambda _name, parent: server.serve(parent)}
+    children = {"web": lambda _name, parent, report: server.serve(parent, report)}
     code = Supervisor(children | _worker_children(settings, workers)).run()
     database = Database(settings.url)
     database.settle()
@@ -61,7 +60,7 @@ def run_workers(count: int) -> int:
     return Supervisor(_worker_children(settings, count)).run()
 
 
-def _worker_children(settings: Settings, count: int) -> dict[str, Callable[[str, int], None]]:
+def _worker_children(settings: Settings, count: int) -> dict[str, Run]:
     """A name for each worker that no other has, on any machine, and what it does."""
     run = f"{socket.gethostname()[:60]}-{new_id()[:8]}"
     child = functools.partial(work, settings)

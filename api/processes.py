@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -31,6 +33,9 @@ STEADY_SECONDS = 10
 time."""
 
 LONGEST_PAUSE = 10.0
+
+SILENCE_SECONDS = 60.0
+"""A child that does not report for so long is killed and started again."""
 
 _BOOT_FAILED = frozenset({3, 4})
 """Exit codes of gunicorn when the application cannot be loaded: another start will not help."""
@@ -58,8 +63,13 @@ def orphaned(parent: int) -> bool:
     return os.getppid() != parent
 
 
-def stop_when_told(stop: threading.Event, parent: int) -> None:
-    """Set `stop` at SIGTERM, SIGINT or the death of the parent.
+def stop_when_told(
+    stop: threading.Event,
+    parent: int,
+    report: Callable[[], None],
+    is_well: Callable[[], bool] = lambda: True,
+) -> None:
+    """Set `stop` at SIGTERM, SIGINT or the death of the parent; `report` while all `is_well`.
 
     A thread waits for the byte that C writes at the signal: Python's own handler would wait
     until the main thread comes back from NumPy.
@@ -71,7 +81,8 @@ def stop_when_told(stop: threading.Event, parent: int) -> None:
 
     def wait() -> None:
         while not orphaned(parent) and not select.select([told], [], [], PARENT_SECONDS)[0]:
-            pass
+            if is_well():
+                report()
         stop.set()
 
     threading.Thread(target=wait, daemon=True, name="stop").start()
@@ -84,15 +95,23 @@ def _write_at_signals(tell: socket.socket, handle: Callable[[], None]) -> None:
         signal.signal(number, lambda *_: handle())
 
 
+Run = Callable[[str, int, Callable[[], None]], object]
+"""A child, which gets its name, the pid of its parent, and a function to report with."""
+
+LOOKS = 10
+"""How often the supervisor looks in the time that a child may be silent."""
+
+
 class Supervisor:
     """Runs children until it is told to stop, and starts those again that end before.
 
-    A child gets its name and the pid of its parent. It has to end at SIGTERM, and when it is an
-    orphan.
+    A child gets its name, the pid of its parent, and a function to report with. It has to end at
+    SIGTERM, and when it is an orphan. One that does not report for `silence` seconds is killed.
     """
 
-    def __init__(self, children: Mapping[str, Callable[[str, int], object]]) -> None:
-        self._children = [_Child(name, run) for name, run in children.items()]
+    def __init__(self, children: Mapping[str, Run], silence: float = SILENCE_SECONDS) -> None:
+        self._children = [_Child(name, run, silence) for name, run in children.items()]
+        self._look_seconds = silence / LOOKS
         self._stopping = False
 
     def run(self) -> int:
@@ -117,7 +136,7 @@ class Supervisor:
             if failed := _BOOT_FAILED.intersection(codes):
                 return min(failed)
             due = min(child.due for child in self._children)
-            pause = None if math.isinf(due) else max(0.0, due - now)
+            pause = max(0.0, min(due - now, self._look_seconds))
             connection.wait([told, *(s for c in self._children for s in c.sentinels)], pause)
         return 0
 
@@ -128,9 +147,10 @@ class Supervisor:
 class _Child:
     """One place that is always taken by a living process, as well as can be."""
 
-    def __init__(self, name: str, run: Callable[[str, int], object]) -> None:
+    def __init__(self, name: str, run: Run, silence: float) -> None:
         self._name = name
         self._run = run
+        self._reports = _Reports(silence)
         self._process: ForkProcess | None = None
         self._started = self._due = 0.0
         self._pause = 0.0
@@ -159,10 +179,15 @@ class _Child:
                 self._start_later(now, reason, steady=now - self._started > STEADY_SECONDS)
         if self._process is None and now >= self._due:
             self._start(now)
+        elif self._process and self._reports.have_stopped(now):
+            log.warning("%s does not report any more and is killed", self._name)
+            # SIGTERM would not reach one that is stopped.
+            self._process.kill()
         return code
 
     def _start(self, now: float) -> None:
         self._started = now
+        self._reports.begin(now)
         # A signal that comes before the child has its own handlers waits until it has.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
         try:
@@ -189,7 +214,7 @@ class _Child:
         for number in STOP:
             signal.signal(number, _leave)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
-        self._run(self._name, parent)
+        self._run(self._name, parent, self._reports.report)
 
     def end(self) -> None:
         if self._process:
@@ -201,6 +226,43 @@ class _Child:
             if self._process.exitcode is None:
                 self._process.kill()
                 self._process.join()
+
+
+class _Reports:
+    """A number in shared memory that a child counts up, and since when it stands still.
+
+    No disk and no database is needed for it.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._shared = mmap.mmap(-1, _COUNT.size)
+        self._count = 0
+        self._looked = self._silent = 0.0
+
+    def begin(self, now: float) -> None:
+        """Wait for the first report of the next child."""
+        self._looked, self._silent = now, 0.0
+
+    def report(self) -> None:
+        """Count one more, in the child."""
+        (count,) = _COUNT.unpack_from(self._shared)
+        _COUNT.pack_into(self._shared, 0, count + 1)
+
+    def have_stopped(self, now: float) -> bool:
+        """Whether nothing was reported for too long, in the supervisor."""
+        (count,) = _COUNT.unpack_from(self._shared)
+        # While the supervisor itself was stopped or waited for a processor, its children were too.
+        passed = min(now - self._looked, 2 * self._silence / LOOKS)
+        self._silent = self._silent + passed if count == self._count else 0.0
+        self._count, self._looked = count, now
+        if self._silent <= self._silence:
+            return False
+        self._silent = 0.0
+        return True
+
+
+_COUNT = struct.Struct("Q")
 
 
 def _leave(*_: object) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         """Make the application, in each worker anew."""
         return create_app()
 
-    def serve(self, parent: int) -> None:
+    def serve(self, parent: int, report: Callable[[], None]) -> None:
         """Until told to stop, or until the parent is gone."""
-        Watched(self, parent).run()
+        Watched(self, parent, report).run()
 
 
 def _leave_with(master: int) -> None:
@@ -76,12 +77,14 @@ def _leave_with(master: int) -> None:
 class Watched(Arbiter):  # type: ignore[misc] # gunicorn has no types
     """gunicorn's master, as a child that does not outlive its parent."""
 
-    def __init__(self, server: Server, parent: int) -> None:
+    def __init__(self, server: Server, parent: int, report: Callable[[], None]) -> None:
         self.parent = parent
+        self.report = report
         super().__init__(server)
 
     def murder_workers(self) -> None:
         """Called every second."""
+        self.report()
         if orphaned(self.parent):
             self.cfg.set("graceful_timeout", ORPHAN_SECONDS)
             raise StopIteration

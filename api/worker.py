@@ -1,7 +1,7 @@
 """A worker: takes the job whose turn it is, does it, stores its answer, and takes the next.
 
-While the main thread computes, a thread of its own keeps the lease, tells the progress, and
-finds out when the job is not ours any more (docs/adr/0005).
+While the main thread computes, its keeper (api/keeper.py) renews the lease, tells the progress,
+and finds out when the job is not ours any more (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import logging
 import os
 import sqlite3
 import threading
-import time
+from collections.abc import Callable
 from typing import Any, Self
-
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from api import engine, processes
 from api.cluster import Cluster
@@ -21,11 +19,12 @@ from api.config import Settings
 from api.disk import Disk
 from api.engine import Here, Ranks
 from api.exports import make_export
+from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
 from api.store import jobs, lanes, leases
 from api.store.base import Database, NotFound, find
 from api.store.exports import Export
-from api.store.jobs import ATTEMPTS, Claim, Lost
+from api.store.jobs import ATTEMPTS, LONGEST_PAUSE, Claim, Lost, Pauses
 from api.store.leases import Watch
 from api.store.migrate import is_current
 from api.store.vacuum import give_back
@@ -41,23 +40,22 @@ troubles = Troubles(log)
 NICENESS = 10
 """Workers leave the processor to the web processes as soon as these have something to do."""
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+SHORTEST_PAUSE, IDLE_PAUSE = 0.05, 0.5
 """How often a worker without work looks for some: soon at first, then more and more rarely."""
-
-LOOK_SECONDS = 0.25
-"""How often the keeper of a job looks whether it is still ours."""
-
-TELL_SECONDS = 1.0
-"""How often progress is told at most."""
-
-LEAVE_SECONDS = 1.0
-"""How long the main thread may go on with a job that is not ours before the process ends."""
 
 TROUBLE_SECONDS = 2.0
 """Longest pause of a worker that cannot reach its database: it is to heal within 5 seconds."""
 
-AWAY = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
-"""The database is locked, full, read-only, restarting or gone: no fault of the job."""
+AWAY_PAUSES = Pauses(0.5, 5.0)
+"""Of a job whose database was away: others go ahead in case it is the job after all."""
+
+FULL_PAUSES = Pauses(1.0, LONGEST_PAUSE)
+"""Of a job whose numbers find no room on a disk."""
+
+MEMORY_PAUSES = Pauses(10.0, LONGEST_PAUSE)
+"""Of a job that lacks memory: all attempts together take more than two minutes."""
+
+_POSTGRES_DISK_FULL = "53100"
 
 
 class Worker:
@@ -73,14 +71,26 @@ class Worker:
         self._short = False
         self._lease = settings.lease_seconds
         self._watch = Watch(self._lease)
+        self._keeper = Keeper(database, self._lease, stop)
         self._name = name
         self._stop = stop
         here = Here(Engine(cache=Cache(settings.cache_bytes)))
         address = settings.dask_scheduler
         self._ranks: Ranks = Cluster(address, here) if address else here
 
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeper.end()
+
+    def is_well(self) -> bool:
+        """Whether its jobs are kept."""
+        return self._keeper.is_alive()
+
     def run(self) -> None:
-        """Until told to stop."""
+        """Do jobs until told to stop."""
         pause = trouble = SHORTEST_PAUSE
         while not self._stop.wait(pause):
             try:
@@ -92,7 +102,7 @@ class Worker:
                 elif give_back(self._database):
                     pause = SHORTEST_PAUSE
                 else:
-                    pause = min(2 * pause + SHORTEST_PAUSE, LONGEST_PAUSE)
+                    pause = min(2 * pause + SHORTEST_PAUSE, IDLE_PAUSE)
                 trouble = SHORTEST_PAUSE
             except Exception as error:
                 if not is_passing(error):
@@ -125,32 +135,41 @@ class Worker:
 
     def _do(self, claim: Claim) -> None:
         if claim.attempt > ATTEMPTS:
-            self._fail(claim, _given_up("its worker died each time"))
+            self._fail(claim, _given_up("its worker died each time, or was not heard of"))
             return
-        with _Keeper(self._database, claim, self._lease, self._stop) as keeper:
-            try:
-                self._compute(claim, keeper)
-            except (Lost, NotFound):
-                log.info("%s: job %s is not ours any more", self._name, claim.id)
-            except CurveError as error:
-                self._fail(claim, curve_problem(error))
-            except Exception as error:
-                if is_passing(error):
-                    self._hand_back(claim)
-                    raise
-                log.exception("%s: job %s failed", self._name, claim.id)
-                self._try_again(claim, error)
+        try:
+            with self._keeper.hold(claim) as held:
+                self._compute(claim, held)
+        except (Lost, NotFound):
+            log.info("%s: job %s is not ours any more", self._name, claim.id)
+        except CurveError as error:
+            self._fail(claim, curve_problem(error))
+        except Exception as error:
+            self._set_back(claim, error)
+            if isinstance(error, AWAY) and not is_full(error):
+                raise
 
-    def _compute(self, claim: Claim, keeper: _Keeper) -> None:
+    def _set_back(self, claim: Claim, error: Exception) -> None:
+        """Have others go ahead of a job that came to no end."""
+        if is_full(error):
+            troubles.note(f"{self._name}: job {claim.id} waits for room", error)
+            self._hand_back(claim, FULL_PAUSES)
+        elif isinstance(error, AWAY):
+            self._hand_back(claim, AWAY_PAUSES)
+        else:
+            log.error("%s: job %s failed", self._name, claim.id, exc_info=error)
+            self._try_again(claim, error)
+
+    def _compute(self, claim: Claim, held: Held) -> None:
         if claim.model is Export:
-            make_export(self._database, self._disk, self._settings, claim, keeper)
+            make_export(self._database, self._disk, self._settings, claim, held)
             return
         with scratch.spooled(engine.SPOOL_BYTES) as spool:
             with self._database.reading() as session:
                 job = find(session, claim.model, claim.id)
-                answer = engine.compute(session, job, spool, keeper.tell, self._ranks)
+                answer = engine.compute(session, job, spool, held.tell, self._ranks)
             self._disk.require(spool.tell())
-            keeper.leave()
+            held.leave()
             with self._database.writing() as session:
                 # First whether the job is ours, so that nothing is written in vain.
                 jobs.end(session, claim, "succeeded", done=job.total, **answer.values)
@@ -165,19 +184,25 @@ class Worker:
 
     def _try_again(self, claim: Claim, error: Exception) -> None:
         """Whatever it was, it was not foreseen: another attempt, unless it was the last."""
+        lacks_memory = isinstance(error, MemoryError)
         if claim.attempt >= ATTEMPTS:
-            self._fail(claim, _given_up(f"the last one ended with {type(error).__name__}"))
+            reason = f"the last one ended with {type(error).__name__}"
+            if lacks_memory:
+                longest = MEMORY_PAUSES.longest
+                reason += f" though the pauses between them grew to {longest:.0f} seconds"
+            self._fail(claim, _given_up(reason))
             return
+        pauses = MEMORY_PAUSES if lacks_memory else None
         with self._database.writing() as session:
-            jobs.hand_back(session, claim, counted=True)
+            jobs.hand_back(session, claim, counted=True, pauses=pauses)
 
-    def _hand_back(self, claim: Claim) -> None:
+    def _hand_back(self, claim: Claim, pauses: Pauses) -> None:
         """Queue the job again as soon as the database is back; the attempt does not count."""
         pause = SHORTEST_PAUSE
         while True:
             try:
                 with self._database.writing() as session:
-                    jobs.hand_back(session, claim, counted=False)
+                    jobs.hand_back(session, claim, counted=False, pauses=pauses)
             except AWAY:
                 pause = min(2 * pause, TROUBLE_SECONDS)
                 if self._stop.wait(pause):
@@ -188,7 +213,18 @@ class Worker:
 
 def is_passing(error: Exception) -> bool:
     """Whether an error is no fault of the job: the database is away, or a disk is full."""
-    return isinstance(error, AWAY) or (isinstance(error, OSError) and error.errno in FULL)
+    return isinstance(error, AWAY) or is_full(error)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a disk has no room, that of temporary files or of the database."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    reason = getattr(error, "orig", error)
+    return (
+        getattr(reason, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(reason, "sqlstate", None) == _POSTGRES_DISK_FULL
+    )
 
 
 def release(database: Database, name: str) -> None:
@@ -203,88 +239,17 @@ def _given_up(reason: str) -> dict[str, Any]:
     return problem_document(500, detail)
 
 
-class _Keeper:
-    """Keeps a job as long as the main thread works on it."""
-
-    def __init__(
-        self, database: Database, claim: Claim, lease: float, stop: threading.Event
-    ) -> None:
-        self._database = database
-        self._claim = claim
-        self._lease = lease
-        self._stop = stop
-        self._done = self._told = 0
-        self._written = time.monotonic()
-        self._lost = threading.Event()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="keeper")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        """All is computed; what is left is one transaction, which locks the row by itself."""
-        self._left.set()
-        self._thread.join()
-
-    def tell(self, done: int, total: int) -> None:
-        """Progress, told between two pieces of work; Lost if there is no use in going on."""
-        del total
-        self._done = done
-        if self._lost.is_set():
-            raise Lost
-
-    def _keep(self) -> None:
-        while not self._left.wait(LOOK_SECONDS):
-            try:
-                if not self._holds():
-                    break
-            except AWAY as error:
-                troubles.note(f"job {self._claim.id}", error)
-                if self._stop.is_set():
-                    break
-            except Exception:
-                log.exception("job %s is let go", self._claim.id)
-                break
-        else:
-            return
-        self._lost.set()
-        if not self._left.wait(LEAVE_SECONDS):
-            # A long call of NumPy cannot be interrupted. What it would find is worth nothing,
-            # and nothing is half written: the database drops what was not committed.
-            os._exit(0)
-
-    def _holds(self) -> bool:
-        """Whether the job is ours; told and renewed when it is time."""
-        claim, done = self._claim, self._done
-        age = time.monotonic() - self._written
-        if self._stop.is_set():
-            with self._database.writing() as session:
-                jobs.hand_back(session, claim, counted=False)
-            return False
-        news = done > self._told and age > TELL_SECONDS
-        if not news and age < self._lease / 4:
-            with self._database.reading() as session:
-                return jobs.is_held(session, claim)
-        with self._database.writing() as session:
-            held = jobs.renew(session, claim, self._lease, done if news else None)
-        self._told, self._written = done if news else self._told, time.monotonic()
-        return held
-
-
-def work(settings: Settings, name: str, parent: int) -> None:
+def work(settings: Settings, name: str, parent: int, report: Callable[[], None]) -> None:
     """A worker as a process of its own, in the place of one of that name that has died."""
     os.nice(NICENESS)
     stop = threading.Event()
-    processes.stop_when_told(stop, parent)
     database = Database(settings.url)
     try:
-        if _ready(database, name, stop):
-            Worker(database, settings, name, stop).run()
+        with Worker(database, settings, name, stop) as worker:
+            # The last thread to start reports, so one that cannot start is noticed.
+            processes.stop_when_told(stop, parent, report, worker.is_well)
+            if _ready(database, name, stop):
+                worker.run()
     finally:
         database.close()
 

@@ -32,6 +32,18 @@ LONGEST_PAUSE = 60.0
 """Longest time a job that failed may have to wait for its next attempt, in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """How long a job waits after a setback, in seconds: twice as long each time."""
+
+    first: float
+    longest: float
+
+    def after(self, setbacks: int) -> timedelta:
+        """The pause of a job that was set back so often before."""
+        return timedelta(seconds=min(self.longest, self.first * 2 ** min(setbacks, 16)))
+
+
 class Lost(Exception):  # noqa: N818 - named for what it is
     """The job is no longer ours: it was cancelled, deleted, handed back or taken over."""
 
@@ -138,10 +150,20 @@ def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
         raise Lost
 
 
-def hand_back(session: Session, claim: Claim, *, counted: bool) -> bool:
-    """Queue the job again for whoever is next; an attempt that is not counted never was."""
-    attempt = claim.attempt if counted else claim.attempt - 1
-    return _write(session, claim, attempt=attempt, **queued(claim.model))
+def hand_back(
+    session: Session, claim: Claim, *, counted: bool, pauses: Pauses | None = None
+) -> bool:
+    """Queue the job again for whoever is next; an attempt that is not counted never was.
+
+    With `pauses` others go ahead for a while, longer each time.
+    """
+    model, values = claim.model, queued(claim.model)
+    values["attempt"] = claim.attempt if counted else claim.attempt - 1
+    if pauses:
+        setbacks = session.scalar(select(model.setbacks).where(claim.holds)) or 0
+        values["not_before"] = clock(session) + pauses.after(setbacks)
+        values["setbacks"] = setbacks + 1
+    return _write(session, claim, **values)
 
 
 def release(session: Session, model: type[Job], owner: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import functools
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -13,9 +16,11 @@ import numpy as np
 import psutil
 import pytest
 
-from api.processes import Supervisor
+from api.config import Settings
+from api.processes import Supervisor, stop_when_told
 from api.store.base import Database, find
 from api.store.fits import Fit
+from api.worker import work
 from tests.calls import over_socket
 from tests.server import Server
 from tests.waiting import PATIENCE, until
@@ -151,7 +156,7 @@ class TestSupervisor:
     def test_a_child_that_keeps_dying_is_started_more_and_more_rarely(self, tmp_path, caplog):
         log = tmp_path / "log"
 
-        def dies(_name, _parent):
+        def dies(_name, _parent, _report):
             with log.open("a") as file:
                 file.write(f"{time.monotonic()}\n")
             raise SystemExit(7)
@@ -184,7 +189,7 @@ class TestSupervisor:
                 raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
             return fork()
 
-        def tells(_name, parent):
+        def tells(_name, parent, _report):
             log.write_text("here")
             os.kill(parent, signal.SIGTERM)
 
@@ -198,3 +203,81 @@ class TestSupervisor:
         assert log.read_text() == "here"
         assert "cannot be started" in caplog.text
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+    @pytest.fixture
+    def run(self):
+        """Factory: run a supervisor until a condition holds; whether it did."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def run(children, reached, silence):
+            def watch():
+                try:
+                    until(reached)
+                    seen.append(1)
+                finally:
+                    signal.raise_signal(signal.SIGTERM)
+
+            seen, watcher = [], threading.Thread(target=watch)
+            watcher.start()
+            assert Supervisor(children, silence).run() == 0
+            watcher.join()
+            return bool(seen)
+
+        yield run
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def test_a_child_that_never_reports_is_replaced(self, run, tmp_path, caplog):
+        """Such as one whose first thread cannot start: Python would wait for that for ever."""
+        pids = tmp_path / "pids"
+
+        def hangs(_name, _parent, _report):
+            with pids.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            threading.Event().wait()
+
+        def replaced():
+            return pids.exists() and len(set(pids.read_text().split())) > 1
+
+        assert run({"child": hangs}, replaced, silence=0.5)
+        assert "child does not report any more" in caplog.text
+
+    def test_a_worker_that_stands_still_is_replaced_and_others_are_not(
+        self, run, tmp_path, sqlite_template
+    ):
+        shutil.copy(sqlite_template, tmp_path / "idealfit.db")
+        child = functools.partial(work, Settings(data=tmp_path))
+        stopped, others = [], []
+
+        def replaced():
+            workers = [p for p in psutil.Process().children() if p.nice() > psutil.Process().nice()]
+            if len(workers) < 2:
+                return False
+            if not stopped:
+                stopped.append(workers[0])
+                others.append(workers[1])
+                workers[0].send_signal(signal.SIGSTOP)
+            return stopped[0] not in workers and others[0] in workers
+
+        assert run({f"worker-{i}": child for i in range(2)}, replaced, silence=20.0)
+
+    def test_one_that_computes_or_waits_for_a_disk_reports(self, tmp_path, run):
+        """Neither a long call without the interpreter nor a keeper that waits is silence."""
+        lived = tmp_path / "lived"
+
+        def waits(_name, parent, report):
+            stop = threading.Event()
+            stop_when_told(stop, parent, report)
+            file = tmp_path / "locked"
+            file.touch()
+            with file.open() as first, file.open() as second:
+                fcntl.flock(first, fcntl.LOCK_EX)
+                threading.Thread(
+                    target=fcntl.flock, args=(second, fcntl.LOCK_EX), daemon=True
+                ).start()
+                stop.wait(4.0)
+                lived.write_text("yes")
+                fcntl.flock(first, fcntl.LOCK_UN)
+            stop.wait()
+
+        assert run({"child": waits}, lived.exists, silence=3.0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import threading
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
-from api import engine, worker
+from api import engine, keeper
 from api.config import Settings
 from api.store import jobs, lanes
 from api.store.base import find
@@ -32,7 +35,7 @@ def calls(app):
 @pytest.fixture(autouse=True)
 def _nobody_ends_the_process(monkeypatch):
     """A worker that is late would end its process, which is that of the tests."""
-    monkeypatch.setattr(worker, "LEAVE_SECONDS", 60.0)
+    monkeypatch.setattr(keeper, "LEAVE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -45,7 +48,8 @@ def stop():
 def one(app, stop, tmp_path):
     """A worker on the same database."""
     database = app.extensions["idealfit.database"]
-    return Worker(database, Settings(data=tmp_path), "one", stop)
+    with Worker(database, Settings(data=tmp_path), "one", stop) as worker:
+        yield worker
 
 
 @pytest.fixture
@@ -58,6 +62,51 @@ def queued(calls, path, body):
     reply = calls.post(path, body, headers=LATER)
     assert (reply.status, reply.json["state"]) == (202, "queued"), reply.text
     return reply.headers["Location"]
+
+
+def look_at(app, address, **values):
+    """The row of a fit, some columns of it changed, and the time of the database."""
+    with app.extensions["idealfit.database"].writing() as session:
+        fit = find(session, Fit, address.rsplit("/", 1)[1])
+        before = fit.not_before
+        for name, value in values.items():
+            setattr(fit, name, value)
+        return before, jobs.clock(session)
+
+
+def pauses_of(app, calls, one, address, other, count):  # noqa: PLR0917 - fixtures
+    """Have a job set back so often, which lets another go ahead; least and most it can wait."""
+    pauses = []
+    for _ in range(count):
+        _, earlier = look_at(app, address, not_before=None)
+        with suppress(OperationalError):
+            assert one.step()
+        until, later = look_at(app, address)
+        pauses.append(((until - later).total_seconds(), (until - earlier).total_seconds()))
+        # On a busy machine a short pause would be over too soon.
+        look_at(app, address, not_before=later + timedelta(seconds=50))
+        assert one.step() == (len(pauses) == 1)
+        assert calls.get(other).json["state"] == "succeeded"
+    look_at(app, address, not_before=None)
+    return pauses
+
+
+def check_pauses(found, expected):
+    for (least, most), seconds in zip(found, expected, strict=True):
+        assert least <= seconds <= most
+
+
+def broken_for(monkeypatch, address, fail):
+    """Have one job fail; what makes it well again."""
+    compute = engine.compute
+
+    def broken(session, job, *rest):
+        if job.id in address:
+            fail()
+        return compute(session, job, *rest)
+
+    monkeypatch.setattr(engine, "compute", broken)
+    return lambda: monkeypatch.setattr(engine, "compute", compute)
 
 
 def rows(app, model=FitMatch):
@@ -196,39 +245,58 @@ def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
     assert "died" in record["error"]["detail"]
 
 
-def test_trouble_with_the_database_is_no_attempt(calls, pair, one, monkeypatch):
-    address = queued(calls, "/v1/fits", pair)
-    compute = engine.compute
+def no_memory():
+    raise MemoryError
 
-    def away(*_):
-        raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(engine, "compute", away)
-    for _ in range(ATTEMPTS + 2):
-        with pytest.raises(OperationalError):
-            one.step()
-    monkeypatch.setattr(engine, "compute", compute)
+def no_room():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_room_in_sqlite():
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise OperationalError("INSERT", {}, error)
+
+
+def away():
+    raise OperationalError("SELECT", {}, Exception("gone"))
+
+
+@pytest.fixture
+def two(calls, pair):
+    """Addresses of two jobs that wait."""
+    return [queued(calls, "/v1/fits", pair) for _ in range(2)]
+
+
+def test_lack_of_memory_is_tried_again_after_longer_and_longer_pauses(
+    app, calls, two, one, monkeypatch
+):
+    broken_for(monkeypatch, two[0], no_memory)
+    check_pauses(pauses_of(app, calls, one, *two, ATTEMPTS - 1), [10, 20, 40, 60])
     assert one.step()
-    assert calls.get(address).json["state"] == "succeeded"
+    record = calls.get(two[0]).json
+    assert record["state"] == "failed"
+    assert "MemoryError" in record["error"]["detail"]
+    assert "pauses" in record["error"]["detail"]
 
 
-def test_a_full_disk_of_temporary_files_is_no_attempt(calls, pair, one, stop, monkeypatch):
-    address = queued(calls, "/v1/fits", pair)
-    compute, tried = engine.compute, []
-
-    def full(*arguments):
-        tried.append(1)
-        if len(tried) <= ATTEMPTS + 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        stop.set()
-        return compute(*arguments)
-
-    monkeypatch.setattr(engine, "compute", full)
-    monkeypatch.setattr(worker, "TROUBLE_SECONDS", 0.01)
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 60.0)
-    one.run()
-    assert len(tried) == ATTEMPTS + 3
-    assert calls.get(address).json["state"] == "succeeded"
+@pytest.mark.parametrize(
+    ("fail", "pauses"),
+    [
+        (no_room, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (no_room_in_sqlite, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (away, [0.5, 1, 2, 4, 5, 5, 5, 5]),
+    ],
+)
+def test_trouble_with_a_disk_or_the_database_is_no_attempt_and_lets_others_go_ahead(  # noqa: PLR0917 - fixtures
+    app, calls, two, one, monkeypatch, fail, pauses
+):
+    mend = broken_for(monkeypatch, two[0], fail)
+    check_pauses(pauses_of(app, calls, one, *two, len(pauses)), pauses)
+    mend()
+    assert one.step()
+    assert calls.get(two[0]).json["state"] == "succeeded"
 
 
 def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, one, stop):
@@ -256,7 +324,7 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
     app, calls, pair, one, stop, monkeypatch
 ):
     address = queued(calls, "/v1/fits", pair)
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
     compute = engine.compute
 
     def stopped(_session, _job, _spool, progress, _tools):
@@ -278,8 +346,8 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
 
 def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
     address = queued(calls, "/v1/fits", pair)
-    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(worker, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "TELL_SECONDS", 0.0)
     compute, seen = engine.compute, []
 
     def slow(session, job, spool, progress, tools):

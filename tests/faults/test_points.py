@@ -57,7 +57,8 @@ def survived(deed, *arguments):
 def work(url, folder, point):
     """Do the job whose turn it is."""
     die_at(point)
-    Worker(Database(url), Settings(data=folder), "doomed", threading.Event()).step()
+    with Worker(Database(url), Settings(data=folder), "doomed", threading.Event()) as worker:
+        worker.step()
 
 
 def call(url, folder, point, method, path, body, headers):  # noqa: PLR0917 - of one request
@@ -114,7 +115,8 @@ def test_a_worker_killed_at_any_point(database, database_url, curves, tmp_path, 
         with database.writing() as session:
             for model in JOBS:
                 jobs.release(session, model, "doomed")
-        Worker(database, Settings(data=tmp_path), "next", threading.Event()).step()
+        with Worker(database, Settings(data=tmp_path), "next", threading.Event()) as worker:
+            worker.step()
         assert states(database)[job] == whole
         if ended:
             break

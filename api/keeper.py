@@ -1,0 +1,139 @@
+"""Keeps the job that a worker works on: its lease, its progress, and whether it is still ours.
+
+The thread is started before the first job and serves them all. One for each job would have to be
+started while memory may be short, and Python waits without end for a thread that cannot begin.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+
+from api.store import jobs
+from api.store.base import Database
+from api.store.jobs import Claim, Lost
+from api.troubles import Troubles
+
+log = logging.getLogger(__name__)
+troubles = Troubles(log)
+
+LOOK_SECONDS = 0.25
+"""How often the keeper of a job looks whether it is still ours."""
+
+TELL_SECONDS = 1.0
+"""How often progress is told at most."""
+
+LEAVE_SECONDS = 1.0
+"""How long the main thread may go on with a job that is not ours before the process ends."""
+
+AWAY = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
+"""The database is locked, full, read-only, restarting or gone: no fault of the job."""
+
+
+class Held:
+    """The job that is worked on, as main thread and keeper know it."""
+
+    def __init__(self, claim: Claim, leave: Callable[[], None]) -> None:
+        self.claim = claim
+        self.leave = leave
+        self.done = self.told = 0
+        self.renewed = time.monotonic()
+        self.lost_at: float | None = None
+
+    def tell(self, done: int, total: int) -> None:
+        """Note progress between two pieces of work; Lost if there is no use in going on."""
+        del total
+        self.done = done
+        if self.lost_at is not None:
+            raise Lost
+
+
+class Keeper:
+    """Keeps one job after the other as long as the main thread works on it."""
+
+    def __init__(self, database: Database, lease: float, stop: threading.Event) -> None:
+        self._database = database
+        self._lease = lease
+        self._stop = stop
+        self._held: Held | None = None
+        # Whoever has it decides about the job: the keeper while it looks, or who leaves.
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="keeper")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether jobs are kept."""
+        return self._thread.is_alive()
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[Held]:
+        """Keep this job until the block ends, or until `leave`."""
+        held = Held(claim, self.leave)
+        with self._lock:
+            self._held = held
+        try:
+            yield held
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Let go of the job: what is left is one transaction, which locks the row by itself."""
+        with self._lock:
+            self._held = None
+
+    def _keep(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            with self._lock:
+                if self._held:
+                    self._look(self._held)
+
+    def _look(self, held: Held) -> None:
+        if held.lost_at is not None:
+            if time.monotonic() - held.lost_at > LEAVE_SECONDS:
+                # A long call of NumPy cannot be interrupted. What it would find is worth
+                # nothing, and nothing is half written: the database drops what was not committed.
+                os._exit(0)
+            return
+        try:
+            if self._is_ours(held):
+                return
+        except (*AWAY, MemoryError) as error:
+            troubles.note(f"job {held.claim.id}", error)
+            if not self._stop.is_set():
+                return
+        except Exception:
+            log.exception("job %s is let go", held.claim.id)
+        held.lost_at = time.monotonic()
+
+    def _is_ours(self, held: Held) -> bool:
+        """Whether the job is ours; told and renewed when it is time."""
+        claim, done = held.claim, held.done
+        age = time.monotonic() - held.renewed
+        if self._stop.is_set():
+            with self._database.writing() as session:
+                jobs.hand_back(session, claim, counted=False)
+            return False
+        has_news = done > held.told and age > TELL_SECONDS
+        if not has_news and age < self._lease / 4:
+            with self._database.reading() as session:
+                return jobs.is_held(session, claim)
+        with self._database.writing() as session:
+            is_held = jobs.renew(session, claim, self._lease, done if has_news else None)
+        held.told, held.renewed = done if has_news else held.told, time.monotonic()
+        return is_held
