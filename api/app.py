@@ -17,7 +17,16 @@ from api.http import (
 )
 from api.origins import guard
 from api.prefix import Prefix
-from api.resources import datasets, explanations, fits, home, mappings, plots, service
+from api.resources import (
+    datasets,
+    explanations,
+    fits,
+    home,
+    mappings,
+    metrics,
+    plots,
+    service,
+)
 from api.resources.jobs import WAITERS
 from api.store.base import Database
 from services.cache import Cache
@@ -54,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["idealfit.database"] = database
     app.extensions["idealfit.functions"] = FunctionCache(database)
     app.extensions["idealfit.settings"] = settings
+    app.extensions["idealfit.look"] = metrics.Look(database, settings)
     app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
     app.extensions["idealfit.waiters"] = threading.Semaphore(WAITERS)
     app.extensions["idealfit.disk"] = disk = Disk(settings)
@@ -61,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     guard(app, settings)
     app.register_blueprint(home.room)
+    app.register_blueprint(metrics.room)
     # The document shows the limits in force.
     with app.app_context():
         app.extensions["idealfit.document"] = _document(app, settings.prefix)

@@ -14,7 +14,7 @@ import orjson
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import demo, examples
+from api import demo, examples, logs, metrics
 from api.app import create_app
 from api.config import SettingError, Settings
 from api.processes import Run, Supervisor
@@ -39,7 +39,7 @@ def reason_of_end(error: Exception) -> str | None:
 
 def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> int:
     """Migrate the database and serve until told to stop; the exit code."""
-    settings = Settings.from_environment()
+    settings = _begin()
     _migrate(settings)
     _refuse_busy(host, port)
     url = f"http://{host}:{port}{settings.prefix}"
@@ -56,8 +56,16 @@ def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> in
 
 def run_workers(count: int) -> int:
     """Do queued jobs until told to stop; the exit code."""
-    settings = Settings.from_environment()
+    settings = _begin()
     return Supervisor(_worker_children(settings, count)).run()
+
+
+def _begin() -> Settings:
+    """Read the settings of a service, and have all its processes log and count alike."""
+    settings = Settings.from_environment()
+    logs.set_up(settings.log_format, settings.log_level)
+    metrics.share()
+    return settings
 
 
 def _worker_children(settings: Settings, count: int) -> dict[str, Run]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from api.addresses import parse_hosts, parse_origins, parse_prefix
 from api.database_url import check_database_url
+from api.logs import FORMATS, LEVELS
 
 T = TypeVar("T")
 
@@ -86,6 +87,8 @@ class Settings:
     disk_reserve_bytes: int | None = None
     temp_bytes: int = 16_384 * MEBIBYTE
     export_bytes: int = 1024 * MEBIBYTE
+    log_format: str = FORMATS[0]
+    log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -118,6 +121,8 @@ class Settings:
             export_bytes=_whole(environment, "IDEALFIT_EXPORT_BYTES", 1024 * MEBIBYTE),
             dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
             lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE),
+            log_format=_word(environment, "IDEALFIT_LOG_FORMAT", "text", FORMATS),
+            log_level=_word(environment, "IDEALFIT_LOG_LEVEL", "info", LEVELS),
             limits=Limits(**given),
         )
 
@@ -127,6 +132,13 @@ def _parsed(environment: Mapping[str, str], name: str, parse: Callable[[str], T]
         return parse(environment.get(name, ""))
     except ValueError as error:
         raise SettingError(f"{name}: {error}") from None
+
+
+def _word(environment: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:
+    word = (environment.get(name) or default).lower()
+    if word not in words:
+        raise SettingError(f"{name} must be one of {', '.join(words)}, not {word[:40]!r}.")
+    return word
 
 
 def _database_url(url: str) -> str:

@@ -29,7 +29,7 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
-from api import inforce, jsonbody
+from api import inforce, jsonbody, metrics
 from api.disk import Disk
 from api.document import OFFERED, finish
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
@@ -630,6 +630,8 @@ class Service(Flask):
         protect(response)
         headers = response.headers
         headers.add("X-Request-ID", request_id())
+        if rule := request.url_rule:
+            request.environ[metrics.ROUTE] = metrics.template(rule.rule)
         if "media" in g:
             if "Vary" in headers:
                 response.vary.add("Accept")

@@ -18,6 +18,8 @@ from multiprocessing import connection
 from multiprocessing.context import ForkProcess
 from typing import NoReturn
 
+from api import logs
+
 log = logging.getLogger(__name__)
 
 STOP = (signal.SIGTERM, signal.SIGINT)
@@ -169,8 +171,9 @@ class _Child:
         """Start the process if it is due; the exit code of one that has ended, 0 otherwise."""
         code = 0
         if self._process and self._process.exitcode is not None:
-            code = self._process.exitcode
+            code, pid = self._process.exitcode, self._process.pid
             self._process.close()
+            logs.event(log, "process ended", name=self._name, child=pid, code=code)
             self._process = None
             if code == 0:
                 self._pause, self._due = 0.0, now
@@ -194,6 +197,7 @@ class _Child:
             # Forked: what the parent has imported is shared, and the child is there at once.
             self._process = ForkProcess(target=self._be, args=(os.getpid(),), name=self._name)
             self._process.start()
+            logs.event(log, "process started", name=self._name, child=self._process.pid)
         except OSError as error:
             # No memory, or too many processes: for now.
             self._process = None

@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from api.app import create_app
-from api.connections import Worker
+from api.connections import Logger, Worker
 from api.processes import GRACE_SECONDS, PARENT_SECONDS, orphaned
 
 HEADER_BYTES = 8190
@@ -36,6 +36,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "limit_request_line": HEADER_BYTES,
             "umask": 0o077,
             "loglevel": "warning",
+            "logger_class": Logger,
             "control_socket_disable": True,
             "post_fork": lambda _master, worker: _leave_with(worker.ppid),
         }

@@ -10,10 +10,11 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from api import engine, processes
+from api import engine, logs, metrics, processes
 from api.cluster import Cluster
 from api.config import Settings
 from api.disk import Disk
@@ -74,6 +75,7 @@ class Worker:
         self._keeper = Keeper(database, self._lease, stop)
         self._name = name
         self._stop = stop
+        self._began = 0.0
         here = Here(Engine(cache=Cache(settings.cache_bytes)))
         address = settings.dask_scheduler
         self._ranks: Ranks = Cluster(address, here) if address else here
@@ -130,6 +132,7 @@ class Worker:
                 leases.take_back(session, lease)
             claim = lanes.claim(session, engine.JOBS, self._name, self._lease)
         if claim:
+            self._began = time.monotonic()
             self._do(claim)
         return claim is not None
 
@@ -137,11 +140,13 @@ class Worker:
         if claim.attempt > ATTEMPTS:
             self._fail(claim, _given_up("its worker died each time, or was not heard of"))
             return
+        logs.event(log, "job started", **self._said_of(claim), attempt=claim.attempt)
         try:
             with self._keeper.hold(claim) as held:
                 self._compute(claim, held)
+            self._told_end(claim, "succeeded")
         except (Lost, NotFound):
-            log.info("%s: job %s is not ours any more", self._name, claim.id)
+            self._told_lost(claim)
         except CurveError as error:
             self._fail(claim, curve_problem(error))
         except Exception as error:
@@ -180,7 +185,9 @@ class Worker:
             with self._database.writing() as session:
                 jobs.end(session, claim, "failed", error=problem)
         except Lost:
-            log.info("%s: job %s is not ours any more", self._name, claim.id)
+            self._told_lost(claim)
+        else:
+            self._told_end(claim, "failed", problem=problem["type"])
 
     def _try_again(self, claim: Claim, error: Exception) -> None:
         """Whatever it was, it was not foreseen: another attempt, unless it was the last."""
@@ -196,6 +203,18 @@ class Worker:
         with self._database.writing() as session:
             jobs.hand_back(session, claim, counted=True, pauses=pauses)
 
+    def _said_of(self, claim: Claim) -> dict[str, Any]:
+        return {"id": claim.id, "kind": _kind_of(claim), "worker": self._name}
+
+    def _told_end(self, claim: Claim, outcome: str, **more: Any) -> None:
+        seconds = time.monotonic() - self._began
+        metrics.count_job(_kind_of(claim), outcome, seconds)
+        said = self._said_of(claim) | {"outcome": outcome}
+        logs.event(log, "job ended", **said, seconds=round(seconds, 3), **more)
+
+    def _told_lost(self, claim: Claim) -> None:
+        logs.event(log, "job is not ours any more", **self._said_of(claim))
+
     def _hand_back(self, claim: Claim, pauses: Pauses) -> None:
         """Queue the job again as soon as the database is back; the attempt does not count."""
         pause = SHORTEST_PAUSE
@@ -208,6 +227,7 @@ class Worker:
                 if self._stop.wait(pause):
                     return
             else:
+                logs.event(log, "job waits again", **self._said_of(claim))
                 return
 
 
@@ -234,6 +254,10 @@ def release(database: Database, name: str) -> None:
             jobs.release(session, model, name)
 
 
+def _kind_of(claim: Claim) -> str:
+    return claim.model.__name__.lower()
+
+
 def _given_up(reason: str) -> dict[str, Any]:
     detail = f"The job was given up after {ATTEMPTS} attempts: {reason}."
     return problem_document(500, detail)
@@ -242,6 +266,7 @@ def _given_up(reason: str) -> dict[str, Any]:
 def work(settings: Settings, name: str, parent: int, report: Callable[[], None]) -> None:
     """A worker as a process of its own, in the place of one of that name that has died."""
     os.nice(NICENESS)
+    metrics.count_start("worker")
     stop = threading.Event()
     database = Database(settings.url)
     try:

@@ -65,6 +65,7 @@ class Connection:
         self.framing: Framing | None = None
         self.pace: Pace | None = None
         self.until = time.monotonic() + self.limits.header_seconds
+        self.ready_at = 0.0  # when a thread was asked for
         self.is_whole = False  # the poller has the whole body
         self.keep = False
         self.stands_back = False  # its reply needs a slot before it is made
@@ -124,7 +125,7 @@ class Connection:
         self.head += self.body.take(len(self.body))
         self.body.close()
         self.request = self.framing = self.pace = None
-        self.is_whole, self.known, self.until = False, 0, until
+        self.is_whole, self.known, self.until, self.ready_at = False, 0, until, 0.0
 
     def release(self) -> None:
         """Give back the slots."""

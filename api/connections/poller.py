@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import resource
 import selectors
 import time
@@ -16,9 +17,15 @@ from typing import Any
 import gunicorn
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from api.config import Limits
+from api import logs, metrics
+from api.config import Limits, Settings
 from api.connections.connection import Connection
 from api.connections.stored import Room
+
+own_log = logging.getLogger(__name__)
+
+APART = ("/health/live", "/health/ready", "/metrics")
+"""Ends of addresses that have threads of their own."""
 
 LOOK_SECONDS = 0.5
 """How often deadlines are looked at."""
@@ -46,6 +53,8 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if gunicorn.version_info[:2] != (27, 0):
             raise RuntimeError(f"Idealfit needs gunicorn 27.0, not {gunicorn.__version__}.")
         super().check_config(cfg, log)
+        # In the master, before there are web processes.
+        metrics.share()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,10 +75,8 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def init_process(self) -> None:
         """Prepare what a process has for itself, and run."""
-        # Its pool: one thread each, so that neither waits for the other, or for work.
-        self.health = {
-            name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("live", "ready")
-        }
+        # One thread each, so that none waits for another, or for work.
+        self.apart = {path: ThreadPoolExecutor(1, thread_name_prefix=path[1:]) for path in APART}
         # Half of the threads, and neither slow bodies nor slow readers can have all of those.
         half = max(1, self.cfg.threads // 2)
         self.body_slots = self.reply_slots = BoundedSemaphore(half)
@@ -78,12 +85,19 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self.body_slots = BoundedSemaphore(half - half // 2)
         self.worker_connections = _room_for_files(self.worker_connections, self.cfg.threads)
         self.max_keepalived = self.worker_connections - self.cfg.threads
+        metrics.count_start("web")
         super().init_process()
+        logs.event(own_log, "web process ended")
 
     def load_wsgi(self) -> None:
         """Load the application, whose limits are in force here, too."""
         super().load_wsgi()
-        self.limits = getattr(self.wsgi, "extensions", {}).get("idealfit.limits", self.limits)
+        extensions = getattr(self.wsgi, "extensions", {})
+        self.limits = extensions.get("idealfit.limits", self.limits)
+        if not logs.is_set_up():
+            settings = extensions.get("idealfit.settings", Settings())
+            logs.set_up(settings.log_format, settings.log_level)
+        logs.event(own_log, "web process started", parent=self.ppid)
 
     def on_head(self, conn: Connection) -> None:
         """Receive a head."""

@@ -10,15 +10,14 @@ from typing import Any
 
 from gunicorn import util
 
+from api import metrics
 from api.connections import answers
+from api.connections.accounts import account_refusal
 from api.connections.connection import PIECE_BYTES, Connection
 from api.connections.poller import Poller
 
 PIECES = 4
 """Of a reply, sent before the poller looks after others."""
-
-LOGGED = 100
-"""Characters of a wrong request that the log shows."""
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -36,6 +35,7 @@ class Replies(Poller):
             super().finish_request(conn, fs)
             return
         conn.release()
+        metrics.count_active(conn.request.method, -1)
         conn.keep = not fs.cancelled() and fs.exception() is None and fs.result()
         if conn.broken:
             self.drop(conn)
@@ -71,7 +71,9 @@ class Replies(Poller):
     def refuse(self, conn: Connection, status: int, detail: str) -> None:
         """Answer a request that no thread has seen."""
         self.unwatch(conn)
-        conn.outbox.sendall(answers.a_problem(status, detail)[1])
+        request_id, reply = answers.a_problem(status, detail)
+        conn.outbox.sendall(reply)
+        account_refusal(conn.request, conn.client, status, id=request_id, bytes=len(reply))
         self.part(conn)
 
     def part(self, conn: Connection) -> None:
@@ -95,17 +97,15 @@ class Replies(Poller):
         if conn.read(PIECE_BYTES * 4) == b"":
             self.drop(conn)
 
-    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what is no request with a problem, and say so in the log in one short line."""
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no request with a problem; the log says what it was, not what it said."""
         status = answers.status_of(exc)
         request_id, reply = answers.a_problem(status, answers.detail_of(exc, status))
         if status == 500:  # noqa: PLR2004
             self.log.error("request %s failed", request_id, exc_info=exc)
-        else:
-            said = ascii(str(exc))[:LOGGED]
-            self.log.warning(
-                "request %s: %d for %.40s: %s", request_id, status, addr and addr[0], said
-            )
+        account_refusal(
+            req, addr, status, id=request_id, bytes=len(reply), reason=type(exc).__name__
+        )
         try:
             util.write_nonblock(client, reply)
         except OSError:

@@ -10,7 +10,9 @@ from typing import Any
 
 from gunicorn.http import wsgi
 
+from api import metrics
 from api.connections import answers
+from api.connections.accounts import account
 from api.connections.connection import PIECE_BYTES, Connection
 from api.connections.replies import Replies
 from api.connections.stored import IN_MEMORY, NO_ROOM
@@ -134,19 +136,22 @@ class Worker(Replies):
     # ---- It is worked on -------------------------------------------------------------------
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give a request a thread; the service's health has threads of its own."""
+        """Give a request a thread; health and metrics have threads of their own."""
         if self.is_stock:
             super().enqueue_req(conn)
             return
+        conn.ready_at = conn.ready_at or time.monotonic()
+        metrics.count_active(conn.request.method, 1)
         task = self._pool_of(conn).submit(self.handle, conn)
         task.add_done_callback(
             lambda done: self.method_queue.defer(self.finish_request, conn, done)
         )
 
     def _pool_of(self, conn: Connection) -> ThreadPoolExecutor:
-        place, _, name = str(conn.request.path).rpartition("/")
-        if conn.is_whole and place.endswith("/health") and name in self.health:
-            return self.health[name]
+        path = str(conn.request.path)
+        end = next((end for end in self.apart if path.endswith(end)), None)
+        if conn.is_whole and end:
+            return self.apart[end]
         pool: ThreadPoolExecutor = self.tpool
         return pool
 
@@ -171,7 +176,7 @@ class Worker(Replies):
             conn.sock.settimeout(self.limits.body_stall_seconds)
             return bool(super().handle_request(req, conn))
         self.cfg.pre_request(self, req)
-        begin = time.monotonic()
+        is_answered = True
         req._expected_100_continue = False  # noqa: SLF001 - it was answered when the body began
         response, environ = wsgi.create(
             req,
@@ -189,20 +194,18 @@ class Worker(Replies):
         except (ConnectionError, TimeoutError):
             raise
         except (Exception, SystemExit):
-            if not response.headers_sent:
+            is_answered = response.headers_sent
+            if not is_answered:
                 raise
             self.log.exception("Error handling request")
             conn.broken = True
         finally:
-            if not conn.stands_back:
-                took = timedelta(seconds=time.monotonic() - begin)
+            if is_answered and not conn.stands_back:
+                took = timedelta(seconds=time.monotonic() - conn.ready_at)
                 self.log.access(response, req, environ, took)
-                self.account(environ, response, took.total_seconds())
+                account(environ, response, took.total_seconds())
             self.cfg.post_request(self, req, environ, response)
         return not response.should_close()
-
-    def account(self, environ: dict[str, Any], response: Any, seconds: float) -> None:
-        """Do nothing: here is known what a request got (`status`, `sent` bytes of the body)."""
 
     def _close_if_many(self, response: Any) -> None:
         self.nr += 1

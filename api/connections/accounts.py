@@ -1,0 +1,74 @@
+"""What each request got, for the log and for `/metrics`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+from urllib.parse import quote
+
+from api import logs, metrics
+
+log = logging.getLogger("api.request")
+
+QUIET = frozenset({"/health/live", "/health/ready"})
+"""Probes that come every few seconds; those that succeed are logged at level debug."""
+
+PATH_CHARACTERS = 300
+"""Characters of a path that the log shows."""
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+
+
+def account(environ: dict[str, Any], response: Any, seconds: float) -> None:
+    """Log and count what the application has answered."""
+    method, route, status = (
+        environ["REQUEST_METHOD"],
+        environ.get(metrics.ROUTE, ""),
+        response.status_code,
+    )
+    metrics.count_request(method, route, status, seconds)
+    level = logging.DEBUG if route in QUIET and status == 200 else logging.INFO  # noqa: PLR2004
+    if not log.isEnabledFor(level):
+        return
+    logs.event(
+        log,
+        "answered",
+        level,
+        id=environ.get("idealfit.request_id"),
+        method=method,
+        route=route,
+        path=quote(environ.get("PATH_INFO", "")[:PATH_CHARACTERS], encoding="latin-1"),
+        status=status,
+        seconds=round(seconds, 6),
+        bytes=response.sent,
+        client=environ.get("REMOTE_ADDR"),
+        trace=trace_id(environ.get("HTTP_TRACEPARENT")),
+    )
+
+
+def account_refusal(request: Any, client: Any, status: int, **more: Any) -> None:
+    """Log and count what the server itself has answered; `request` is None if there is none."""
+    method = getattr(request, "method", None) or ""
+    metrics.count_request(method, "", status, 0.0)
+    logs.event(
+        log,
+        "refused",
+        logging.INFO,
+        method=method,
+        route="",
+        path=quote((getattr(request, "path", None) or "")[:PATH_CHARACTERS]),
+        status=status,
+        client=str(client[0]) if client else None,
+        **more,
+    )
+
+
+def trace_id(header: str | None) -> str | None:
+    """The trace id of a `traceparent` header (W3C Trace Context), None if it is malformed."""
+    found = _TRACEPARENT.fullmatch(header or "")
+    if not found:
+        return None
+    version, trace, parent, more = found.groups()
+    has_ids = trace.strip("0") and parent.strip("0")
+    return trace if has_ids and version != "ff" and (version != "00" or more is None) else None

@@ -1,0 +1,72 @@
+"""The figures that processes count for `/metrics`, named by OpenTelemetry where it has names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+
+from api.meter import Meter
+
+ROUTE = "idealfit.route"
+"""Key of the WSGI environ where the application leaves the address template of a request."""
+
+REQUEST, ACTIVE, JOB, START = "request", "active", "job", "start"
+"""Series of the meter."""
+
+REQUEST_SECONDS = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+"""Bounds of the histogram of requests, as OpenTelemetry advises."""
+
+JOB_SECONDS = (
+    0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0,
+)  # fmt: skip
+"""Bounds of the histogram of jobs."""
+
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+)
+OTHER = "_OTHER"
+"""Stands for any other method, so that clients cannot make series."""
+
+meter = Meter(passing=ACTIVE)
+
+os.register_at_fork(after_in_child=meter.forget)
+
+
+def share() -> None:
+    """Count together with all processes that this one forks from now on."""
+    meter.share()
+
+
+def count_request(method: str, route: str, status: int | None, seconds: float) -> None:
+    """Count a request that was answered; without a status its client left before."""
+    key = (REQUEST, known_method(method), route, str(status or ""))
+    meter.observe(key, seconds, REQUEST_SECONDS)
+
+
+def count_active(method: str, change: int) -> None:
+    """Count a request as under way, or not any more."""
+    meter.add((ACTIVE, known_method(method)), change)
+
+
+def count_job(kind: str, outcome: str, seconds: float) -> None:
+    """Count a job that a worker has ended."""
+    meter.observe((JOB, kind, outcome), seconds, JOB_SECONDS)
+
+
+def count_start(process: str) -> None:
+    """Count the start of a process."""
+    meter.add((START, process))
+
+
+@functools.lru_cache(maxsize=256)
+def template(rule: str) -> str:
+    """The address template of a rule of Flask, as the OpenAPI document writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
+def known_method(method: str) -> str:
+    """A method as a label."""
+    return method if method in METHODS else OTHER
