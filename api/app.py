@@ -6,7 +6,7 @@ import threading
 
 from flask import Flask
 
-from api import errors
+from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
@@ -27,7 +27,6 @@ from api.resources import (
     plots,
     service,
 )
-from api.resources.jobs import WAITERS
 from api.store.base import Database
 from services.cache import Cache
 from services.fitting import Engine
@@ -65,9 +64,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["idealfit.settings"] = settings
     app.extensions["idealfit.look"] = metrics.Look(database, settings)
     app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
-    app.extensions["idealfit.waiters"] = threading.Semaphore(WAITERS)
+    app.extensions["idealfit.waiters"] = threading.Semaphore(max(1, settings.threads // 2))
     app.extensions["idealfit.disk"] = disk = Disk(settings)
     disk.watch_files()
+    slots.register(app, settings.threads)
     errors.register(app)
     guard(app, settings)
     app.register_blueprint(home.room)

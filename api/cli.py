@@ -91,6 +91,7 @@ def _workers(least: int) -> Any:
 )
 @click.option(
     "--threads",
+    envvar="IDEALFIT_THREADS",
     default=8,
     show_default=True,
     type=click.IntRange(min=1),

@@ -36,6 +36,8 @@ class Limits:
     rows: int = 20_000_000
     json_values: int = 5_000_000
     name_length: int = 200
+    points: int = 100_000
+    reply_bytes: int = 256 * MEBIBYTE
     top_k: int = 1000
     matches: int = 1_000_000
     page: int = 500
@@ -69,10 +71,11 @@ class Settings:
     localhost and that of the machine. `prefix` is the path below which it is published.
     `cache_bytes` bounds what a process keeps of the libraries it has fitted to. What may take
     longer than `inline_seconds` is left to the workers. A worker that does not renew its lease in
-    `lease_seconds` is taken for dead. `dask_scheduler` is the address of a scheduler whose
-    workers help with large fits. So much as `disk_reserve_bytes` stays free on a disk; None goes
-    by its size. `temp_bytes` bounds the temporary files of all processes together,
-    `export_bytes` the exports that are kept for whoever asks next.
+    `lease_seconds` is taken for dead. `threads` is how many a web process has; heavy requests
+    take less than half of them. `dask_scheduler` is the address of a scheduler whose workers help
+    with large fits. So much as `disk_reserve_bytes` stays free on a disk; None goes by its size.
+    `temp_bytes` bounds the temporary files of all processes together, `export_bytes` the exports
+    that are kept for whoever asks next.
     """
 
     data: Path = Path("data")
@@ -82,6 +85,7 @@ class Settings:
     prefix: str = ""
     cache_bytes: int = 256 * MEBIBYTE
     inline_seconds: float = 1.0
+    threads: int = 8
     lease_seconds: float = 30.0
     dask_scheduler: str = ""
     disk_reserve_bytes: int | None = None
@@ -116,6 +120,7 @@ class Settings:
             cors_origins=_parsed(environment, "IDEALFIT_CORS_ORIGINS", parse_origins),
             prefix=_parsed(environment, "IDEALFIT_PREFIX", parse_prefix),
             inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
+            threads=_whole(environment, "IDEALFIT_THREADS", 8),
             disk_reserve_bytes=_reserve(environment),
             temp_bytes=_whole(environment, "IDEALFIT_TEMP_BYTES", 16_384 * MEBIBYTE),
             export_bytes=_whole(environment, "IDEALFIT_EXPORT_BYTES", 1024 * MEBIBYTE),

@@ -60,6 +60,9 @@ FRESH_SECONDS = 0.5
 FEW = 1000
 """Points times functions of an evaluation that are worked off one by one."""
 
+EVALUATED_CELLS = 1 << 16
+"""Points times functions of an evaluation that are worked off together."""
+
 SPOOL_BYTES = 64 << 20
 """Items of a mapping held in memory before they go to a temporary file."""
 
@@ -134,11 +137,13 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     *,
     client: str = "",
     most_seconds: float = math.inf,
+    may_begin: Callable[[float], bool] = lambda _seconds: True,
     progress: Progress = silent,
     ranks: Ranks = PLAIN,
 ) -> J:
     """Do what a request asks for, or queue it if that may take more than `most_seconds`.
 
+    `may_begin` is asked with the estimate before anything is computed; if not, it is queued too.
     `plan` makes the record, and refuses what ids, names and options show. Nothing is stored of
     what is refused. `client` is who asks, for a fair queue.
     """
@@ -148,7 +153,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
             answer = None
             job.client, job.cost = client, estimate(session, job)
             job.lane = SMALL if job.cost <= SMALL_SECONDS else LARGE
-            if job.cost <= most_seconds:
+            if job.cost <= most_seconds and may_begin(job.cost):
                 answer = compute(session, job, spool, progress, ranks)
             elif isinstance(job, Fit):
                 _check_grids(session, job)
@@ -482,40 +487,65 @@ class Outcome:
     functions: list[dict[str, Any]] = field(default_factory=list)
 
 
-def assign_points(
+def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is told
     test: Table,
     functions: ChosenFunctions,
     options: MapOptions,
     keep: Callable[[Items], object],
     progress: Progress = silent,
+    block_rows: int | None = None,
 ) -> Outcome:
     """Map the points of a table; every block of items goes to `keep`."""
     limited = functions.with_limits(options.tolerance_factor)
     tally = Tally(len(functions.matches))
-    for items in mapping.assign(test, functions.grid, limited, options):
+    for items in mapping.assign(test, functions.grid, limited, options, block_rows):
         keep(items)
         tally.add(items)
         progress((int(items["point"][-1]) + 1) * len(test.names), test.y.size)
     return _outcome(test.y.size, functions.matches, limited, tally)
 
 
-def evaluate_points(
+def is_few(test: Table, functions: ChosenFunctions, options: MapOptions) -> bool:
+    """Whether `evaluate_few` is the faster way to map the points of a table."""
+    cells = test.y.size * len(functions.matches)
+    return cells <= FEW and options.alignment in functions.functions.tables
+
+
+def evaluate_few(
     test: Table, functions: ChosenFunctions, options: MapOptions
 ) -> tuple[Outcome, list[Row]]:
-    """Map points at once; figures and items."""
-    if (
-        test.y.size * len(functions.matches) > FEW
-        or options.alignment not in functions.functions.tables
-    ):
-        rows: list[Row] = []
-        outcome = assign_points(test, functions, options, lambda items: rows.extend(items.tolist()))
-        return outcome, rows
+    """Map a few points one by one; figures and items."""
     limited = functions.with_limits(options.tolerance_factor)
     x, y = test.x.tolist(), test.y[0].tolist()
     rows = mapping.assign_few(x, y, functions.grid, limited, options)
     tally = Tally(len(functions.matches))
     tally.add_few(rows)
     return _outcome(test.y.size, functions.matches, limited, tally), rows
+
+
+def evaluate_many(
+    test: Table, functions: ChosenFunctions, options: MapOptions, keep: Callable[[Items], object]
+) -> Outcome:
+    """Map points at once, in blocks that take little memory, and give the items to `keep`."""
+    rows = max(1, EVALUATED_CELLS // len(functions.matches))
+    return assign_points(test, functions, options, keep, block_rows=rows)
+
+
+def named_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:
+    """What the points of a mapping say of the functions."""
+    limited = functions.with_limits(options.tolerance_factor)
+    return _named_functions(functions.matches, limited)
+
+
+def _named_functions(matches: Sequence[FitMatch], limited: Functions) -> list[dict[str, Any]]:
+    return [
+        {
+            "training": match.training,
+            "ideal": match.ideal,
+            "limit": limit if math.isfinite(limit) else None,
+        }
+        for match, limit in zip(matches, limited.limit.tolist(), strict=True)
+    ]
 
 
 def _outcome(
@@ -530,17 +560,13 @@ def _outcome(
         tally.n_assignments,
         reasons,
         [
-            {
-                "training": match.training,
-                "ideal": match.ideal,
-                "limit": limit if math.isfinite(limit) else None,
+            named
+            | {
                 "n_assignments": tally.counts[position],
                 "deviation_mean": tally.deviation_mean(position),
                 "deviation_max": tally.deviation_max(position),
             }
-            for position, (match, limit) in enumerate(
-                zip(matches, functions.limit.tolist(), strict=True)
-            )
+            for position, named in enumerate(_named_functions(matches, functions))
         ],
     )
 

@@ -25,7 +25,7 @@ from api.disk import NoRoom
 from api.problems import FULL, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
 from api.troubles import Troubles
-from services.errors import CurveError, Fact
+from services.errors import Busy, CurveError, Fact
 
 log = logging.getLogger(__name__)
 troubles = Troubles(log)
@@ -41,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {
     StaleDataError: 412,
     # A dataset or fit was deleted while something was made with it, or the other way round.
     IntegrityError: 409,
+    Busy: 503,
     # The database is locked, full, restarting or gone; or its tables are not there.
     OperationalError: 503,
     # The same from the driver itself, where a part of a curve is read.

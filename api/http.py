@@ -34,6 +34,7 @@ from api.disk import Disk
 from api.document import OFFERED, finish
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
 from api.headers import protect
+from api.processes import cores
 from api.schemas.base import LARGEST, MOST_FACTS, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
@@ -189,6 +190,7 @@ def read_limits() -> ReadLimits:
         max_sheet_bytes=most.sheet_bytes,
         memory_bytes=most.read_memory_bytes,
         seconds=most.read_seconds,
+        processes=cores(),
     )
 
 
@@ -373,17 +375,24 @@ class Room(Blueprint):
     def __init__(self, name: str, *, prefix: str, description: str) -> None:
         super().__init__(name, name, url_prefix=prefix, description=description)
 
-    def arguments(self, schema: type[ma.Schema], *, location: str = "json", **options: Any) -> Any:
-        """Read the body or the query; the handler gets its fields."""
+    def arguments(
+        self,
+        schema: type[ma.Schema],
+        *,
+        location: str = "json",
+        read: Callable[[ma.Schema], Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Read the body or the query, with `read` or as usual; the handler gets its fields."""
         # One instance for all requests: making one copies every field.
         shape = schema()
-        read = _READERS[location]
+        read_fields = read or _READERS[location]
         documents = super().arguments(shape, location=location, **options)
 
         def decorator(function: Handler) -> Handler:
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                return function(*args, read(shape), **kwargs)
+                return function(*args, read_fields(shape), **kwargs)
 
             return _document(documents, wrapper)
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from api.app import create_app
+from api.config import Settings
 from api.connections import Logger, Worker
 from api.processes import GRACE_SECONDS, PARENT_SECONDS, orphaned
 
@@ -52,7 +54,8 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Any:
         """Make the application, in each worker anew."""
-        return create_app()
+        settings = replace(Settings.from_environment(), threads=self.options["threads"])
+        return create_app(settings)
 
     def serve(self, parent: int, report: Callable[[], None]) -> None:
         """Until told to stop, or until the parent is gone."""

@@ -57,6 +57,10 @@ class CurveError(Exception):
         self.facts = tuple(facts)
 
 
+class Busy(Exception):  # noqa: N818 - named for what it is
+    """There is no room to work on this now; the same may succeed in a moment."""
+
+
 class UnreadableFile(CurveError):  # noqa: N818 - named for what it is, like every class here
     """The bytes are no text or no table at all."""
 

@@ -39,6 +39,15 @@ class Outbox:
         """0: nothing here waits for the client, as gunicorn asks before it reports an error."""
         return 0.0
 
+    def has_left(self) -> bool:
+        """Tell whether the client has closed its side, as far as can be seen without waiting."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
+
     def sendall(self, data: bytes) -> None:
         """Send what the client takes now; the rest waits."""
         rest = memoryview(data)

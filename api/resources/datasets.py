@@ -12,6 +12,7 @@ import orjson
 from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
+from api import slots
 from api.errors import Problem
 from api.http import (
     CSV,
@@ -31,6 +32,7 @@ from api.http import (
     records_page,
 )
 from api.resources.downloads import file_reply, offers_tables, rows_reply
+from api.resources.replies import Written, computed
 from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
@@ -220,6 +222,10 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     """
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
+    if dataset.n_points > slots.SMALL_NUMBERS:
+        slots.receive(limits().body_bytes)
+        slots.enter()
+    with database().reading() as session:
         grid = dataset.x_column, read_grid(session, dataset)
     upload = read_upload(CurvesRequest, CurvesForm, query, (dataset.x_column, *USUAL_X), grid)
     with closing(upload.curves):
@@ -249,22 +255,40 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
         start = min(query["start"], dataset.n_points)
         count = query["count"] or (_usual_rows(len(names)) if g.media == JSON else dataset.n_points)
         stop = min(start + count, dataset.n_points)
-        if g.media == JSON:
-            _refuse_many(len(names) * (stop - start))
-            blocks = list(stream_rows(session, dataset, indices, start, stop))
-    if g.media != JSON:
-        rows = send_rows(database(), dataset, indices, start, stop)
-        return _values_file(names, rows, dataset.name)
-    values = np.concatenate([np.empty((len(names), 0)), *blocks], axis=1)
-    columns = dict(zip(names, values, strict=True))
-    body = orjson.dumps({"columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, content_type=JSON)
+    if g.media == JSON:
+        return _values_json(dataset, names, indices, (start, stop))
+    rows = send_rows(database(), dataset, indices, start, stop)
+    return _values_file(names, rows, dataset.name)
+
+
+def _values_json(
+    dataset: Dataset, names: list[str], indices: list[int], rows: tuple[int, int]
+) -> Response:
+    """Values as JSON, which is written column by column."""
+    numbers = len(names) * (rows[1] - rows[0])
+    _refuse_many(numbers)
+
+    def write() -> Response:
+        with database().reading() as session:
+            find(session, Dataset, dataset.id)
+            blocks = list(stream_rows(session, dataset, indices, *rows))
+        values = np.concatenate([np.empty((len(names), 0)), *blocks], axis=1)
+        with Written() as written:
+            before = b'{"columns":{'
+            for name, column in zip(names, values, strict=True):
+                written.write(before + orjson.dumps(name) + b":")
+                written.write(orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY))
+                before = b","
+            written.write(b"}}")
+            return written.reply(JSON)
+
+    return computed(write, JSON, numbers=numbers)
 
 
 def _values_file(names: list[str], blocks: Iterator[FloatArray], stem: str) -> Response:
     """Values as CSV, Parquet or Arrow."""
     if g.media == CSV:
-        return file_reply(csv_values(names, blocks), stem)
+        return file_reply(lambda: csv_values(names, blocks), stem)
     most = limits().columns
     if len(names) > most:
         detail = f"That would be {len(names)} columns; this format holds {most}."

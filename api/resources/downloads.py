@@ -12,6 +12,7 @@ import pyarrow as pa
 from flask import Response, g
 
 from api.http import ARROW, CSV, JSON, PARQUET, Handler, Room
+from api.resources.replies import computed
 from services.writers import arrow_stream, csv_rows, parquet_file
 
 _ENDINGS = {CSV: ".csv", PARQUET: ".parquet", ARROW: ".arrows"}
@@ -55,18 +56,17 @@ def rows_reply(
 
     The first are read at once: what was deleted meanwhile is a 404, not a broken file.
     """
-    rest = iter(batches)
-    begun = chain(list(islice(rest, 1)), rest)
-    return file_reply(_WRITERS[g.media](schema, begun), stem, headers)
+    write, rest = _WRITERS[g.media], iter(batches)
+    return file_reply(lambda: write(schema, chain(list(islice(rest, 1)), rest)), stem, headers)
 
 
 def file_reply(
-    pieces: Iterable[bytes], stem: str, headers: dict[str, str] | None = None
+    make: Callable[[], Iterable[bytes]], stem: str, headers: dict[str, str] | None = None
 ) -> Response:
     """A file in the format of `g.media`, to be saved under a name."""
     kind = f"{CSV}; charset=utf-8" if g.media == CSV else g.media
     named = {"Content-Disposition": disposition("attachment", stem, _ENDINGS[g.media])}
-    return Response(pieces, content_type=kind, headers=named | (headers or {}))
+    return computed(make, kind, named | (headers or {}))
 
 
 def disposition(kind: str, stem: str, ending: str) -> str:

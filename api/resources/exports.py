@@ -10,6 +10,7 @@ from itertools import chain
 from flask import Response, request, send_file
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from api import slots
 from api.errors import problem
 from api.exports import export_seconds, open_export, plan_export
 from api.http import SQLITE, database, disk
@@ -42,6 +43,8 @@ def answer(mapping_id: str) -> Response:
             return _kept_file(kept, headers, noted=noted)
     disk().require()
     if seconds <= settings().inline_seconds:
+        if seconds > slots.SMALL_SECONDS:
+            slots.enter()
         reply = send_file(open_export(database(), mapping_id), mimetype=SQLITE)
         reply.headers.update(headers)
         return reply

@@ -9,8 +9,7 @@ import pyarrow as pa
 from flask import Response, current_app, g, url_for
 from sqlalchemy.orm import Session
 
-from api.engine import FunctionCache, evaluate_points, fields_of, map_options, plan_fit
-from api.errors import Problem
+from api.engine import FunctionCache, map_options, plan_fit
 from api.http import (
     ETAG,
     JSON,
@@ -21,12 +20,11 @@ from api.http import (
     encode_cursor,
     etag,
     if_match,
-    limits,
     listing,
     not_modified,
     records_page,
 )
-from api.resources import jobs
+from api.resources import evaluations, jobs
 from api.resources.downloads import offers_tables, rows_reply
 from api.schemas.fits import (
     FIT_EXAMPLE,
@@ -51,10 +49,8 @@ from api.store.fits import (
     page_of_matches,
     send_matches,
 )
-from api.store.mappings import point_dicts, users_of_fit
+from api.store.mappings import users_of_fit
 from services.batches import MATCHES, matches_batch
-from services.errors import Fact
-from services.tables import Table
 
 room = Room(
     "fits",
@@ -202,27 +198,17 @@ def cancel_fit(fit_id: str) -> Any:
 
 
 @room.route("/<fit_id>/evaluate", methods=["POST"])
-@room.arguments(EvaluateRequest, example={"x": [17.5, 0.3], "y": [34.16, 1.2]})
+@room.arguments(
+    EvaluateRequest, read=evaluations.read_points, example={"x": [17.5, 0.3], "y": [34.16, 1.2]}
+)
 @room.problems(400, 404, 409, 413, 415)
 @room.response(200, OutcomeReply, example=OUTCOME_EXAMPLE)
 def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     """Map points at once
 
-    The answer of a mapping, with nothing stored.
+    The answer of a mapping, with nothing stored. The limits `points` and `reply_bytes` bound
+    it; beyond them post a mapping.
     """
-    x, y = body["x"], body["y"]
-    if x.size != y.size or not x.size:
-        detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
-        raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
+    test = evaluations.check_points(body)
     fit, functions = _functions().get(fit_id)
-    options = map_options(body, fit, functions.grid.x)
-    _refuse_many(x.size * len(functions.matches))
-    outcome, rows = evaluate_points(Table(x, y[None], ("y",)), functions, options)
-    items = point_dicts(rows, ["y"], outcome.functions)
-    return fields_of(options) | fields_of(outcome) | {"points": {"items": items, "next": None}}
-
-
-def _refuse_many(cells: int) -> None:
-    most = limits().json_values
-    if cells > most:
-        raise Problem(413, f"Points times functions may be {most} here; post a mapping instead.")
+    return evaluations.answer(test, functions, map_options(body, fit, functions.grid.x))

@@ -14,6 +14,7 @@ from typing import Any, cast
 from flask import Response, current_app, request, url_for
 from sqlalchemy.orm import Session
 
+from api import slots
 from api.config import Settings
 from api.engine import Ranks, submit
 from api.errors import Problem, problem, problem_type
@@ -30,9 +31,6 @@ Show = Callable[[Session, list[Any]], Sequence[dict[str, Any]]]
 
 LONGEST_WAIT = 20
 """Seconds a request may wait for its job; a service that is told to stop lets it end."""
-
-WAITERS = 4
-"""Requests of one process that may wait at once, so that threads are left for the others."""
 
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
 """How often a request that waits looks whether its job has ended, in seconds."""
@@ -107,7 +105,15 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     disk().require()
     wish = preferences()
     most = -math.inf if wish.respond_async else settings().inline_seconds
-    job = submit(database(), plan, body, client=client(), most_seconds=most, ranks=ranks())
+    job = submit(
+        database(),
+        plan,
+        body,
+        client=client(),
+        most_seconds=most,
+        may_begin=_may_begin,
+        ranks=ranks(),
+    )
     waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
     applied = [f"wait={wish.wait}"] if waited else []
     with database().reading() as session:
@@ -127,6 +133,11 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     if applied:
         headers["Preference-Applied"] = ", ".join(applied)
     return (record, 201, headers) if done else (record, 202, headers | RETRY_AFTER)
+
+
+def _may_begin(seconds: float) -> bool:
+    """Whether work of this estimate may be done in the request now; a large one needs a slot."""
+    return seconds <= slots.SMALL_SECONDS or slots.try_enter()
 
 
 def _wait(job: Job, seconds: int) -> bool:

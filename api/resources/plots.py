@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from flask import Response, g
 from marshmallow import fields
 from sqlalchemy.orm import Session
 
+from api import slots
 from api.headers import PICTURE
 from api.http import HTML, JSON, Room, database
 from api.pages import plots
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
 from api.resources.downloads import disposition
+from api.resources.replies import computed
 from api.schemas.base import Reply
 from api.store.base import find
 from api.store.datasets import Dataset, curve_names, read_curves, read_grid
@@ -28,6 +31,9 @@ room = Room("plots", prefix="/v1", description="Pictures of datasets, fits and m
 
 MOST_NUMBERS = 8_000_000
 """Values of curves that are read for one plot (64 MB)."""
+
+PICTURE_NUMBERS = 1 + slots.SMALL_NUMBERS
+"""A picture is as heavy as a plot of so many numbers, at least."""
 
 DEFAULT_FACTOR = float(np.sqrt(2))
 """A fit has no tolerance yet; its band shows the one a mapping takes by default."""
@@ -63,26 +69,40 @@ def plotted(function: Any) -> Any:
     return room.offers(HTML, JSON, SVG, PNG)(room.problems(404)(function))
 
 
-def _reply(noun: str, title: str, *parts: Any) -> Response:
-    """The plot of what `dataset`, `fit` or `mapping` takes, in the format of `g.media`."""
-    if g.media in _ENDINGS:
-        # Matplotlib takes a second to load, and most servers never draw a picture.
-        from api.pages import pictures  # noqa: PLC0415
+def _reply(noun: str, title: str, numbers: int, read: Callable[[], Sequence[Any]]) -> Response:
+    """The plot of what `dataset`, `fit` or `mapping` takes, in the format of `g.media`.
 
-        picture = getattr(pictures, f"{noun}_picture")(title, *parts)
+    `read` gives that; about so many `numbers` are read for it.
+    """
+    if g.media in _ENDINGS:
         headers = {
             "Content-Disposition": disposition("inline", title, _ENDINGS[g.media]),
             "Content-Security-Policy": PICTURE,
         }
-        kind = "svg" if g.media == SVG else "png"
-        return Response(picture.save(kind), content_type=g.media, headers=headers)
-    figure = getattr(plots, f"{noun}_figure")(title, *parts)
+        # A picture takes its time, however few numbers it shows.
+        numbers = max(numbers, PICTURE_NUMBERS)
+        return computed(lambda: _picture(noun, title, read()), g.media, headers, numbers=numbers)
+    kind, headers = JSON, {}
     if g.media == HTML:
         # A policy inside the page cannot forbid frames.
-        policy = {"Content-Security-Policy": f"{plots.page_policy()}; frame-ancestors 'none'"}
-        page = plots.page(figure, title)
-        return Response(page, content_type="text/html; charset=utf-8", headers=policy)
-    return Response(orjson.dumps(plots.json_item(figure)), content_type=JSON)
+        policy = f"{plots.page_policy()}; frame-ancestors 'none'"
+        kind, headers = "text/html; charset=utf-8", {"Content-Security-Policy": policy}
+    return computed(lambda: _drawing(noun, title, read()), kind, headers, numbers=numbers)
+
+
+def _picture(noun: str, title: str, parts: Sequence[Any]) -> Any:
+    # Matplotlib takes a second to load, and most servers never draw a picture.
+    from api.pages import pictures  # noqa: PLC0415
+
+    picture = getattr(pictures, f"{noun}_picture")(title, *parts)
+    return picture.save("svg" if g.media == SVG else "png")
+
+
+def _drawing(noun: str, title: str, parts: Sequence[Any]) -> Any:
+    figure = getattr(plots, f"{noun}_figure")(title, *parts)
+    if g.media == HTML:
+        return plots.page(figure, title)
+    return orjson.dumps(plots.json_item(figure))
 
 
 @room.route("/datasets/<dataset_id>/plot", methods=["GET"])
@@ -94,13 +114,21 @@ def plot_dataset(dataset_id: str) -> Any:
     """
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        most = max(1, MOST_NUMBERS // dataset.n_points)
-        shown = np.arange(min(dataset.n_curves, MAX_LINES, most))
+    most = max(1, MOST_NUMBERS // dataset.n_points)
+    count = min(dataset.n_curves, MAX_LINES, most)
+    numbers = (count + 1) * dataset.n_points
+    return _reply("dataset", dataset.name, numbers, lambda: _dataset_parts(dataset_id, count))
+
+
+def _dataset_parts(dataset_id: str, count: int) -> tuple[list[Line], int]:
+    shown = np.arange(count)
+    with database().reading() as session:
+        dataset = find(session, Dataset, dataset_id)
         names = curve_names(session, dataset, shown.tolist())
         x = read_grid(session, dataset)
         curves = read_curves(session, dataset, shown)
     lines = [Line(names[i], x, y) for i, y in enumerate(curves)]
-    return _reply("dataset", dataset.name, lines, dataset.n_curves - len(lines))
+    return lines, dataset.n_curves - len(lines)
 
 
 @room.route("/fits/<fit_id>/plot", methods=["GET"])
@@ -113,9 +141,23 @@ def plot_fit(fit_id: str) -> Any:
     """
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
-        matches = _chosen(session, fit)
+        require_succeeded(fit, "plotted")
+        numbers = _numbers(session, fit)
+    return _reply("fit", fit.name, numbers, lambda: _fit_parts(fit_id))
+
+
+def _fit_parts(fit_id: str) -> tuple[list[Panel], int]:
+    with database().reading() as session:
+        fit = find(session, Fit, fit_id)
+        matches = list(chosen(session, fit))
         panels = _panels(session, fit, matches[:MAX_PANELS], DEFAULT_FACTOR)
-    return _reply("fit", fit.name, panels, len(matches) - len(panels))
+    return panels, len(matches) - len(panels)
+
+
+def _numbers(session: Session, fit: Fit) -> int:
+    """Numbers that are read for the panels of a fit."""
+    sides = (find(session, Dataset, fit.training_id), find(session, Dataset, fit.ideal_id))
+    return min(fit.n_training, MAX_PANELS) * sum(side.n_points for side in sides)
 
 
 @room.route("/mappings/<mapping_id>/plot", methods=["GET"])
@@ -129,8 +171,14 @@ def plot_mapping(mapping_id: str) -> Any:
     """
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
-        parts = mapping_parts(session, mapping)
-    return _reply("mapping", mapping.name, *parts)
+        require_succeeded(mapping, "plotted")
+        numbers = mapping.n_points + _numbers(session, find(session, Fit, mapping.fit_id))
+    return _reply("mapping", mapping.name, numbers, lambda: _mapping_parts(mapping_id))
+
+
+def _mapping_parts(mapping_id: str) -> Sequence[Any]:
+    with database().reading() as session:
+        return mapping_parts(session, find(session, Mapping, mapping_id))
 
 
 def mapping_parts(session: Session, mapping: Mapping) -> tuple[list[Panel], MappedPoints, int, int]:

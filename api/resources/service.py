@@ -34,6 +34,10 @@ class LimitsReply(Reply):
     json_values = fields.Integer(
         required=True, metadata={"description": "Numbers in one JSON reply."}
     )
+    points = fields.Integer(required=True, metadata={"description": "Points of one evaluation."})
+    reply_bytes = fields.Integer(
+        required=True, metadata={"description": "Bytes that the reply of one evaluation may take."}
+    )
     name_length = fields.Integer(required=True)
     top_k = fields.Integer(required=True)
     matches = fields.Integer(required=True, metadata={"description": "Matches of one fit."})

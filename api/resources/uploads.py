@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from api import slots
 from api.errors import Problem
 from api.http import (
     ARROW,
@@ -75,6 +76,9 @@ _FORMAT_OF_TYPE = {
 _FORMAT_OF_KIND = {
     found.kinds[0]: found for media, found in _FORMAT_OF_TYPE.items() if media != TSV
 }
+_PLAIN = ("csv", "tsv", "json")
+"""Formats whose files are about as long as what they hold."""
+
 _ANY_ARROW = Format("arrow", (kinds_of_files.ARROW_STREAM, kinds_of_files.ARROW_FILE))
 _FORMAT_OF_SUFFIX = {
     "": None,  # the content tells
@@ -119,11 +123,15 @@ def read_upload(
         raise RequestEntityTooLarge
     coding = body_coding()
     if media in FILES:
+        size = slots.receive(limits().body_bytes)
         stream = cast("BinaryIO", request.stream)
-        file = _File(stream, _FORMAT_OF_TYPE.get(media), f"declared as {media}", coding)
+        declared = _FORMAT_OF_TYPE.get(media)
+        file = _File(stream, declared, f"declared as {media}", coding, size)
         return _from_file(file, query, usual_x, grid, (json_schema, {n for n in query if query[n]}))
     _refuse_beside(query, form_schema)
     if media == JSON:
+        size = slots.receive(limits().json_body_bytes)
+        slots.enter_with(size, is_packed=coding is not None)
         return _from_json(json_body(), json_schema, ({}, {}), usual_x, coding)
     return _from_form((json_schema, form_schema), usual_x, grid)
 
@@ -240,7 +248,7 @@ def _from_form(
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Bytes, what their sender says they are, and how they were packed.
+    """Bytes, what their sender says they are, how they were packed, and how many were sent.
 
     `declared` is None where nothing is said; `said` is how it is said, as part of a sentence.
     """
@@ -249,6 +257,7 @@ class _File:
     declared: Format | None
     said: str
     coding: str | None
+    size: int
 
 
 _SAYS_NOTHING = ("called *", f"declared as {ANY}")
@@ -258,6 +267,8 @@ _SAYS_NOTHING = ("called *", f"declared as {ANY}")
 def _part(file: FileStorage, path: PurePosixPath, coding: str | None) -> _File:
     """The file of a form, by its name and its type, unpacked if its name says it is packed."""
     stream = cast("BinaryIO", file.stream)
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
     if coding:
         if (packed := kind_of(_ahead(stream)[0])) != coding:
             raise _contradiction(f"called *{path.suffix}", packed)
@@ -270,8 +281,8 @@ def _part(file: FileStorage, path: PurePosixPath, coding: str | None) -> _File:
     # The name decides, unless the type says TSV: clients guess the type by the name, and of Arrow
     # they know one kind only.
     if by_type and (by_name is None or file.mimetype == TSV):
-        return _File(stream, by_type, f"declared {file.mimetype}", coding)
-    return _File(stream, by_name, f"called *{suffix}", coding)
+        return _File(stream, by_type, f"declared {file.mimetype}", coding, size)
+    return _File(stream, by_name, f"called *{suffix}", coding, size)
 
 
 def _refused(detail: str) -> Problem:
@@ -334,6 +345,7 @@ def _from_file(
         limits=read_limits(),
     )
     _check_options(found, options)
+    slots.enter_with(file.size, is_packed=bool(file.coding) or found.name not in _PLAIN)
     if found is _JSON:
         said = (others | {"x_column": options.x_column}).items()
         more = {name: value for name, value in said if name in json[1]}

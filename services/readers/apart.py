@@ -25,6 +25,7 @@ from services.errors import (
     UnreadableFile,
 )
 from services.readers.base import Found, ReadOptions, Source, alone
+from services.readers.places import reading_place
 from services.scratch import scratch
 from services.spool import ColumnFile, SpooledTable
 from services.tables import FloatArray
@@ -74,6 +75,8 @@ def read_apart(
         There is no such sheet.
     TooLarge
         It is larger than the limits allow, or reading it takes too much memory or time.
+    Busy
+        Too many files are being read on this machine.
     """
     numbers = scratch.file()  # closed with the table
     try:
@@ -98,17 +101,23 @@ def _run(file: BinaryIO, kind: str, options: ReadOptions, numbers: BinaryIO) -> 
         "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
     command = [sys.executable, "-P", "-m", "services.readers.child", given]
-    process = subprocess.Popen(  # noqa: S603 - our own module; what is given is data
-        command, stdin=file, stdout=numbers, stderr=subprocess.DEVNULL, env=kept | own
-    )
-    try:
-        code = _wait(process, 2 * options.limits.seconds)
-    except subprocess.TimeoutExpired:
-        detail = f"Reading the file took more than {options.limits.seconds} seconds."
-        raise alone(TooLarge, Fact(detail, "too_slow")) from None
-    finally:
-        process.kill()
-        process.wait()
+    with reading_place(options.limits.processes) as lock:
+        process = subprocess.Popen(  # noqa: S603 - our own module; what is given is data
+            command,
+            stdin=file,
+            stdout=numbers,
+            stderr=subprocess.DEVNULL,
+            env=kept | own,
+            pass_fds=(lock,),
+        )
+        try:
+            code = _wait(process, 2 * options.limits.seconds)
+        except subprocess.TimeoutExpired:
+            detail = f"Reading the file took more than {options.limits.seconds} seconds."
+            raise alone(TooLarge, Fact(detail, "too_slow")) from None
+        finally:
+            process.kill()
+            process.wait()
     return _report(numbers, code, options)
 
 

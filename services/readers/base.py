@@ -75,6 +75,8 @@ class ReadLimits:
         Memory for reading one binary file. [bytes]
     seconds : int
         Processor time for reading one binary file. [s]
+    processes : int
+        Binary files that are read at once on this machine.
     """
 
     max_columns: int = 10_000
@@ -85,6 +87,7 @@ class ReadLimits:
     max_sheet_bytes: int = 256 << 20
     memory_bytes: int = 1 << 30
     seconds: int = 120
+    processes: int = 2
 
     def check_expansion(self, received: int, unpacked: int) -> None:
         """Refuse what is much larger than it was when it was sent.

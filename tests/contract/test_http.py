@@ -309,6 +309,17 @@ def _at_once(count, call):
     return results
 
 
+BODIES = (
+    "api.resources.datasets.stream_rows",
+    "api.resources.fits.send_matches",
+    "api.resources.mappings.send_items",
+    "api.resources.exports.open_export",
+    "api.resources.plots.read_curves",
+    "api.resources.plots.page_of_items",
+)
+"""Functions that read what only a body shows."""
+
+
 class TestHeadAndOptions:
     """HEAD is GET without the body; OPTIONS names the methods."""
 
@@ -319,8 +330,48 @@ class TestHeadAndOptions:
         for name in ("Content-Type", "ETag", "Vary", "Link", "Content-Disposition"):
             assert head.headers.get(name) == got.headers.get(name)
 
-    def test_head_of_an_unknown_id_is_404(self, calls):
-        assert calls.head("/v1/datasets/nobody").status == 404
+    @pytest.mark.parametrize("path", READ)
+    def test_head_of_an_unknown_id_is_404(self, calls, path):
+        if "{" in path:
+            assert calls.head(re.sub("{.*}", "nobody", path)).status == 404
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1/datasets/{dataset_id}/values",
+            "/v1/datasets/{dataset_id}/plot",
+            "/v1/fits/{fit_id}/matches",
+            "/v1/fits/{fit_id}/plot",
+            "/v1/mappings/{mapping_id}/points",
+            "/v1/mappings/{mapping_id}/plot",
+            "/v1/mappings/{mapping_id}/export",
+        ],
+    )
+    def test_head_computes_no_body(self, monkeypatch, limited, path):
+        calls = limited()
+        mapping = calls.a_mapping()
+        fit = calls.get(f"/v1/fits/{mapping['fit_id']}").json
+        ids = {"mapping_id": mapping["id"], "fit_id": fit["id"], "dataset_id": fit["ideal_id"]}
+        kinds = [
+            "text/csv",
+            "application/vnd.apache.arrow.stream",
+            "application/vnd.apache.parquet",
+            "image/png",
+            "image/svg+xml",
+        ]
+        kinds += ["text/html", "application/vnd.sqlite3"]
+        if "points" not in path and "matches" not in path:
+            kinds.append("application/json")
+        got = {kind: calls.get(path.format(**ids), headers={"Accept": kind}) for kind in kinds}
+        for name in BODIES:
+            monkeypatch.setattr(name, lambda *_, **__: pytest.fail("a body was computed"))
+        assert 200 in {reply.status for reply in got.values()}
+        for kind, reply in got.items():
+            head = calls.head(path.format(**ids), headers={"Accept": kind})
+            assert (head.status, head.body) == (reply.status, b"")
+            for name in ("Content-Type", "ETag", "Vary", "Content-Disposition"):
+                assert head.headers.get(name) == reply.headers.get(name)
+            assert head.headers.get("Content-Length") in {None, reply.headers.get("Content-Length")}
 
     @pytest.mark.parametrize("path", sorted({path for _, path in ROUTES}))
     def test_options_names_the_methods(self, calls, some, path):

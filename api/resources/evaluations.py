@@ -1,0 +1,149 @@
+"""Evaluations: points of a request mapped at once, in bounded time and memory."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import marshmallow as ma
+import orjson
+from flask import Response
+
+from api import slots
+from api.engine import (
+    ChosenFunctions,
+    Outcome,
+    evaluate_few,
+    evaluate_many,
+    fields_of,
+    is_few,
+    named_functions,
+)
+from api.errors import Problem
+from api.http import JSON, body_coding, expect_type, json_body, limits, load, parse_json
+from api.resources.replies import Written
+from api.schemas.mappings import OutcomeReply
+from api.store.mappings import point_dicts
+from services.errors import Fact
+from services.mapping import Items, MapOptions
+from services.tables import NAME_LENGTH, Table
+
+COLUMN = "y"
+"""Name of the one column that the points of an evaluation have."""
+
+_REPLY = OutcomeReply()
+
+_END = b'],"next":null}}'
+"""End of a reply, behind the last of the points."""
+
+_BATCH = 4096
+"""Items that are made into JSON at once."""
+
+_OTHER_VALUES = 64
+"""Commas of a body that do not stand between numbers, at most."""
+
+_NUMBER_BYTES = 24
+"""Of the longest float64 as JSON, -2.2250738585072014e-308."""
+
+_POINT_BYTES = len(
+    b'{"point":,"column":"y","x":,"y":,"training":,"ideal":,"deviation":,"limit":,"reason":null},'
+)
+_FUNCTION_BYTES = len(
+    b'{"training":,"ideal":,"limit":,"n_assignments":,"deviation_mean":,"deviation_max":},'
+)
+_HEAD_BYTES = 1024
+"""More than the rest of a reply takes."""
+
+_LONGEST_ITEM = _HEAD_BYTES + 2 * 6 * NAME_LENGTH
+"""More than a point or a function takes, whatever its names: a character has at most six bytes."""
+
+
+def read_points(schema: ma.Schema) -> Any:
+    """The body of an evaluation; 413 before it is parsed if it holds too many numbers."""
+    expect_type(JSON)
+    size = slots.receive(limits().json_body_bytes)
+    slots.enter_with(size, is_packed=body_coding() is not None)
+    data = json_body()
+    most = limits().points
+    # As many numbers as commas, about: a list of them takes ten times the room of an array.
+    if data.count(b",") > 2 * most + _OTHER_VALUES:
+        raise _too_many(f"more than {most}")
+    return load(schema, parse_json(data), "json")
+
+
+def check_points(body: dict[str, Any]) -> Table:
+    """The points of a body; 422 unless there are as many x as y, 413 for too many."""
+    x, y = body["x"], body["y"]
+    if x.size != y.size or not x.size:
+        detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
+        raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
+    if x.size > limits().points:
+        raise _too_many(str(x.size))
+    return Table(x, y[None], (COLUMN,))
+
+
+def _too_many(found: str) -> Problem:
+    most = limits().points
+    detail = f"Post a mapping instead: here are {found} points, and an evaluation takes {most}."
+    return Problem(413, detail, [Fact(detail, "too_many", pointer="/x")])
+
+
+def answer(test: Table, functions: ChosenFunctions, options: MapOptions) -> Any:
+    """The fields of a reply, or a long reply as it was written."""
+    _check_size(test.x.size, functions, options)
+    if is_few(test, functions, options):
+        outcome, rows = evaluate_few(test, functions, options)
+        return _fields(options, outcome, point_dicts(rows, [COLUMN], outcome.functions))
+    if test.x.size * len(functions.matches) > slots.SMALL_NUMBERS:
+        slots.enter()
+    return _written(test, functions, options)
+
+
+def _check_size(points: int, functions: ChosenFunctions, options: MapOptions) -> None:
+    """Refuse what may be too much at once, before anything is computed."""
+    count = len(functions.matches)
+    cells, most = points * count, limits().json_values
+    if cells > most:
+        detail = f"Post a mapping instead; points times functions is {cells}, at most {most} here."
+        raise Problem(413, detail)
+    most = limits().reply_bytes
+    if (cells + count + 1) * _LONGEST_ITEM <= most:
+        return
+    length = longest_reply(points, named_functions(functions, options), options)
+    if length > most:
+        detail = f"Post a mapping instead; the reply may take {length} bytes, at most {most} here."
+        raise Problem(413, detail)
+
+
+def longest_reply(points: int, named: list[dict[str, Any]], options: MapOptions) -> int:
+    """Bytes that a reply may have: as if every function admitted every point."""
+    known = [
+        sum(len(orjson.dumps(function[field])) for field in ("training", "ideal", "limit"))
+        for function in named
+    ]
+    items = [_POINT_BYTES + len(str(points)) + 3 * _NUMBER_BYTES + length for length in known]
+    shown = (_FUNCTION_BYTES + len(str(points)) + 2 * _NUMBER_BYTES + length for length in known)
+    of_a_point = sum(items) if options.policy == "all" else max(items)
+    return _HEAD_BYTES + sum(shown) + points * of_a_point
+
+
+def _fields(options: MapOptions, outcome: Outcome, items: list[Any]) -> dict[str, Any]:
+    return fields_of(options) | fields_of(outcome) | {"points": {"items": items, "next": None}}
+
+
+def _written(test: Table, functions: ChosenFunctions, options: MapOptions) -> Response:
+    """A long reply, whose items are written as they are found."""
+    named = named_functions(functions, options)
+    with Written() as written:
+        keep = functools.partial(_write, written, named)
+        outcome = evaluate_many(test, functions, options, keep)
+        head = orjson.dumps(_REPLY.dump(_fields(options, outcome, []))).removesuffix(_END)
+        return written.reply(JSON, head, _END)
+
+
+def _write(written: Written, named: list[dict[str, Any]], items: Items) -> None:
+    """Write items as parts of one array."""
+    for start in range(0, len(items), _BATCH):
+        rows = items[start : start + _BATCH].tolist()
+        text = orjson.dumps(point_dicts(rows, [COLUMN], named))[1:-1]
+        written.write(b"," + text if written.size else text)
