@@ -83,7 +83,11 @@ class Disk:
         return None
 
     def _check(self, folder: Path, wanted: int) -> None:
-        found = os.statvfs(folder)
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            # The folder is gone: whatever is written there says so better.
+            return
         size, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
         reserve = self._reserve
         if reserve is None:

@@ -107,7 +107,11 @@ class SpooledFile(tempfile.SpooledTemporaryFile[bytes]):
             return
         memory = cast("io.BytesIO", self._file)
         file = self._scratch.file()
-        file.write(memory.getbuffer())
+        try:
+            file.write(memory.getbuffer())
+        except BaseException:
+            file.close()
+            raise
         file.seek(memory.tell())
         self._file = cast("IO[bytes]", file)
         self._rolled = True

@@ -90,7 +90,7 @@ def test_a_file_without_the_map_of_its_pages_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_without_work_gives_back_what_was_deleted(app):
+def test_a_worker_without_work_gives_back_what_was_deleted(app, tmp_path):
     database = app.extensions["idealfit.database"]
     if not database.sqlite:
         pytest.skip("PostgreSQL reuses its room by itself")
@@ -100,7 +100,7 @@ def test_a_worker_without_work_gives_back_what_was_deleted(app):
     database.settle()
     before = size(database)
     stop = threading.Event()
-    worker = Worker(database, Settings(), "one", stop)
+    worker = Worker(database, Settings(data=tmp_path), "one", stop)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
