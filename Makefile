@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Four processes on two cores, because tests with a service mostly wait.
-AT_ONCE := -n 4 --dist loadgroup --no-loadscope-reorder
+# Four processes on two cores, because tests with a service mostly wait. A file stays in one of them,
+# so that its services are started once.
+AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
 
 LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -22,7 +23,7 @@ test: $(VENV)/.test
 
 # The tests that need neither PostgreSQL nor any other program.
 test-quick: $(VENV)/.test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not postgres and not thorough"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not postgres and not thorough"
 
 # Only what make test leaves out: the long tests, and all examples of the random ones.
 test-all: $(VENV)/.test

@@ -21,23 +21,12 @@ import tests.examples  # noqa: F401 - has the profiles
 settings.load_profile("default")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Among several processes, keep a file's tests together and begin with what takes longest.
-
-    Otherwise every process would start the services of every file, and wait for the last of them.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    slow = Counter(_group(item) for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[_group(item)])
-
-
-def _group(item):
-    return item.get_closest_marker("xdist_group").args[0]
+    """Begin with the files that take longest: several processes then end at the same time."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]

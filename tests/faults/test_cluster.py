@@ -24,6 +24,8 @@ from tests.waiting import PATIENCE, until
 ROUNDS = int(os.environ.get("IDEALFIT_FAULT_ROUNDS", "1"))
 """How often each part of the cluster is killed."""
 
+pytestmark = pytest.mark.slow
+
 POINTS, LIBRARY, TRAINING = 150, 4500, 1500
 
 
@@ -204,7 +206,6 @@ KILLS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("round_number", range(ROUNDS))
 @pytest.mark.parametrize("victim", KILLS)
 def test_a_fit_survives_the_death_of_any_part_of_the_cluster(
@@ -218,7 +219,6 @@ def test_a_fit_survives_the_death_of_any_part_of_the_cluster(
     check_answer(service, address, noise[2], ("dask", "numpy"))
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_dies_while_nobody_needs_it_is_found_again(service, cluster, noise):
     """A client whose scheduler is gone closes itself after a while and is of no use any more."""
     cluster.revive()
@@ -230,7 +230,6 @@ def test_a_scheduler_that_dies_while_nobody_needs_it_is_found_again(service, clu
     check_answer(service, begun(service, noise[1]), noise[2])
 
 
-@pytest.mark.slow
 def test_without_a_scheduler_the_worker_computes_by_itself(noise, cluster):
     cluster.stop()
     folder, body, undisturbed = noise
