@@ -11,6 +11,7 @@ from gunicorn.http import errors
 from gunicorn.http.wsgi import Response
 from gunicorn.util import http_date
 
+from api.headers import DEFAULTS
 from api.problems import problem_document
 
 _STATUSES: dict[type[Exception], int] = {
@@ -59,6 +60,9 @@ def detail_of(error: Exception, status: int) -> str:
     return NO_HOST if isinstance(error, NoHost) else _DETAILS[status]
 
 
+_FIXED = "".join(f"{name}: {value}\r\n" for name, value in DEFAULTS.items())
+
+
 def a_problem(status: int, detail: str) -> tuple[str, bytes]:
     """A request id and a whole reply that closes the connection."""
     request_id = secrets.token_hex(16)
@@ -69,6 +73,7 @@ def a_problem(status: int, detail: str) -> tuple[str, bytes]:
         "Connection: close\r\n"
         "Content-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\n"
+        f"{_FIXED}"
         f"X-Request-ID: {request_id}\r\n\r\n"
     )
     return request_id, head.encode() + body

@@ -94,6 +94,9 @@ class Outbox:
             self._parts.popleft().close()
 
     def _send(self, data: Any) -> int:
+        if self.pace is not None and not not_taken(self._sock):
+            # The client has taken everything: until now it waited for us.
+            self.pace.last = time.monotonic()
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):

@@ -59,6 +59,8 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         cfg = self.cfg
+        # No header says where the service is, whoever sends it (docs/adr/0018).
+        cfg.set("secure_scheme_headers", {})
         self.is_stock = (
             cfg.is_ssl
             or cfg.protocol != "http"

@@ -142,12 +142,13 @@ class Worker(Replies):
             return
         conn.ready_at = conn.ready_at or time.monotonic()
         metrics.count_active(conn.request.method, 1)
-        task = self._pool_of(conn).submit(self.handle, conn)
+        task = self.pool_of(conn).submit(self.handle, conn)
         task.add_done_callback(
             lambda done: self.method_queue.defer(self.finish_request, conn, done)
         )
 
-    def _pool_of(self, conn: Connection) -> ThreadPoolExecutor:
+    def pool_of(self, conn: Connection) -> ThreadPoolExecutor:
+        """Who answers a request: threads of its own, or those of all others."""
         path = str(conn.request.path)
         end = next((end for end in self.apart if path.endswith(end)), None)
         if conn.is_whole and end:

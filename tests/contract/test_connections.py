@@ -12,16 +12,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import requests
 
+from api.connections import Worker
+from api.headers import DEFAULTS
 from tests.calls import CURVES, over_socket
 from tests.contract.slow import OPENINGS, READER, Crowd
 from tests.server import Server
 
-SECONDS = 30
+SECONDS = 60
 """Longer than any answer takes on a busy machine, and much shorter than clients stall here."""
 
 KINDS = dict.fromkeys(OPENINGS, 50) | {"silent": 200, "half a header": 200, READER: 50}
@@ -89,7 +92,11 @@ def check_others(server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", [{kind: KINDS[kind]} for kind in KINDS] + [KINDS], ids=str)
+@pytest.mark.parametrize(
+    "kinds",
+    [*[pytest.param({kind: KINDS[kind]}, marks=pytest.mark.thorough) for kind in KINDS], KINDS],
+    ids=" and ".join,
+)
 def test_clients_that_stall_hold_up_nobody(crowded, kinds):
     with Crowd(crowded.port, kinds, crowded.paths[1]):
         for _ in range(3):
@@ -130,13 +137,14 @@ def test_a_reader_who_takes_its_time_gets_everything(crowded):
 
 
 def test_silent_connections_do_not_hold_up_a_stop(tmp_path):
-    server = Server(tmp_path, WEB_CONCURRENCY="1", IDEALFIT_WORKERS="1")
+    waits = {"IDEALFIT_HEADER_SECONDS": "1000"}
+    server = Server(tmp_path, WEB_CONCURRENCY="1", IDEALFIT_WORKERS="1", **waits)
     with Crowd(server.port, {"silent": 50}):
         check_answers(server)
         begin = time.monotonic()
         server.stop()
-        # With them it would take as long as they may be silent, or the grace of 30 seconds.
-        assert time.monotonic() - begin < 9
+        # Waiting for them would take all of the 30 seconds that requests have to end.
+        assert time.monotonic() - begin < 28
 
 
 def check_answers(server):
@@ -181,8 +189,28 @@ def test_what_is_no_request_is_a_problem(server, case):
     assert problem["status"] == status
     assert problem["detail"]
     assert b"Content-Type: application/problem+json" in head
-    assert f"X-Request-ID: {problem['request_id']}".encode() in head
-    assert b"gunicorn" not in said
+    check_head(head, problem)
+
+
+def check_head(head, problem):
+    """As every reply has it, and nothing about what serves it."""
+    expected = DEFAULTS | {
+        "Content-Type": "application/problem+json",
+        "X-Request-ID": problem["request_id"],
+    }
+    lines = head.decode().split("\r\n")[1:]
+    assert {f"{name}: {value}" for name, value in expected.items()} <= set(lines)
+    assert not [line for line in lines if line.startswith("Server:")]
+
+
+@pytest.mark.slow
+def test_a_request_that_is_given_up_is_a_problem(crowded):
+    opening = b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    for data in (opening, opening + b"\r\n1"):
+        said = talk(crowded, data)
+        head, _, body = said.partition(b"\r\n\r\n")
+        assert statuses(head) == [408]
+        check_head(head, json.loads(body))
 
 
 def test_the_log_has_one_short_line_for_it(tmp_path):
@@ -210,6 +238,43 @@ def test_a_client_cannot_move_the_service(server, name):
         said = talk(server, head + body)
         assert statuses(said) == [404]
         assert b"application/problem+json" in said
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["X-Forwarded-Proto: https"],
+        ["X-Forwarded-Ssl: on", "X-Forwarded-Proto: http"],
+        ["X-Forwarded-Host: evil.example", "X-Forwarded-For: 10.0.0.1"],
+    ],
+    ids=" and ".join,
+)
+def test_a_forwarded_header_changes_nothing(server, headers):
+    """Although gunicorn trusts who connects from this host."""
+    pages = [talk(server, get("/", "Connection: close", *more)) for more in ([], headers)]
+    assert statuses(pages[1]) == [200]
+    bodies = [page.partition(b"\r\n\r\n")[2] for page in pages]
+    assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_health"),
+    [
+        ("/health/live", True),
+        ("/health/ready", True),
+        ("/lab/curves/health/live", True),
+        ("/health/live/", False),
+        ("/health", False),
+        ("/v1/limits", False),
+        ("/v1/datasets/live", False),
+    ],
+)
+def test_health_has_threads_of_its_own(path, is_health):
+    """Also below a prefix."""
+    own = dict.fromkeys(["/health/live", "/health/ready"], "own")
+    worker = SimpleNamespace(apart=own, tpool="others'")
+    conn = SimpleNamespace(is_whole=True, request=SimpleNamespace(path=path))
+    assert Worker.pool_of(worker, conn) == ("own" if is_health else "others'")
 
 
 @pytest.mark.parametrize(

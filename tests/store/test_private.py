@@ -75,6 +75,17 @@ def test_an_error_shows_no_parameter(database):
         assert "\n" not in reason_of(raised.value)
 
 
+def test_the_reason_of_a_wrong_value_does_not_quote_it(database):
+    """PostgreSQL does, in its first line."""
+    secret = "the-name-of-a-sample"  # noqa: S105 - no password
+    statement = "SELECT CAST(:id AS integer) + abs(-9223372036854775807 - 1)"
+    with pytest.raises(DBAPIError) as raised, database.reading() as session:
+        session.execute(text(statement), {"id": secret}).all()
+    for error in (raised.value, raised.value.orig):
+        assert secret not in reason_of(error)
+        assert reason_of(error).startswith(f"{type(error).__name__}: ")
+
+
 @pytest.mark.parametrize("kind", [IntegrityError, OperationalError])
 def test_the_reason_of_an_error_is_one_line(kind):
     error = kind("SELECT 1", {}, sqlite3.Error("database is locked\nDETAIL: Key (name)=(secret)"))
