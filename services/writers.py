@@ -26,10 +26,15 @@ CSV_ROWS = 65_536
 GROUP_ROWS, GROUP_BYTES = 1 << 18, 16 << 20
 """A row group of Parquet is full with so many rows or bytes; each costs room in the footer."""
 
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take a cell for a formula."""
+
 _COMMA, _LINE = b",", b"\n"
 
 
-def csv_values(names: Sequence[str], blocks: Iterable[FloatArray]) -> Iterator[bytes]:
+def csv_values(
+    names: Sequence[str], blocks: Iterable[FloatArray], *, as_text: bool = False
+) -> Iterator[bytes]:
     """Write columns of numbers as CSV (RFC 4180, lines ended by a line feed, UTF-8).
 
     Parameters
@@ -38,6 +43,8 @@ def csv_values(names: Sequence[str], blocks: Iterable[FloatArray]) -> Iterator[b
         Names of the columns.
     blocks : iterable of ndarray of shape (c, rows)
         Some rows at a time; NaN is a gap and becomes an empty cell.
+    as_text : bool
+        Whether names that a spreadsheet would take for formulas get a `'` before them.
 
     Yields
     ------
@@ -45,7 +52,7 @@ def csv_values(names: Sequence[str], blocks: Iterable[FloatArray]) -> Iterator[b
         Whole lines: the names, then those of each block. A number is the shortest text that
         gives the same bits.
     """
-    yield _line(names)
+    yield _line(_plain(names) if as_text else names)
     gap = _gap(len(names))
     for block in blocks:
         if block.shape[1]:
@@ -54,7 +61,11 @@ def csv_values(names: Sequence[str], blocks: Iterable[FloatArray]) -> Iterator[b
 
 
 def csv_rows(
-    schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, header: bool = True
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    header: bool = True,
+    as_text: bool = False,
 ) -> Iterator[bytes]:
     """Write rows of numbers and words as CSV, numbers as `csv_values` does.
 
@@ -66,6 +77,8 @@ def csv_rows(
         Of that schema; null is an empty cell.
     header : bool
         Whether the names come first.
+    as_text : bool
+        Whether words that a spreadsheet would take for formulas get a `'` before them.
 
     Yields
     ------
@@ -73,13 +86,14 @@ def csv_rows(
         Whole lines.
     """
     if header:
-        yield _line(schema.names)
+        yield _line(_plain(schema.names) if as_text else schema.names)
     ends = [*[_COMMA] * (len(schema) - 1), _LINE]
     for batch in batches:
         if batch.num_rows:
             gap = _gap(batch.num_columns)
             columns = zip(batch.columns, ends, strict=True)
-            lines = pc.binary_join_element_wise(*(_cells(c, gap, end) for c, end in columns), "")
+            cells = [_cells(column, gap, end, as_text=as_text) for column, end in columns]
+            lines = pc.binary_join_element_wise(*cells, "")
             # The text of all lines, one behind the other.
             yield lines.buffers()[2].to_pybytes()
 
@@ -121,12 +135,16 @@ def _line(names: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
+def _plain(words: Iterable[str]) -> list[str]:
+    return [f"'{word}" if word.startswith(FORMULA_BEGINS) else word for word in words]
+
+
 def _gap(columns: int) -> bytes:
     """Text of an empty cell; a line of one must not be blank, which readers skip."""
     return b'""' if columns == 1 else b""
 
 
-def _cells(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
+def _cells(values: pa.Array, gap: bytes, end: bytes, *, as_text: bool) -> pa.Array:
     """Text of each value, with the comma or line feed behind it."""
     if pa.types.is_floating(values.type):
         return _numbers(values, gap, end)
@@ -135,7 +153,8 @@ def _cells(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
         return pc.binary_join_element_wise(text, end.decode(), "")
     if not pa.types.is_dictionary(values.type):
         values = values.cast(pa.string()).dictionary_encode()
-    words = [_line([word])[:-1] + end for word in values.dictionary.to_pylist()]
+    words = values.dictionary.to_pylist()
+    words = [_line([word])[:-1] + end for word in (_plain(words) if as_text else words)]
     texts = pa.array([word.decode() for word in (*words, gap + end)], pa.string())
     return texts.take(values.indices.fill_null(len(words)))
 

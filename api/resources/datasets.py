@@ -31,7 +31,7 @@ from api.http import (
     not_modified,
     records_page,
 )
-from api.resources.downloads import file_reply, offers_tables, rows_reply
+from api.resources.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.resources.replies import Written, computed
 from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
@@ -249,6 +249,7 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     The columns as named, or all with x first; the rows from `start`. A gap is null in JSON,
     Parquet and Arrow, and an empty cell in CSV.
     """
+    as_text = asks_for_text(query["cells"])
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
         names, indices = _columns(session, dataset, query.get("columns"))
@@ -258,7 +259,7 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     if g.media == JSON:
         return _values_json(dataset, names, indices, (start, stop))
     rows = send_rows(database(), dataset, indices, start, stop)
-    return _values_file(names, rows, dataset.name)
+    return _values_file(names, rows, dataset.name, as_text=as_text)
 
 
 def _values_json(
@@ -285,10 +286,12 @@ def _values_json(
     return computed(write, JSON, numbers=numbers)
 
 
-def _values_file(names: list[str], blocks: Iterator[FloatArray], stem: str) -> Response:
+def _values_file(
+    names: list[str], blocks: Iterator[FloatArray], stem: str, *, as_text: bool
+) -> Response:
     """Values as CSV, Parquet or Arrow."""
     if g.media == CSV:
-        return file_reply(lambda: csv_values(names, blocks), stem)
+        return file_reply(lambda: csv_values(names, blocks, as_text=as_text), stem)
     most = limits().columns
     if len(names) > most:
         detail = f"That would be {len(names)} columns; this format holds {most}."
@@ -306,11 +309,13 @@ def _columns(
         found = curve_names(session, dataset, range(dataset.n_curves))
         return [dataset.x_column, *found.values()], [X, *found]
     places = curve_indices(session, dataset, names) | {dataset.x_column: X}
-    for position, name in enumerate(names):
-        if name not in places or name in names[:position]:
+    seen: set[str] = set()
+    for name in names:
+        if name not in places or name in seen:
             what = "there is no such column" if name not in places else "it is asked for twice"
             detail = f"columns: {name!r}: {what}."
             raise InvalidOption(detail, [Fact(detail, "unknown_column", parameter="columns")])
+        seen.add(name)
     return names, [places[name] for name in names]
 
 

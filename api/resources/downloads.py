@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, islice
 from urllib.parse import quote
 
@@ -13,11 +14,11 @@ from flask import Response, g
 
 from api.http import ARROW, CSV, JSON, PARQUET, Handler, Room
 from api.resources.replies import computed
+from services.errors import Fact, InvalidOption
 from services.writers import arrow_stream, csv_rows, parquet_file
 
 _ENDINGS = {CSV: ".csv", PARQUET: ".parquet", ARROW: ".arrows"}
 _WRITERS: dict[str, Callable[[pa.Schema, Iterable[pa.RecordBatch]], Iterator[bytes]]] = {
-    CSV: csv_rows,
     PARQUET: parquet_file,
     ARROW: arrow_stream,
 }
@@ -51,13 +52,24 @@ def rows_reply(
     batches: Iterable[pa.RecordBatch],
     stem: str,
     headers: dict[str, str] | None = None,
+    *,
+    as_text: bool = False,
 ) -> Response:
     """Rows as a file in the format of `g.media`, sent as they are made.
 
     The first are read at once: what was deleted meanwhile is a 404, not a broken file.
     """
-    write, rest = _WRITERS[g.media], iter(batches)
+    rest = iter(batches)
+    write = partial(csv_rows, as_text=as_text) if g.media == CSV else _WRITERS[g.media]
     return file_reply(lambda: write(schema, chain(list(islice(rest, 1)), rest)), stem, headers)
+
+
+def asks_for_text(cells: str | None) -> bool:
+    """Whether cells must not be taken for formulas; 422 in a format whose cells never are."""
+    if cells is not None and g.media != CSV:
+        detail = "Leave out cells, or ask for CSV with Accept: text/csv; it is for CSV only."
+        raise InvalidOption(detail, [Fact(detail, "wrong_format", parameter="cells")])
+    return cells is not None
 
 
 def file_reply(

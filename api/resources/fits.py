@@ -25,7 +25,7 @@ from api.http import (
     records_page,
 )
 from api.resources import evaluations, jobs
-from api.resources.downloads import offers_tables, rows_reply
+from api.resources.downloads import asks_for_text, offers_tables, rows_reply
 from api.schemas.fits import (
     FIT_EXAMPLE,
     FIT_ITEM_EXAMPLE,
@@ -164,15 +164,17 @@ def list_matches(query: dict[str, Any], fit_id: str) -> Any:
     """
     cursor = decode_cursor(query.pop("cursor"), int)
     limit, after = query.pop("limit"), cursor[0] if cursor else -1
+    as_text = asks_for_text(query.pop("cells"))
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
         if g.media != JSON and limit is None:
-            return rows_reply(MATCHES, _batches(database(), fit, query, after), _stem(fit))
+            batches = _batches(database(), fit, query, after)
+            return rows_reply(MATCHES, batches, _stem(fit), as_text=as_text)
         page = page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
     if g.media == JSON:
         return listing(page, [match_dict(match) for match in page.items])
     batch = matches_batch([match_row(match) for match in page.items])
-    return rows_reply(MATCHES, [batch], _stem(fit), listing(page, [])[1])
+    return rows_reply(MATCHES, [batch], _stem(fit), listing(page, [])[1], as_text=as_text)
 
 
 def _stem(fit: Fit) -> str:

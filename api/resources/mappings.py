@@ -26,7 +26,7 @@ from api.http import (
     records_page,
 )
 from api.resources import exports, jobs
-from api.resources.downloads import offers_tables, rows_reply
+from api.resources.downloads import asks_for_text, offers_tables, rows_reply
 from api.schemas.fits import NamePatch
 from api.schemas.mappings import (
     MAPPING_EXAMPLE,
@@ -157,17 +157,18 @@ def list_points(query: dict[str, Any], mapping_id: str) -> Any:
     """
     cursor = decode_cursor(query["cursor"], int)
     limit, after = query["limit"], cursor[0] if cursor else -1
+    as_text = asks_for_text(query["cells"])
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
         wanted = _filter(mapping, query)
         if g.media != JSON and limit is None:
             batches = point_batches(database(), mapping, wanted, after)
-            return rows_reply(POINTS, batches, _stem(mapping))
+            return rows_reply(POINTS, batches, _stem(mapping), as_text=as_text)
         page = page_of_items(session, mapping, wanted, after, limit or FIRST)
     if g.media == JSON:
         return listing(page, point_dicts(page.items.tolist(), mapping.columns, mapping.functions))
     batch = PointBatches(mapping.columns, mapping.functions).batch(page.items)
-    return rows_reply(POINTS, [batch], _stem(mapping), listing(page, [])[1])
+    return rows_reply(POINTS, [batch], _stem(mapping), listing(page, [])[1], as_text=as_text)
 
 
 def _stem(mapping: Mapping) -> str:

@@ -296,7 +296,20 @@ class ListQuery(Request):
     )
 
 
-class RowsQuery(ListQuery):
+class FileQuery(Request):
+    """How a file is written."""
+
+    cells = Choice(
+        "text",
+        named="Cells",
+        load_default=None,
+        metadata={
+            "description": "CSV only: `'` before names that a spreadsheet would take for formulas."
+        },
+    )
+
+
+class RowsQuery(ListQuery, FileQuery):
     """Part of a list that also leaves as a file."""
 
     limit = Digits(

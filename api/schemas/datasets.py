@@ -15,6 +15,7 @@ from api.inforce import limits
 from api.schemas.base import (
     Choice,
     Digits,
+    FileQuery,
     Moment,
     Reply,
     Request,
@@ -360,7 +361,7 @@ class CurvesReply(Reply):
     next = next_field()
 
 
-class ValuesQuery(Request):
+class ValuesQuery(FileQuery):
     """Which values."""
 
     columns = fields.List(

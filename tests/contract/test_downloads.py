@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import socket
@@ -192,6 +193,53 @@ class TestNegotiation:
         path = f"/v1/mappings/{mapping['id']}/points"
         detail = check_problem(calls.get(path, headers={"Accept": accept}), 406)["detail"]
         assert all(kind in detail for kind in (JSON, *FILES))
+
+
+FORMULA = "=cmd|' /C calc'!A0"
+
+
+@pytest.fixture(scope="module")
+def formulas(calls):
+    """Tables by path, each with the names in it that a spreadsheet would take for formulas."""
+    x = {"x": [0.0, 1.0, 2.0]}
+    training = calls.a_dataset(x | {FORMULA: [-1.0, 1.0, 2.0]})
+    ideal = calls.a_dataset(x | {"-f": [-1.0, 1.0, 2.0]})
+    fit = calls.a_fit(training["id"], ideal["id"])
+    mapping = calls.a_mapping(fit["id"], x | {"@t": [-1.0, 1.0, 9.0]})
+    return {
+        f"/v1/datasets/{training['id']}/values": {FORMULA},
+        f"/v1/fits/{fit['id']}/matches": {FORMULA, "-f"},
+        f"/v1/mappings/{mapping['id']}/points": {FORMULA, "-f", "@t"},
+    }
+
+
+class TestCellsAsText:
+    """`cells=text`: a name that a spreadsheet would take for a formula is text."""
+
+    @pytest.mark.parametrize("limit", [{}, {"limit": 2}], ids=str)
+    def test_names_alone_get_a_quote_mark(self, calls, formulas, limit):
+        for path, names in formulas.items():
+            params = {} if path.endswith("values") else limit
+            raw, text = (
+                list(csv.reader(io.StringIO(reply.text)))
+                for reply in (
+                    calls.get(path, params=params | more, headers={"Accept": CSV})
+                    for more in ({}, {"cells": "text"})
+                )
+            )
+            assert names <= {cell for row in raw for cell in row}
+            assert text == [[f"'{c}" if c in names else c for c in row] for row in raw]
+
+    @pytest.mark.parametrize("kind", [JSON, "*/*", PARQUET, ARROW])
+    def test_it_is_for_csv_only(self, calls, formulas, kind):
+        for path in formulas:
+            reply = calls.get(path, params={"cells": "text"}, headers={"Accept": kind})
+            check_fact(reply, 422, code="wrong_format", parameter="cells")
+
+    def test_there_is_no_other_way(self, calls, formulas):
+        for path in formulas:
+            reply = calls.get(path, params={"cells": "bytes"}, headers={"Accept": CSV})
+            check_problem(reply, 422)
 
 
 class TestSchemas:

@@ -91,6 +91,38 @@ def blocks_of(values, rows):
     return [values[:, start : start + rows] for start in range(0, values.shape[1], rows)]
 
 
+class TestCellsAsText:
+    """No name is a formula for a spreadsheet; numbers are never touched."""
+
+    @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\ta", '=",a', "-"])
+    def test_what_begins_like_a_formula_gets_a_quote_mark(self, name):
+        values = np.array([[-1.0], [-2.0]])
+        header, line = csv.reader(_text(csv_values(["x", name], [values], as_text=True)))
+        assert (header, line) == (["x", f"'{name}"], ["-1.0", "-2.0"])
+        batch = pa.RecordBatch.from_pydict({name: [name, None], "n": [-1, -2], "y": [-0.5, None]})
+        header, *lines = csv.reader(_text(csv_rows(batch.schema, [batch], as_text=True)))
+        assert header == [f"'{name}", "n", "y"]
+        assert lines == [[f"'{name}", "-1", "-0.5"], ["", "-2", ""]]
+        # As long as nobody asks, a file can be posted again.
+        header, *lines = csv.reader(_text(csv_rows(batch.schema, [batch])))
+        assert (header[0], lines[0][0]) == (name, name)
+
+    def test_so_does_a_return(self):
+        assert b"'\ra" in next(csv_values(["\ra"], [], as_text=True))
+
+    @pytest.mark.parametrize("name", ["a=1", "'=1", " =1", "1", "a", "é", '"=1"'])
+    def test_other_names_stay(self, name):
+        batch = pa.RecordBatch.from_pydict({name: [name]})
+        plain, as_text = (
+            list(csv_rows(batch.schema, [batch], as_text=wanted)) for wanted in (False, True)
+        )
+        assert plain == as_text
+
+
+def _text(pieces):
+    return io.StringIO(b"".join(pieces).decode(), newline="")
+
+
 class TestCsvLines:
     def test_writes_names_and_rows(self):
         pieces = list(csv_lines(["x", "y"], [[1.5, 2.0], np.array([0.1, np.nan])]))
