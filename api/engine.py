@@ -60,7 +60,7 @@ FRESH_SECONDS = 0.5
 FEW = 1000
 """Points times functions of an evaluation that are worked off one by one."""
 
-EVALUATED_CELLS = 1 << 16
+EVALUATED_CELLS = 1 << 14
 """Points times functions of an evaluation that are worked off together."""
 
 SPOOL_BYTES = 64 << 20

@@ -36,7 +36,7 @@ _REPLY = OutcomeReply()
 _END = b'],"next":null}}'
 """End of a reply, behind the last of the points."""
 
-_BATCH = 4096
+_BATCH = 1024
 """Items that are made into JSON at once."""
 
 _OTHER_VALUES = 64
