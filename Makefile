@@ -23,7 +23,8 @@ test: $(VENV)/.test
 
 # The tests that need neither PostgreSQL nor any other program.
 test-quick: $(VENV)/.test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not postgres and not thorough"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not postgres and not thorough" \
+		--hypothesis-profile=quick
 
 # Only what make test leaves out: the long tests, and all examples of the random ones.
 test-all: $(VENV)/.test

@@ -1,4 +1,7 @@
-"""How many examples Hypothesis tries: all of them in `make test-all`, a third otherwise."""
+"""How many examples Hypothesis tries: all in `make test-all`, a tenth in `make test-quick`.
+
+Otherwise a third.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ ALL = 100
 
 settings.register_profile("all", max_examples=ALL, deadline=None)
 settings.register_profile("default", settings.get_profile("all"), max_examples=ALL // 3)
+settings.register_profile("quick", settings.get_profile("all"), max_examples=ALL // 10)
 
 
 def examples(count):
