@@ -231,7 +231,14 @@ class FileFields(Request):
 
     def load(self, data: Any, **options: Any) -> Any:
         """The fields that are not empty."""
-        return super().load({name: v for name, v in data.items() if v != ""}, **options)
+        return super().load(without_empty(data), **options)
+
+
+def without_empty(fields: Any) -> Any:
+    """Leave out what browsers send of fields that nobody filled in."""
+    if not isinstance(fields, dict):
+        return fields
+    return {name: value for name, value in fields.items() if value != ""}
 
 
 class DatasetFields(FileFields):
