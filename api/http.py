@@ -240,7 +240,22 @@ class BoundedRequest(Request):
         return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, read_limits()))
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
-        return cast("IO[bytes]", scratch.spooled(_IN_MEMORY))
+        stream = cast("IO[bytes]", scratch.spooled(_IN_MEMORY))
+        self._made.append(stream)
+        return stream
+
+    @functools.cached_property
+    def _made(self) -> list[IO[bytes]]:
+        """Files of the form, also of one that is refused before its end."""
+        return []
+
+    def _load_form_data(self) -> None:
+        try:
+            super()._load_form_data()
+        except BaseException:
+            for stream in self._made:
+                stream.close()
+            raise
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()

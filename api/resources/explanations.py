@@ -43,7 +43,8 @@ def explain_problem(slug: str) -> Any:
     """
     explanation = EXPLANATIONS.get(slug)
     if explanation is None:
-        raise Problem(404, f"There is no problem of this type; {_all()} are explained.")
+        detail = f"There is no problem of the type {slug[:40]!r}; {_all()} are explained."
+        raise Problem(404, detail)
     name = problem_type(PATH + slug)
     if g.media == HTML:
         root = request.script_root
