@@ -129,6 +129,18 @@ ELSEWHERE = {
     "read_memory_bytes": "tests/services/test_apart.py",
     "read_seconds": "tests/services/test_apart.py",
     "body_stall_seconds": "tests/contract/test_http.py",
+    "points": "tests/contract/test_evaluations.py",
+    "reply_bytes": "tests/contract/test_evaluations.py",
+    **dict.fromkeys(
+        (
+            "header_seconds",
+            "slow_seconds",
+            "body_bytes_per_second",
+            "reply_bytes_per_second",
+            "drain_seconds",
+        ),
+        "tests/contract/test_connections.py",
+    ),
 }
 """Tests of limits that one small request cannot reach."""
 
