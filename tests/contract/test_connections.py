@@ -388,7 +388,9 @@ def test_running_out_of_files_ends_no_process(tmp_path):
 def test_your_own_gunicorn_has_it_too(tmp_path):
     """As docs/operations.md says."""
     line = re.search(
-        r"^gunicorn (--worker-class .*)$", Path("docs/operations.md").read_text(), re.MULTILINE
+        r"^IDEALFIT_THREADS=8 gunicorn (--worker-class .*)$",
+        Path("docs/operations.md").read_text(),
+        re.MULTILINE,
     )
     options = line[1].replace("127.0.0.1:8000", "127.0.0.1:{}").split()
     environment = {"IDEALFIT_DATA": str(tmp_path)}

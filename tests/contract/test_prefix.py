@@ -68,7 +68,7 @@ def test_the_docs_read_the_document_beside_them(calls):
     assert 'url: "openapi.json"' in script
     document = calls.get(f"{PREFIX}/openapi.json").json
     assert document["servers"] == [{"url": PREFIX}]
-    assert all(path.startswith(("/v1/", "/health/")) for path in document["paths"])
+    assert all(path.startswith(("/v1/", "/health/", "/problems/")) for path in document["paths"])
 
 
 def test_problem_types_have_the_prefix(calls):
