@@ -25,6 +25,7 @@ READERS_AND_WRITERS = {
     "test_columnar",
     "test_compressed",
     "test_hostile_files",
+    "test_places",
     "test_plain",
     "test_readers",
     "test_sheets",
