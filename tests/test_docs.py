@@ -204,11 +204,13 @@ class TestReadme:
         assert output.count('"version":1') == 4
 
     def test_the_run_without_a_server_gives_what_it_shows(self, tmp_path):
-        for line, shown in commands(section("Without a server"), "bash"):
+        for number, (line, shown) in enumerate(commands(section("Without a server"), "bash")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
             command = line.replace(".venv/bin/idealfit", f"{sys.executable} -m api.cli").split()
-            output = output_of(command, tmp_path, COLUMNS="80", PYTHONIOENCODING="utf-8")
+            output = output_of(command, folder, COLUMNS="80", PYTHONIOENCODING="utf-8")
             assert stripped(output) == stripped(shown)
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        assert sorted(path.name for path in (folder / "out").iterdir()) == [
             "mapped.csv",
             "plot.html",
             "project.db",
