@@ -65,7 +65,7 @@ def records(app, monkeypatch):
     calls = over_wsgi(app)
     datasets = [calls.a_dataset()["id"] for _ in range(40)]
     points = calls.a_dataset(POINTS)["id"]
-    fits = [calls.a_fit(datasets[0], datasets[1])["id"] for _ in range(6)]
+    fits = [calls.a_fit(datasets[0], datasets[1])["id"] for _ in range(40)]
     mappings = [calls.a_mapping(fits[0], points)["id"] for _ in range(6)]
     return {"dataset": [*datasets, points], "fit": fits, "mapping": mappings}
 
