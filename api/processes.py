@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import mmap
@@ -119,6 +120,8 @@ class Supervisor:
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit code."""
         told, tell = socket.socketpair()
+        # A collection in a child would otherwise write to every object, and copy its memory.
+        gc.freeze()
         with told, tell:
             _write_at_signals(tell, self._stop)
             code = self._watch(told)

@@ -8,6 +8,7 @@ threads of a process; whoever comes then is told to come again.
 from __future__ import annotations
 
 import ctypes
+import functools
 import select
 import socket
 import threading
@@ -40,7 +41,7 @@ WAIT_SECONDS = 10.0
 LOOK_SECONDS = 0.25
 """How often a client that waits in line is looked after."""
 
-_COPIED_BYTES = 1 << 20
+_COPIED_BYTES = 1 << 16
 
 
 class Slots:
@@ -103,6 +104,7 @@ BUSY = "Try again in a moment; too many requests of this size are being worked o
 
 def register(app: Flask, threads: int) -> None:
     """Give an application its slots; a request gives back what it has at its end."""
+    _return_large_blocks()
     app.extensions["idealfit.slots"] = Slots(threads)
     app.teardown_request(_end)
 
@@ -206,12 +208,24 @@ def _give_back() -> None:
 
     The allocator of C keeps it otherwise, in an arena of each thread, for the next large request.
     """
-    _TRIM(0)
+    _of_libc("malloc_trim")(0)
 
 
-def _trimmer() -> Callable[[int], object]:
-    # Other systems than Linux with glibc have no such function.
-    return getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
+def _return_large_blocks() -> None:
+    """Have the allocator of C give large blocks back as soon as they are freed.
+
+    Otherwise it raises the size from which it does so with every block that is freed.
+    """
+    _of_libc("mallopt")(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
-_TRIM = _trimmer()
+_M_MMAP_THRESHOLD = -3
+"""Of <malloc.h>."""
+
+_LARGE_BLOCK_BYTES = 1 << 20
+
+
+@functools.cache
+def _of_libc(name: str) -> Callable[..., object]:
+    """Find a function of glibc; other systems have none of that name, and nothing is done there."""
+    return getattr(ctypes.CDLL(None), name, lambda *_: None)
