@@ -104,7 +104,7 @@ BUSY = "Try again in a moment; too many requests of this size are being worked o
 
 def register(app: Flask, threads: int) -> None:
     """Give an application its slots; a request gives back what it has at its end."""
-    _return_large_blocks()
+    _return_ends()
     app.extensions["idealfit.slots"] = Slots(threads)
     app.teardown_request(_end)
 
@@ -211,18 +211,24 @@ def _give_back() -> None:
     _of_libc("malloc_trim")(0)
 
 
-def _return_large_blocks() -> None:
-    """Have the allocator of C give large blocks back as soon as they are freed.
+def _return_ends() -> None:
+    """Have the allocator of C give back what is free at the end of the arena of a thread.
 
-    Otherwise it raises the size from which it does so with every block that is freed.
+    `malloc_trim` leaves the ends of all arenas but one, and the allocator by itself keeps more
+    there with every large block that is freed.
     """
-    _of_libc("mallopt")(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+    _of_libc("mallopt")(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    # Fixed by the call above; where it is small, every array of a fit is new memory.
+    _of_libc("mallopt")(_M_MMAP_THRESHOLD, _APART_BYTES)
 
 
-_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of <malloc.h>."""
 
-_LARGE_BLOCK_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 20
+
+_APART_BYTES = 32 << 20
+"""Size of a block that is no part of an arena: the largest that may be said."""
 
 
 @functools.cache
