@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from api import slots
 from api.headers import PICTURE
 from api.http import HTML, JSON, Room, database
-from api.pages import plots
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
 from api.resources.downloads import disposition
 from api.resources.replies import computed
@@ -84,14 +83,19 @@ def _reply(noun: str, title: str, numbers: int, read: Callable[[], Sequence[Any]
         return computed(lambda: _picture(noun, title, read()), g.media, headers, numbers=numbers)
     kind, headers = JSON, {}
     if g.media == HTML:
+        from api.pages import plots  # noqa: PLC0415
+
         # A policy inside the page cannot forbid frames.
         policy = f"{plots.page_policy()}; frame-ancestors 'none'"
         kind, headers = "text/html; charset=utf-8", {"Content-Security-Policy": policy}
     return computed(lambda: _drawing(noun, title, read()), kind, headers, numbers=numbers)
 
 
+# Bokeh and Matplotlib take a second to load, a third of what the service takes to start, and most
+# processes never draw.
+
+
 def _picture(noun: str, title: str, parts: Sequence[Any]) -> Any:
-    # Matplotlib takes a second to load, and most servers never draw a picture.
     from api.pages import pictures  # noqa: PLC0415
 
     picture = getattr(pictures, f"{noun}_picture")(title, *parts)
@@ -99,6 +103,8 @@ def _picture(noun: str, title: str, parts: Sequence[Any]) -> Any:
 
 
 def _drawing(noun: str, title: str, parts: Sequence[Any]) -> Any:
+    from api.pages import plots  # noqa: PLC0415
+
     figure = getattr(plots, f"{noun}_figure")(title, *parts)
     if g.media == HTML:
         return plots.page(figure, title)

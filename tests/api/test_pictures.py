@@ -118,6 +118,7 @@ def test_nothing_to_draw_is_a_picture_too():
         assert len(picture.save("png")) > 1000
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_is_drawn_is_bounded_whatever_comes_in():
     x = np.arange(5_000.0)
@@ -151,6 +152,7 @@ def test_functions_differ_in_more_than_colour():
     assert len({handle.get_marker() for handle in handles}) == 5
 
 
-def test_the_picture_library_is_not_loaded_before_a_picture_is_asked_for():
-    code = "import sys, api.app; sys.exit('matplotlib' in sys.modules)"
+@pytest.mark.parametrize("library", ["matplotlib", "bokeh"])
+def test_what_draws_is_not_loaded_before_it_is_asked_for(library):
+    code = f"import sys, api.app; sys.exit({library!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

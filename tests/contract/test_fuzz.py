@@ -70,15 +70,16 @@ def records(app, monkeypatch):
     return {"dataset": [*datasets, points], "fit": fits, "mapping": mappings}
 
 
-def configured(records):
-    """All phases and all checks, without chance, most ids and versions those of records."""
+def configured(records, examples=EXAMPLES, left_out=()):
+    """All checks and most phases, without chance, most ids and versions those of records."""
     words = records | {"etag": ['"1"', "*", '"2"', 'W/"1"', '"2", "1"']}
     known = {name: {"dictionary": name, "probability": 0.8} for name in words}
     roles = {"training": "dataset", "ideal": "dataset", "test": "dataset", "fit": "fit"}
     return schemathesis.Config.from_dict(
         {
             "seed": 1,
-            "generation": {"max-examples": EXAMPLES, "deterministic": True, "no-shrink": True},
+            "phases": {phase: {"enabled": False} for phase in left_out},
+            "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
             "continue-on-failure": True,
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": ACCEPTED},
@@ -106,9 +107,8 @@ def closing(app):
     return run
 
 
-@pytest.mark.slow
-def test_no_request_that_the_document_suggests_finds_a_fault(app, records):
-    config = configured(records)
+def run(app, config):
+    """Make the requests; statuses by operation, and the phases. Nothing may be at fault."""
     schema = schemathesis.openapi.from_wsgi("/openapi.json", closing(app), config=config)
     faults, statuses, phases = {}, defaultdict(Counter), set()
     for event in from_schema(schema).execute():
@@ -116,12 +116,28 @@ def test_no_request_that_the_document_suggests_finds_a_fault(app, records):
         if isinstance(event, events.ScenarioFinished):
             phases.add(event.phase.name)
             collect(event.recorder, faults, statuses)
-    assert phases == {"EXAMPLES", "COVERAGE", "FUZZING", "STATEFUL_TESTING"}
     assert not faults, "\n\n".join(faults.values())
+    assert not any(status >= 500 for found in statuses.values() for status in found)
+    return statuses, phases
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_no_request_that_the_document_suggests_finds_a_fault(app, records):
+    statuses, phases = run(app, configured(records))
+    assert phases == {"EXAMPLES", "COVERAGE", "FUZZING", "STATEFUL_TESTING"}
     assert sum(map(Counter.total, statuses.values())) > 1000
     succeeded = {label for label, found in statuses.items() if any(s < 300 for s in found)}
     assert set(statuses) - succeeded <= NEVER_2XX
-    assert not any(status >= 500 for found in statuses.values() for status in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_example_and_no_drawn_request_finds_a_fault(app, records):
+    config = configured(records, examples=3, left_out=["coverage", "stateful"])
+    statuses, phases = run(app, config)
+    assert phases == {"EXAMPLES", "FUZZING"}
+    assert len(statuses) > 30
 
 
 def collect(recorder, faults, statuses):

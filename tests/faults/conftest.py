@@ -13,9 +13,14 @@ import psutil
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from tests.conftest import ENGINES
 from tests.faults.service import Jobs, Service, alive, until
 from tests.waiting import PATIENCE
+
+THOROUGH_PLACES = [
+    "sqlite",
+    pytest.param("postgres", marks=(pytest.mark.postgres, pytest.mark.thorough)),
+]
+"""Databases under what is killed; test_postgres.py is the share of PostgreSQL in `make test`."""
 
 FAULTS = float(os.environ.get("FAULTS", "1"))
 """How much of every fault: 1 is what the suite does, `make faults` asks for more."""
@@ -71,7 +76,7 @@ def leave(service):
     assert not left, service.log.read_text()
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+@pytest.fixture(scope="session", params=THOROUGH_PLACES)
 def place(request, tmp_path_factory):
     """A service on each engine in turn, with jobs whose answers are known."""
     folder = tmp_path_factory.mktemp("place")

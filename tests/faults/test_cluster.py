@@ -207,7 +207,13 @@ KILLS = {
 
 
 @pytest.mark.parametrize("round_number", range(ROUNDS))
-@pytest.mark.parametrize("victim", KILLS)
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "worker",
+        *(pytest.param(other, marks=pytest.mark.thorough) for other in ("nanny", "scheduler")),
+    ],
+)
 def test_a_fit_survives_the_death_of_any_part_of_the_cluster(
     service, cluster, noise, victim, round_number
 ):
@@ -219,6 +225,7 @@ def test_a_fit_survives_the_death_of_any_part_of_the_cluster(
     check_answer(service, address, noise[2], ("dask", "numpy"))
 
 
+@pytest.mark.thorough
 def test_a_scheduler_that_dies_while_nobody_needs_it_is_found_again(service, cluster, noise):
     """A client whose scheduler is gone closes itself after a while and is of no use any more."""
     cluster.revive()
@@ -230,6 +237,7 @@ def test_a_scheduler_that_dies_while_nobody_needs_it_is_found_again(service, clu
     check_answer(service, begun(service, noise[1]), noise[2])
 
 
+@pytest.mark.thorough
 def test_without_a_scheduler_the_worker_computes_by_itself(noise, cluster):
     cluster.stop()
     folder, body, undisturbed = noise

@@ -46,7 +46,7 @@ class SmallDisk:
 
 
 class NoMoreBytes:
-    """Processes that may not write to any file, log and temporary files included; needs no rights."""
+    """Processes that may not write to any file, the log included; it needs no rights."""
 
     refusal = 507
     """There is no room for the body of a request, which comes before the database."""
@@ -69,7 +69,7 @@ class NoMoreBytes:
         pass
 
 
-@pytest.fixture(params=["small disk", "no more bytes"])
+@pytest.fixture(params=["small disk", pytest.param("no more bytes", marks=pytest.mark.thorough)])
 def disk(request, tmp_path):
     """A disk that can be filled; where mounting is not allowed the second way stands in."""
     folder = tmp_path / "disk"
@@ -129,6 +129,7 @@ def _seconds_until_written(calls, kept):
 
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)
 @pytest.mark.postgres
+@pytest.mark.thorough
 def test_a_database_that_may_only_be_read(place):
     """PostgreSQL as a standby has it."""
     name = place.store.database.url.database

@@ -176,7 +176,9 @@ def noise(service):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pictures", "uploads", "fits"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("pictures", marks=pytest.mark.thorough), "uploads", "fits"]
+)
 def test_sixteen_heavy_requests_leave_threads_for_others(service, fit, noise, kind):
     url = service.url
     csv = "x,y\n" + "\n".join(f"{i},{i % 7}" for i in range(60_000))

@@ -44,6 +44,7 @@ def test_four_writers_lose_no_update(service, times):
         assert find(session, Dataset, dataset).attributes == {"n": WRITERS * each}
 
 
+@pytest.mark.thorough
 def test_twenty_clients_queue_at_once(service, times):
     """First come, first served: by when the service took it, whoever posted it."""
     one = service(web=2, workers=0, IDEALFIT_INLINE_SECONDS="0")

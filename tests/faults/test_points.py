@@ -25,6 +25,7 @@ from api.worker import Worker
 from services.readers import Source
 from tests.calls import CURVES, LIBRARY, over_wsgi
 from tests.factories import a_table
+from tests.faults.conftest import THOROUGH_PLACES
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,12 @@ def call(url, folder, point, method, path, body, headers):  # noqa: PLR0917 - of
     app = create_app(Settings(data=folder, database_url=url))
     die_at(point)
     assert over_wsgi(app)(method, path, json_body=body, headers=headers).status < 300
+
+
+@pytest.fixture(params=THOROUGH_PLACES)
+def database_url(request, new_database_url):
+    """URL of a migrated database, on each engine in turn."""
+    return new_database_url(request.param)
 
 
 @pytest.fixture

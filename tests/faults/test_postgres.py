@@ -42,7 +42,7 @@ def lost_a_backend(place):
     os.kill(pids[len(pids) // 2], signal.SIGKILL)
 
 
-@pytest.mark.parametrize("fault", [fell, lost_a_backend])
+@pytest.mark.parametrize("fault", [fell, pytest.param(lost_a_backend, marks=pytest.mark.thorough)])
 def test_postgres_killed(place, times, healed, fault):
     with Clients(place, f"kept {fault.__name__}") as clients:
         for _ in range(times(1)):

@@ -64,7 +64,7 @@ def test_a_small_file_that_unpacks_to_much_fills_no_disk(small_disk, tmp_path, s
     assert calls.a_dataset()["id"]
 
 
-@pytest.mark.parametrize("kills", [0, 2])
+@pytest.mark.parametrize("kills", [pytest.param(0, marks=pytest.mark.thorough), 2])
 def test_a_large_export_is_made_once_by_a_worker(service, tmp_path, kills):
     one = service(IDEALFIT_INLINE_SECONDS="0.3", workers=1, web=2)
     calls = one.calls()

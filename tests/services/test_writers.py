@@ -203,7 +203,7 @@ class TestValues:
     """Columns of numbers, in every format and any cut."""
 
     @pytest.mark.parametrize("kind", WRITERS)
-    @pytest.mark.parametrize("rows", [1, 7, 4000])
+    @pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.thorough), 7, 4000])
     def test_every_double_comes_back(self, kind, rows):
         values = np.array(some_doubles(8000)).reshape(4, 2000)
         values[1, [0, 5, 1999]] = np.nan

@@ -44,7 +44,9 @@ def test_they_are_those_that_are_stored(stored, monkeypatch):
     database, dataset, whole, x = stored
     for batch_bytes in (1, 1000, 10**6):
         monkeypatch.setattr(api.store.values, "BATCH_BYTES", batch_bytes)
-        for indices, (start, stop) in itertools.product(COLUMNS, ROWS):
+        # Row by row takes long: once is enough.
+        rows = ROWS[1:2] if batch_bytes == 1 else ROWS
+        for indices, (start, stop) in itertools.product(COLUMNS, rows):
             expected = np.array([x if index == X else whole[index] for index in indices])
             with database.reading() as session:
                 blocks = list(stream_rows(session, dataset, indices, start, stop))
