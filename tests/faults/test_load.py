@@ -177,7 +177,12 @@ def noise(service):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [pytest.param("pictures", marks=pytest.mark.thorough), "uploads", "fits"]
+    "kind",
+    [
+        pytest.param("pictures", marks=pytest.mark.thorough),
+        "uploads",
+        pytest.param("fits", marks=pytest.mark.thorough),
+    ],
 )
 def test_sixteen_heavy_requests_leave_threads_for_others(service, fit, noise, kind):
     url = service.url

@@ -49,7 +49,7 @@ def another_host(service):
 
 def test_told_to_stop_under_load(service, a_queue, times, healed):
     one = service(workers=1, lease=LEASE, IDEALFIT_INLINE_SECONDS="1000")
-    jobs = a_queue(one, functions=200)
+    jobs = a_queue(one, curves=3000, functions=200)
     for _ in range(times(1)):
         job = jobs.queue(1).json["id"]
         (_, attempt, owner), *_ = until(jobs.store.running)
