@@ -96,6 +96,8 @@ class Group:
         ndarray of bool of shape (m, p)
             In the order of the training rows.
         """
+        if self.on_grid is self.y:
+            return ~np.isnan(curves)
         return grids.read(curves, self.alignment)[1]
 
     def scores(self, rows: IndexArray, curves: FloatArray, options: FitOptions) -> FloatArray:

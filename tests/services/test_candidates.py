@@ -472,6 +472,17 @@ def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
             assert repr(got) == repr(expected)
 
 
+def test_curves_read_at_some_x_may_have_no_score():
+    """Between neighbouring floats a line may have no slope that float64 can hold."""
+    up = 1 + 2.0**-52
+    y, f = [up, None, up, up, 1, up, 1], [up, 9, 1, up, 1, up, 1]
+    training, library = a_training(y), a_library(*[f] * 5000, [2 * (v or 3) for v in y])
+    options = FitOptions(transform="affine")
+    whole = Library(library.x, in_blocks(library))
+    (match,) = fit_library(training, np.arange(1), whole, options)
+    assert (match.ideal_index, match.scale) == (5000, 0.5)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("lift", [0.0, 1e6])
