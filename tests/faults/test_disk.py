@@ -21,7 +21,7 @@ MEBIBYTE = 1 << 20
 class SmallDisk:
     """A disk of its own, for the database."""
 
-    refusals = {503}
+    refusals = (503,)
 
     def __init__(self, folder):
         self.folder = folder
@@ -48,8 +48,8 @@ class SmallDisk:
 class NoMoreBytes:
     """Processes that may not write to any file, the log included; it needs no rights."""
 
-    refusals = {503, 507}
-    """A body that comes slowly enough for a temporary file finds no room there, before the database."""
+    refusals = (503, 507)
+    """A body that needs a temporary file finds no room there, before the database."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -102,7 +102,7 @@ def test_the_disk_is_full(disk, service, a_queue, times, healed):
         assert refused[0].status in disk.refusals
         check_problem(refused[0], refused[0].status)
         assert refused[0].status != 503 or refused[0].headers["Retry-After"] == "1"
-        assert refused[1].status in {422, *disk.refusals}
+        assert refused[1].status in (422, *disk.refusals)
         assert calls.get(f"/v1/datasets/{kept[0]['id']}").etag == etag
         # Not even the log can be written now, and still the dead are replaced.
         worker = one.workers()[0]
