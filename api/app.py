@@ -10,7 +10,7 @@ from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
-from api.engine import FunctionCache, Here
+from api.engine import FunctionCache, LocalRanker
 from api.http import (
     Document,
     Service,
@@ -28,8 +28,7 @@ from api.resources import (
     service,
 )
 from api.store.base import Database
-from services.cache import Cache
-from services.fitting import Engine
+from services.fitting.cache import Cache
 
 DESCRIPTION = """\
 Which known curve is this? Post measured curves and a library of reference curves; for each
@@ -63,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["idealfit.functions"] = FunctionCache(database)
     app.extensions["idealfit.settings"] = settings
     app.extensions["idealfit.look"] = metrics.Look(database, settings)
-    app.extensions["idealfit.ranks"] = Here(Engine(cache=Cache(settings.cache_bytes)))
+    app.extensions["idealfit.ranker"] = LocalRanker(Cache(settings.cache_bytes))
     app.extensions["idealfit.waiters"] = threading.Semaphore(max(1, settings.threads // 2))
     app.extensions["idealfit.disk"] = disk = Disk(settings)
     disk.watch_files()

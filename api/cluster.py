@@ -23,13 +23,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.config import Settings
-from api.engine import NUMPY, Here, Progress, prepare_fit, rate, silent
+from api.engine import NUMPY, LocalRanker, Progress, prepare_fit, rate, silent
 from api.store.base import Database, find
 from api.store.datasets import Dataset
 from api.store.fits import Fit
-from services.blocks import Ranking, empty_ranking, merge
-from services.cache import Cache
-from services.fitting import Engine, Problem
+from services.fitting.cache import Cache
+from services.fitting.fit import PreparedFit
+from services.scoring.ranking import Ranking, empty_ranking, merge
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +55,20 @@ PATIENCE_SECONDS = 60
 class Cluster:
     """Compares on the workers of a Dask scheduler, and here what these do not deliver."""
 
-    def __init__(self, address: str, here: Here) -> None:
+    def __init__(self, address: str, local: LocalRanker) -> None:
         self._distributed = importlib.import_module("distributed")
         self._address = address
-        self._here = here
+        self._local = local
         self._client: Any = None
 
     def rank(
-        self, session: Session, fit: Fit, problem: Problem, progress: Progress
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress
     ) -> tuple[Ranking, str]:
         """All of the library; in parts, if it is large and there is a cluster."""
         parts = cut(fit, find(session, Dataset, fit.ideal_id).n_points)
         if len(parts) == 1 or not self._connected():
-            return self._here.rank(session, fit, problem, progress)
-        ranking, done = empty_ranking(len(problem.names), 0), 0
+            return self._local.rank(session, fit, prepared, progress)
+        ranking, done = empty_ranking(len(prepared.names), 0), 0
         missing, by = dict.fromkeys(parts), NUMPY
         with closing(self._delivered(fit, parts)) as delivered:
             for part, found in delivered:
@@ -80,7 +80,7 @@ class Cluster:
                 progress(done, fit.n_ideal)
         for part in missing:
             told = functools.partial(_further, progress, done)
-            found = self._here.rank_part(session, fit, problem, told, part)
+            found = self._local.rank_part(session, fit, prepared, told, part)
             ranking = merge(ranking, found, fit.top_k)
             done += len(part)
         return ranking, by
@@ -193,15 +193,15 @@ def cut(fit: Fit, n_points: int) -> list[range]:
 
 def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
     """Compare a part of the library, in a Dask worker."""
-    database, here = _process()
+    database, local = _process()
     with database.reading() as session:
         fit = find(session, Fit, fit_id)
-        problem = prepare_fit(session, fit)
-        return here.rank_part(session, fit, problem, silent, range(start, stop))
+        prepared = prepare_fit(session, fit)
+        return local.rank_part(session, fit, prepared, silent, range(start, stop))
 
 
 @functools.lru_cache(maxsize=1)
-def _process() -> tuple[Database, Here]:
+def _process() -> tuple[Database, LocalRanker]:
     """The database and the memory of this Dask worker."""
     settings = Settings.from_environment()
-    return Database(settings.url), Here(Engine(cache=Cache(settings.cache_bytes)))
+    return Database(settings.url), LocalRanker(Cache(settings.cache_bytes))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar, assert_never
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -38,13 +38,22 @@ from api.store.exports import Export
 from api.store.fits import Fit, FitMatch, add_matches, chosen
 from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, clock, require_succeeded
 from api.store.mappings import ItemFilter, Mapping, add_items, point_columns, stream_items
-from services import fitting, grids, mapping
-from services.blocks import Ranking, split
+from services import grids
 from services.errors import Fact, InvalidOption
-from services.fitting import Engine, FitOptions, Problem
+from services.export.project import MOST_CURVES, write_project
+from services.fitting.blocks import split
+from services.fitting.cache import Cache
+from services.fitting.fit import PreparedFit, finish, prepare, rank_library, require_finite
 from services.grids import AlignmentKind, SortedGrid
-from services.mapping import REASONS, Functions, Items, MapOptions, Row, Tally
-from services.project import MOST_CURVES, write_project
+from services.mapping.assign import assign
+from services.mapping.few_points import assign_few_points
+from services.mapping.functions import Functions, tabulate
+from services.mapping.items import REASONS, Items, Row
+from services.mapping.limits import admission_limits
+from services.mapping.options import MapOptions, check_options
+from services.mapping.tally import Tally
+from services.scoring.options import FitOptions
+from services.scoring.ranking import Ranking
 from services.scratch import scratch
 from services.tables import FloatArray, Table
 
@@ -89,30 +98,31 @@ class Answer:
     add_rows: Callable[[Session], None]
 
 
-class Ranks(Protocol):
+class Ranker(Protocol):
     """Compares the training curves of a fit with its library."""
 
     def rank(
-        self, session: Session, fit: Fit, problem: Problem, progress: Progress, /
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, /
     ) -> tuple[Ranking, str]:
         """The ranking, and what computed it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class LocalRanker:
     """Compares in this process."""
 
-    engine: Engine
+    cache: Cache | None = None
+    """Keeps what was prepared of a library for the next fit."""
 
     def rank(
-        self, session: Session, fit: Fit, problem: Problem, progress: Progress
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress
     ) -> tuple[Ranking, str]:
         """All of the library."""
         everything = range(fit.n_ideal)
-        return self.rank_part(session, fit, problem, progress, everything), NUMPY
+        return self.rank_part(session, fit, prepared, progress, everything), NUMPY
 
     def rank_part(
-        self, session: Session, fit: Fit, problem: Problem, progress: Progress, part: range
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, part: range
     ) -> Ranking:
         """The curves of the library in some of its places."""
         library = open_library(session, ideal_of(session, fit), part.start, part.stop)
@@ -121,13 +131,13 @@ class Here:
         blocks = (piece for block in library.blocks for piece in split(block, most))
         sketches = (piece for whole in library.sketches for piece in split(whole, SKETCHES * most))
         library = replace(library, blocks=blocks, sketches=sketches)
-        return fitting.rank_library(
-            problem, library, self.engine, most, lambda done: progress(done, fit.n_ideal)
+        return rank_library(
+            prepared, library, self.cache, most, lambda done: progress(done, fit.n_ideal)
         )
 
 
-PLAIN = Here(Engine())
-"""One thread, and nothing kept for the next fit."""
+UNCACHED = LocalRanker()
+"""Keeps nothing for the next fit."""
 
 
 def submit(  # noqa: PLR0913 - what a process brings with it, each with a default
@@ -139,7 +149,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     most_seconds: float = math.inf,
     may_begin: Callable[[float], bool] = lambda _seconds: True,
     progress: Progress = silent,
-    ranks: Ranks = PLAIN,
+    ranker: Ranker = UNCACHED,
 ) -> J:
     """Do what a request asks for, or queue it if that may take more than `most_seconds`.
 
@@ -154,7 +164,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
             job.client, job.cost = client, estimate(session, job)
             job.lane = SMALL if job.cost <= SMALL_SECONDS else LARGE
             if job.cost <= most_seconds and may_begin(job.cost):
-                answer = compute(session, job, spool, progress, ranks)
+                answer = compute(session, job, spool, progress, ranker)
             elif isinstance(job, Fit):
                 _check_grids(session, job)
         with database.writing() as session:
@@ -176,18 +186,18 @@ def compute(
     job: Job,
     spool: IO[bytes],
     progress: Progress = silent,
-    ranks: Ranks = PLAIN,
+    ranker: Ranker = UNCACHED,
 ) -> Answer:
     """Compute what the record of a job says; what it reads is read here and now.
 
     `progress` is told between two pieces, and what it raises ends the work. `spool` takes what
-    may be too long for memory, until the answer is stored. `ranks` compares the curves of a
+    may be too long for memory, until the answer is stored. `ranker` compares the curves of a
     fit.
     """
     if isinstance(job, Mapping):
         return _compute_mapping(session, job, spool, progress)
     assert isinstance(job, Fit)  # noqa: S101 - for the type checker: there are two kinds
-    return _compute_fit(session, job, progress, ranks)
+    return _compute_fit(session, job, progress, ranker)
 
 
 PRODUCTS_PER_SECOND = 4e9
@@ -229,9 +239,15 @@ def estimate(session: Session, job: Job) -> float:
 
 def rate(fit: Fit) -> float:
     """Training curves times library curves times points that a second is enough for."""
-    if fit.criterion == "sse":
-        return PRODUCTS_PER_SECOND
-    return DIFFERENCES_PER_SECOND if fit.transform == "none" else DIFFERENCES_PER_SECOND / 2
+    options = fit.options
+    match options.criterion:
+        case "sse":
+            return PRODUCTS_PER_SECOND
+        case "mae" | "max":
+            plain = options.transform == "none"
+            return DIFFERENCES_PER_SECOND if plain else DIFFERENCES_PER_SECOND / 2
+        case _:
+            assert_never(options.criterion)
 
 
 def plan_fit(session: Session, request: dict[str, Any]) -> Fit:
@@ -280,18 +296,18 @@ def _check_grids(session: Session, fit: Fit) -> None:
     first = training.positions[:1]
     names = tuple(curve_names(session, training.dataset, first.tolist()).values())
     table = Table(x, np.zeros((1, x.size)), names, training.dataset.x_column)
-    fitting.prepare(table, first, read_grid(session, ideal.dataset), options)
+    prepare(table, first, read_grid(session, ideal.dataset), options)
 
 
-def _compute_fit(session: Session, fit: Fit, progress: Progress, ranks: Ranks) -> Answer:
-    problem = prepare_fit(session, fit)
-    ranking, by = ranks.rank(session, fit, problem, progress)
-    matches = fitting.finish(problem, ranking)
+def _compute_fit(session: Session, fit: Fit, progress: Progress, ranker: Ranker) -> Answer:
+    prepared = prepare_fit(session, fit)
+    ranking, by = ranker.rank(session, fit, prepared, progress)
+    matches = finish(prepared, ranking)
     training = find(session, Dataset, fit.training_id)
     ideal = find(session, Dataset, fit.ideal_id)
     training_names = curve_names(session, training, {m.training_index for m in matches})
     ideal_names = curve_names(session, ideal, {m.ideal_index for m in matches})
-    fitting.require_finite(matches, training_names, ideal_names)
+    require_finite(matches, training_names, ideal_names)
 
     def add_rows(session: Session) -> None:
         add_matches(session, fit, matches, training_names, ideal_names)
@@ -299,11 +315,11 @@ def _compute_fit(session: Session, fit: Fit, progress: Progress, ranks: Ranks) -
     return Answer({"engine": by}, add_rows)
 
 
-def prepare_fit(session: Session, fit: Fit) -> Problem:
+def prepare_fit(session: Session, fit: Fit) -> PreparedFit:
     """The training curves of a fit, ready to be compared with the library."""
     training, ideal = training_of(session, fit), ideal_of(session, fit)
     grid = read_grid(session, ideal.dataset)
-    return fitting.prepare(read_table(session, training), training.positions, grid, fit.options)
+    return prepare(read_table(session, training), training.positions, grid, fit.options)
 
 
 def _select(session: Session, request: dict[str, Any], role: str) -> Selection:
@@ -377,12 +393,12 @@ class ChosenFunctions:
 
     def with_limits(self, tolerance_factor: float) -> Functions:
         known = self.functions
-        limit = mapping.limits(known.limit, tolerance_factor)
+        limit = admission_limits(known.limit, tolerance_factor)
         return Functions(known.curves, known.scale, known.offset, limit, known.tables)
 
     def tabulated(self, alignment: AlignmentKind) -> ChosenFunctions:
         """The same for many small mappings of one alignment."""
-        table = mapping.tabulate(self.functions, self.grid, alignment)
+        table = tabulate(self.functions, self.grid, alignment)
         tables = {alignment: table} if table else {}
         return replace(self, functions=replace(self.functions, tables=tables))
 
@@ -471,7 +487,7 @@ def map_options(request: dict[str, Any], fit: Fit, grid: FloatArray) -> MapOptio
         alignment=alignment,  # type: ignore[arg-type] # the schema allows the two words only
         x_tolerance=x_tolerance,
     )
-    mapping.check_options(options)
+    check_options(options)
     return options
 
 
@@ -498,7 +514,7 @@ def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is t
     """Map the points of a table; every block of items goes to `keep`."""
     limited = functions.with_limits(options.tolerance_factor)
     tally = Tally(len(functions.matches))
-    for items in mapping.assign(test, functions.grid, limited, options, block_rows):
+    for items in assign(test, functions.grid, limited, options, block_rows):
         keep(items)
         tally.add(items)
         progress((int(items["point"][-1]) + 1) * len(test.names), test.y.size)
@@ -517,7 +533,7 @@ def evaluate_few(
     """Map a few points one by one; figures and items."""
     limited = functions.with_limits(options.tolerance_factor)
     x, y = test.x.tolist(), test.y[0].tolist()
-    rows = mapping.assign_few(x, y, functions.grid, limited, options)
+    rows = assign_few_points(x, y, functions.grid, limited, options)
     tally = Tally(len(functions.matches))
     tally.add_few(rows)
     return _outcome(test.y.size, functions.matches, limited, tally), rows

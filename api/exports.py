@@ -21,7 +21,7 @@ from api.store.exports import FILE_BLOCK, Export, add_block, keep_within
 from api.store.fits import Fit
 from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Claim, Lost, clock
 from api.store.mappings import Mapping
-from services.project import MOST_CURVES, spool_project
+from services.export.project import MOST_CURVES, spool_project
 
 ROWS_PER_SECOND, VALUES_PER_SECOND = 5e5, 5e6
 """Rows of the three tables, and values in them, that are written in a second."""

@@ -38,8 +38,8 @@ from api.processes import cores
 from api.schemas.base import LARGEST, MOST_FACTS, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
-from services.readers import ReadLimits
-from services.readers.compressed import CODINGS, Unpacked
+from services.files import ReadLimits
+from services.files.compressed import CODINGS, Unpacked
 from services.scratch import scratch
 
 JSON = "application/json"

@@ -18,7 +18,7 @@ from api import engine, logs, metrics, processes
 from api.cluster import Cluster
 from api.config import Settings
 from api.disk import Disk
-from api.engine import Here, Ranks
+from api.engine import LocalRanker, Ranker
 from api.exports import make_export
 from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
@@ -30,9 +30,8 @@ from api.store.leases import Watch
 from api.store.migrate import is_current
 from api.store.vacuum import give_back
 from api.troubles import Troubles
-from services.cache import Cache
 from services.errors import CurveError
-from services.fitting import Engine
+from services.fitting.cache import Cache
 from services.scratch import scratch
 
 log = logging.getLogger(__name__)
@@ -76,9 +75,9 @@ class Worker:
         self._name = name
         self._stop = stop
         self._began = 0.0
-        here = Here(Engine(cache=Cache(settings.cache_bytes)))
+        local = LocalRanker(Cache(settings.cache_bytes))
         address = settings.dask_scheduler
-        self._ranks: Ranks = Cluster(address, here) if address else here
+        self._ranker: Ranker = Cluster(address, local) if address else local
 
     def __enter__(self) -> Self:
         self._keeper.start()
@@ -172,7 +171,7 @@ class Worker:
         with scratch.spooled(engine.SPOOL_BYTES) as spool:
             with self._database.reading() as session:
                 job = find(session, claim.model, claim.id)
-                answer = engine.compute(session, job, spool, held.tell, self._ranks)
+                answer = engine.compute(session, job, spool, held.tell, self._ranker)
             self._disk.require(spool.tell())
             held.leave()
             with self._database.writing() as session:

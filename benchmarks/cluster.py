@@ -25,13 +25,12 @@ from distributed import Client
 
 from api.cluster import Cluster, cut
 from api.config import Settings
-from api.engine import Here, plan_fit, prepare_fit, silent
+from api.engine import LocalRanker, plan_fit, prepare_fit, silent
 from api.schemas.fits import FitRequest
 from api.store.base import Database, find
 from api.store.fits import Fit
 from api.store.migrate import migrate
 from benchmarks.library import POINTS, store
-from services.fitting import Engine
 
 LARGE = 100_000_000
 """Curves of the dry run."""
@@ -78,14 +77,14 @@ def queued(database: Database, body: dict[str, object]) -> str:
         return fit.id
 
 
-def seconds(database: Database, fit_id: str, ranks: Here | Cluster, rounds: int) -> float:
+def seconds(database: Database, fit_id: str, ranker: LocalRanker | Cluster, rounds: int) -> float:
     """Median time to rank the library."""
     took = []
     for _ in range(rounds):
         started = time.perf_counter()
         with database.reading() as session:
             fit = find(session, Fit, fit_id)
-            ranks.rank(session, fit, prepare_fit(session, fit), silent)
+            ranker.rank(session, fit, prepare_fit(session, fit), silent)
         took.append(time.perf_counter() - started)
     return statistics.median(took)
 
@@ -135,7 +134,7 @@ def main() -> None:
         for kind in args.kinds:
             library, training = store(database, kind, args.curves)
             fit_id = queued(database, {"training_id": training[0], "ideal_id": library})
-            here = Here(Engine())
+            here = LocalRanker()
             alone = seconds(database, fit_id, here, args.rounds)
             print(f"{kind}, {args.curves} x {POINTS}: without a cluster {alone:7.2f} s")
             for count in (1, 2):

@@ -37,13 +37,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.blocks import Block, Library
-from services.cache import Cache
-from services.few import compare, few, within
-from services.fitting import Engine, FitOptions, fit, fit_library, prepare
+from services.bounds.expanded import compare, few, within
+from services.fitting.blocks import Block, Library
+from services.fitting.cache import Cache
+from services.fitting.fit import fit_library, prepare
 from services.grids import IndexArray
-from services.groups import Group
-from services.scores import Criterion
+from services.scoring.options import Criterion, FitOptions
+from services.scoring.training import Group
 from services.tables import FloatArray, Table
 
 Search = Callable[[], IndexArray]
@@ -87,7 +87,7 @@ def a_problem(kind: str, k: int, m: int, n: int) -> tuple[FloatArray, FloatArray
 
 
 def ours(
-    training: FloatArray, library: FloatArray, options: FitOptions, engine: Engine
+    training: FloatArray, library: FloatArray, options: FitOptions, cache: Cache | None
 ) -> IndexArray:
     """Choose with Idealfit; shape (k,)."""
     n = library.shape[1]
@@ -102,7 +102,7 @@ def ours(
         np.arange(len(training)),
         Library(grid, blocks, "bench"),
         options,
-        engine,
+        cache,
     )
     return np.array([match.ideal_index for match in matches if match.rank == 1])
 
@@ -180,7 +180,7 @@ def contenders(
     training: FloatArray, library: FloatArray, options: FitOptions, threads: int
 ) -> dict[str, Search]:
     """What is timed each round, by name."""
-    warm, cold = Engine(threads, Cache(8 << 30)), Engine(threads)
+    warm, cold = Cache(8 << 30), None
     # The cache is filled by a fit of other curves.
     ours(training[::-1] + 0.5, library, options, warm)
     found: dict[str, Search | None] = {
@@ -287,18 +287,19 @@ def original(rounds: int) -> None:
     training, library = a_problem("smooth", 4, 50, 400)
     grid, first, blocks = np.arange(400.0), np.arange(4), [Block(np.arange(50), library)]
     table, options = Table(grid, training, ("y1", "y2", "y3", "y4")), FitOptions()
+    plain = Library(grid, blocks)
     (group,) = prepare(table, first, grid, options).groups
     limits = np.full(4, np.inf)
     times = timed(
         {
             "plain loop, chooses": lambda: plain_loop(training, library),
-            "complete fit, all figures": lambda: fit(table, first, grid, blocks, options),
+            "complete fit, all figures": lambda: fit_library(table, first, plain, options),
             "chooses, with the figures": lambda: few(group, library, limits, options),
             "chooses": lambda: chosen_alone(group, library),
         },
         40 * rounds,
     )
-    chosen = [match.ideal_index for match in fit(table, first, grid, blocks, options)]
+    chosen = [match.ideal_index for match in fit_library(table, first, plain, options)]
     assert chosen == plain_loop(training, library).tolist()
     assert chosen == chosen_alone(group, library).tolist()
     print(f"\n{'4 x 50 curves of 400 points':44} {'median':>11} {'least':>11} {'loop / it':>9}")
@@ -318,7 +319,7 @@ def variants(size: str, rounds: int) -> None:
         training, library = a_problem(kind, *map(int, size.split("x")))
         gaps = training.copy()
         gaps[np.random.default_rng(2).random(training.shape) < 0.1] = np.nan  # noqa: PLR2004 - a tenth
-        engine = Engine(1, Cache(8 << 30))
+        cache = Cache(8 << 30)
         cases = {
             "plain": (training, FitOptions()),
             "offset": (training, FitOptions(transform="offset")),
@@ -329,8 +330,8 @@ def variants(size: str, rounds: int) -> None:
         }
         work: dict[str, Callable[[], object]] = {}
         for name, (y, options) in cases.items():
-            ours(y[::-1] + 0.5, library, options, engine)
-            work[name] = functools.partial(ours, y, library, options, engine)
+            ours(y[::-1] + 0.5, library, options, cache)
+            work[name] = functools.partial(ours, y, library, options, cache)
         times = timed(work, rounds)
         for name, took in times.items():
             ratios = [a / b for a, b in zip(took, times["plain"], strict=True)]
@@ -352,11 +353,11 @@ def deviations(size: str, rounds: int) -> None:
         )
         for criterion, measure in criteria:
             loop = functools.partial(plain_loop, measure=measure)
-            options, engine = FitOptions(criterion), Engine(1, Cache(8 << 30))
+            options, cache = FitOptions(criterion), Cache(8 << 30)
             took, ratios = [], []
             for _ in range(rounds):
                 started = time.perf_counter()
-                choice = ours(training, library, options, engine)
+                choice = ours(training, library, options, cache)
                 took.append(time.perf_counter() - started)
                 ratios.append(slowly(loop, training, library) / took[-1])
             assert choice[0] == loop(training[:1], library)[0]

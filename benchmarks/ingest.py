@@ -25,7 +25,7 @@ import pyarrow.csv
 from api.store.base import Database
 from api.store.datasets import add_dataset
 from api.store.migrate import migrate
-from services.readers import read_text
+from services.files import read_text
 from services.tables import whole
 
 SHAPES = {"5 columns": 5, "201 columns": 201, "5000 columns": 5000}

@@ -22,16 +22,15 @@ import numpy as np
 from sqlalchemy import delete
 
 from api.config import Settings
-from api.engine import Here, plan_fit, submit
+from api.engine import LocalRanker, plan_fit, submit
 from api.schemas.fits import FitRequest
 from api.store.base import Database, find_version
 from api.store.datasets import Dataset, add_dataset, append_curves
 from api.store.migrate import migrate
 from api.store.sketches import SketchBasis
 from benchmarks.fit import KINDS
-from services.cache import Cache
-from services.fitting import Engine
-from services.readers import Source
+from services.files import Source
+from services.fitting.cache import Cache
 from services.tables import FloatArray, Table
 
 POINTS = 400
@@ -74,11 +73,11 @@ def store(database: Database, kind: str, curves: int) -> tuple[str, list[str]]:
 
 def fit(database: Database, library: str, training: list[str]) -> None:
     """Fit once for each training set and print a line."""
-    here = Here(Engine(cache=Cache(CACHE_BYTES)))
+    here = LocalRanker(Cache(CACHE_BYTES))
     for number, training_id in enumerate(training):
         before, started = _figure("io", "rchar"), time.perf_counter()
         body = {"training_id": training_id, "ideal_id": library}
-        submit(database, plan_fit, FitRequest().load(body), ranks=here)
+        submit(database, plan_fit, FitRequest().load(body), ranker=here)
         took = time.perf_counter() - started
         given = (_figure("io", "rchar") - before) / 1e6
         print(

@@ -19,8 +19,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from services import mapping
-from services.mapping import Functions, MapOptions, Tally
+from services.mapping.assign import assign
+from services.mapping.functions import Functions
+from services.mapping.items import DEVIATION, MISSING, NOT_COVERED, Items
+from services.mapping.limits import admission_limits
+from services.mapping.options import MapOptions
+from services.mapping.tally import Tally
 from services.tables import FloatArray, Table
 
 GRID = np.round(np.arange(-20.0, 20.0, 0.1), 1)
@@ -32,7 +36,7 @@ def some_functions(k: int) -> Functions:
     """Waves that lie 3 apart, seven at each height."""
     place = np.arange(k)[:, np.newaxis]
     curves = np.sin(GRID * (1 + place % 7) / 5) + (place % 3) * GRID / 10 + place // 7 * 3.0
-    return Functions(curves, np.ones(k), np.zeros(k), mapping.limits(np.full(k, 0.5), 2**0.5))
+    return Functions(curves, np.ones(k), np.zeros(k), admission_limits(np.full(k, 0.5), 2**0.5))
 
 
 def some_points(p: int, functions: Functions, *, between: bool = False) -> Table:
@@ -51,21 +55,21 @@ def some_points(p: int, functions: Functions, *, between: bool = False) -> Table
     return Table(x, y, ("y",))
 
 
-def ours(test: Table, functions: Functions, **options: str) -> list[mapping.Items]:
+def ours(test: Table, functions: Functions, **options: str) -> list[Items]:
     """All blocks of items."""
-    return list(mapping.assign(test, GRID, functions, MapOptions(**options)))  # type: ignore[arg-type]
+    return list(assign(test, GRID, functions, MapOptions(**options)))  # type: ignore[arg-type]
 
 
 def streamed(test: Table, functions: Functions, **options: str) -> None:
     """All blocks of items, one at a time."""
-    for _ in mapping.assign(test, GRID, functions, MapOptions(**options)):  # type: ignore[arg-type]
+    for _ in assign(test, GRID, functions, MapOptions(**options)):  # type: ignore[arg-type]
         pass
 
 
 def tallied(test: Table, functions: Functions) -> Tally:
     """What a mapping in the service does, but for storing the blocks."""
     tally = Tally(len(functions.limit))
-    for items in mapping.assign(test, GRID, functions, MapOptions()):
+    for items in assign(test, GRID, functions, MapOptions()):
         tally.add(items)
     return tally
 
@@ -83,7 +87,7 @@ def merged(test: Table, functions: Functions) -> pd.DataFrame:
     lost = np.flatnonzero(~admitted.any(axis=1))
     missing = np.isnan(x[lost]) | np.isnan(y[lost])
     covered = ~np.isnan(values[lost]).all(axis=1)
-    reason = np.where(missing, mapping.MISSING, np.where(covered, 1, mapping.NOT_COVERED))
+    reason = np.where(missing, MISSING, np.where(covered, 1, NOT_COVERED))
     parts = (
         (point, function, 0, deviation[point, function]),
         (lost, -1, reason, np.nan),
@@ -102,7 +106,7 @@ def looped(test: Table, functions: Functions) -> list[tuple[int, int, int, float
     items = []
     for point, (x, y) in enumerate(zip(test.x[:SLICE], test.y[0, :SLICE], strict=True)):
         if np.isnan(x) or np.isnan(y) or x not in frame.index:
-            reason = mapping.MISSING if np.isnan(x) or np.isnan(y) else mapping.NOT_COVERED
+            reason = MISSING if np.isnan(x) or np.isnan(y) else NOT_COVERED
             items.append((point, -1, reason, np.nan))
             continue
         deviations = [abs(y - value) for value in frame.loc[x]]
@@ -111,7 +115,7 @@ def looped(test: Table, functions: Functions) -> list[tuple[int, int, int, float
             for function, deviation in enumerate(deviations)
             if deviation <= functions.limit[function]
         ]
-        items += admitting or [(point, -1, mapping.DEVIATION, np.nan)]
+        items += admitting or [(point, -1, DEVIATION, np.nan)]
     return items
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class TooLarge(CurveError):  # noqa: N818
 
 
 class GridError(CurveError):
-    """The x columns do not fit together, or one is no grid."""
+    """The x columns do not fit error_from_all, or one is no grid."""
 
     code = "grid-mismatch"
     title = "The x values do not fit"
@@ -101,3 +102,67 @@ class InvalidOption(CurveError):  # noqa: N818
 
     code = "invalid-option"
     title = "An option does not fit"
+
+
+MOST_FACTS = 20
+"""Errors of one file that are told."""
+
+
+_SHOWN = 40
+
+
+_Error = TypeVar("_Error", bound=CurveError)
+
+
+def quote(text: str) -> str:
+    """Text of a client as it stands in an error.
+
+    Parameters
+    ----------
+    text : str
+        Of any length.
+
+    Returns
+    -------
+    str
+        Quoted, and short.
+    """
+    quoted = repr(text[:_SHOWN])
+    return quoted if len(quoted) <= _SHOWN else quoted[: _SHOWN - 3] + "..."
+
+
+def error_from(kind: type[_Error], fact: Fact) -> _Error:
+    """Make an error of one fact.
+
+    Parameters
+    ----------
+    kind : type
+        Class of the error.
+    fact : Fact
+        What is wrong.
+
+    Returns
+    -------
+    CurveError
+        Of that class.
+    """
+    return kind(fact.detail, [fact])
+
+
+def error_from_all(facts: list[Fact]) -> InvalidTable:
+    """Make one error of many facts.
+
+    Parameters
+    ----------
+    facts : list of Fact
+        In the order of the file.
+
+    Returns
+    -------
+    InvalidTable
+        It names the first, and how many there are.
+    """
+    if len(facts) == 1:
+        return error_from(InvalidTable, facts[0])
+    count = f"at least {MOST_FACTS}" if len(facts) >= MOST_FACTS else str(len(facts))
+    return InvalidTable(f"There are {count} errors, the first: {facts[0].detail}", facts)

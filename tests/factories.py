@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
-from services.blocks import Block
+from services.fitting.blocks import Block, Library
+from services.fitting.fit import fit_library
 from services.tables import Table
 
 
@@ -40,6 +41,11 @@ def a_library(*curves, x=None, names=None):
 def some_points(*points):
     """Test points (x, y) with one y column."""
     return a_table([x for x, _ in points], [y for _, y in points])
+
+
+def rank(training, indices, grid, blocks, options):
+    """Fit training curves to a library that comes in blocks."""
+    return fit_library(training, indices, Library(grid, blocks), options)
 
 
 def in_blocks(library, cuts=(), indices=None):

@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 
 from services.errors import CurveError
-from services.readers import ReadOptions, read_text
-from services.readers.base import ReadLimits
-from services.readers.child import limit_process
-from services.readers.columnar import read_arrow, read_parquet
-from services.readers.compressed import Unpacked
-from services.readers.sheets import read_sheet
-from services.spool import ColumnFile
+from services.files import ReadOptions, read_text
+from services.files.columnar import read_arrow, read_parquet
+from services.files.compressed import Unpacked
+from services.files.limits import ReadLimits
+from services.files.sandbox_main import limit_process
+from services.files.sheets import read_sheet
+from services.files.spool import ColumnFile
 from tests.files import PACK, a_parquet, a_sheet, a_text, a_workbook, an_arrow
 
 LIMITS = ReadLimits(max_columns=100, max_rows=10_000, memory_bytes=2 << 30, seconds=20)

@@ -19,8 +19,9 @@ from api.cli import cli
 from api.config import Limits
 from api.store.fits import MATCH_FIELDS
 from api.store.mappings import POINT_FIELDS
-from services.readers import read_text
-from services.tables import table_sha256, whole
+from services.files import read_text
+from services.fingerprint import table_sha256
+from services.tables import whole
 from tests.files import a_parquet, a_text, a_workbook, an_arrow
 from tests.waiting import PATIENCE
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from services.export.writers import csv_lines
 from services.tables import FloatArray, Table
-from services.writers import csv_lines
 
 FOLDER = Path(__file__).parent
 

@@ -66,12 +66,12 @@ from api.store.datasets import (
 from api.store.fits import users_of_dataset
 from api.store.mappings import users_of_test
 from api.store.values import X, send_rows, stream_rows
-from services.batches import values_batch, values_schema
-from services.checks import describe
 from services.errors import Fact, InvalidOption
-from services.readers import USUAL_X
+from services.export.batches import values_batch, values_schema
+from services.export.writers import csv_values
+from services.files import USUAL_X
+from services.quality import describe
 from services.tables import FloatArray
-from services.writers import csv_values
 
 room = Room(
     "datasets",

@@ -15,7 +15,7 @@ from flask import Response, g
 from api.http import ARROW, CSV, JSON, PARQUET, Handler, Room
 from api.resources.replies import computed
 from services.errors import Fact, InvalidOption
-from services.writers import arrow_stream, csv_rows, parquet_file
+from services.export.writers import arrow_stream, csv_rows, parquet_file
 
 _ENDINGS = {CSV: ".csv", PARQUET: ".parquet", ARROW: ".arrows"}
 _WRITERS: dict[str, Callable[[pa.Schema, Iterable[pa.RecordBatch]], Iterator[bytes]]] = {

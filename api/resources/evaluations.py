@@ -25,7 +25,8 @@ from api.resources.replies import Written
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import point_dicts
 from services.errors import Fact
-from services.mapping import Items, MapOptions
+from services.mapping.items import Items
+from services.mapping.options import MapOptions
 from services.tables import NAME_LENGTH, Table
 
 COLUMN = "y"

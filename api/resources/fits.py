@@ -50,7 +50,7 @@ from api.store.fits import (
     send_matches,
 )
 from api.store.mappings import users_of_fit
-from services.batches import MATCHES, matches_batch
+from services.export.batches import MATCHES, matches_batch
 
 room = Room(
     "fits",

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.config import Settings
-from api.engine import Ranks, submit
+from api.engine import Ranker, submit
 from api.errors import Problem, problem, problem_type
 from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, disk, etag
 from api.store.base import NotFound, find, find_version
@@ -112,7 +112,7 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
         client=client(),
         most_seconds=most,
         may_begin=_may_begin,
-        ranks=ranks(),
+        ranker=ranker(),
     )
     waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
     applied = [f"wait={wish.wait}"] if waited else []
@@ -216,6 +216,6 @@ def settings() -> Settings:
     return cast("Settings", current_app.extensions["idealfit.settings"])
 
 
-def ranks() -> Ranks:
+def ranker() -> Ranker:
     """What this process compares curves with."""
-    return cast("Ranks", current_app.extensions["idealfit.ranks"])
+    return cast("Ranker", current_app.extensions["idealfit.ranker"])

@@ -49,7 +49,7 @@ from api.store.mappings import (
     point_dicts,
     send_items,
 )
-from services.batches import POINTS, PointBatches
+from services.export.batches import POINTS, PointBatches
 
 room = Room(
     "mappings",

@@ -23,7 +23,7 @@ from api.store.datasets import Dataset, curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, page_of_items, point_columns
-from services.mapping import limits
+from services.mapping.limits import admission_limits
 from services.tables import FloatArray
 
 room = Room("plots", prefix="/v1", description="Pictures of datasets, fits and mappings.")
@@ -242,7 +242,7 @@ def _panel(
         y=measured[1],
         grid=library[0],
         g=g_values,
-        limit=float(limits(deviation, factor)[0]),
+        limit=float(admission_limits(deviation, factor)[0]),
         scale=match.scale,
         offset=match.offset,
         score=match.score,

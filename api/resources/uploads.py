@@ -34,10 +34,10 @@ from api.http import (
     read_limits,
 )
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
-from services.readers import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text
-from services.readers import kinds as kinds_of_files
-from services.readers.compressed import Unpacked
-from services.readers.kinds import kind_of
+from services.files import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text
+from services.files import formats as kinds_of_files
+from services.files.compressed import Unpacked
+from services.files.formats import kind_of
 from services.scratch import SpooledFile, scratch
 from services.tables import NAME_LENGTH, Curves, FloatArray, Table, clean_names
 

@@ -29,7 +29,31 @@ LARGEST = 2**53
 NO_NUL = r"^[^\u0000]*$"
 
 
-class Request(ma.Schema):
+class Plain(ma.Schema):
+    """A schema whose fields are all that it does: our `load` and `dump` call no hook of it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if hasattr(value, "__marshmallow_hook__"):
+                raise TypeError(f"{cls.__name__}.{name} is a hook, which would not be called.")
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, field in self.fields.items():
+            for option in ("attribute", "data_key"):
+                if getattr(field, option) is not None:
+                    self._refuse(name, option)
+            if field.dump_default is not ma.missing:
+                self._refuse(name, "dump_default")
+            if isinstance(field, fields.Method | fields.Function | fields.Constant):
+                self._refuse(name, type(field).__name__)
+
+    def _refuse(self, name: str, option: str) -> None:
+        raise TypeError(f"{type(self).__name__}.{name}: {option} would have no effect.")
+
+
+class Request(Plain):
     """A body or query: strict, unknown fields are refused."""
 
     class Meta:
@@ -65,7 +89,7 @@ class Request(ma.Schema):
         return read
 
 
-class Reply(ma.Schema):
+class Reply(Plain):
     """A reply: it may get more fields, so clients are told to expect that."""
 
     class Meta:

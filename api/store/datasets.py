@@ -28,11 +28,12 @@ from api.store.base import (
 )
 from api.store.blocks import BLOCK_BYTES, CurveReader, add_blocks, stream_values
 from api.store.sketches import add_sketches, read_basis, stream_sketches
-from services.blocks import Block, Library
-from services.checks import MOST_WARNINGS, Description, describe
 from services.errors import Fact, GridError, InvalidTable
-from services.readers import Source
-from services.tables import Curves, FloatArray, Table, extend_sha256, table_sha256
+from services.files import Source
+from services.fingerprint import extend_sha256, table_sha256
+from services.fitting.blocks import Block, Library
+from services.quality import MOST_WARNINGS, Description, describe
+from services.tables import Curves, FloatArray, Table
 
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that counts those that are not kept."""

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Database, Document, Name, Page, find
 from api.store.jobs import Job
-from services.fitting import FitOptions, Match
+from services.fitting.fit import Match
+from services.scoring.options import FitOptions
 
 ROWS = 16_384
 """Matches read at once."""

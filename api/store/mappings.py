@@ -14,7 +14,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import BINARY, Base, Blob, Database, Document, Page, find
 from api.store.jobs import Job
-from services.mapping import ITEM, MAPPED, REASONS, Items, MapOptions, Row
+from services.mapping.items import ITEM, MAPPED, REASONS, Items, Row
+from services.mapping.options import MapOptions
 
 BLOCK_ITEMS = 65_536
 """Items of a block, 2.9 MB."""
@@ -53,7 +54,7 @@ class Mapping(Job):
 
 
 class ItemBlock(Base):
-    """Some items of a mapping, in order, as `services.mapping.ITEM` lays them out."""
+    """Some items of a mapping, in order, as `services.mapping.items.ITEM` lays them out."""
 
     __tablename__ = "item_blocks"
 

@@ -1,6 +1,6 @@
 """Sketches of large datasets, kept beside the blocks: what a fit reads instead of all values.
 
-A sketch describes a curve in about 150 bytes (services/sketch.py). All sketches of a dataset
+A sketch describes a curve in about 150 bytes (services/bounds/sketch.py). All sketches of a dataset
 share one basis, made when it first has SKETCHED curves; curves appended later keep it, so a
 sketch never changes. Where no basis helps, as on noise, there are none, and it is tried again
 whenever the dataset has doubled.
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.base import BINARY, Base, Blob
 from api.store.blocks import NUMBER, CurveReader, stream_values
-from services.sketch import SAMPLE, Basis, Sketch, make_basis, sketch
+from services.bounds.sketch import SAMPLE, Basis, Sketch, make_basis, sketch
 
 SKETCHED = 4096
 """Curves from which on a dataset has sketches; fewer are read as fast."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import api.app  # noqa: F401 - all schemas
-from api.schemas.base import Request, read_numbers, read_rows
+from api.schemas.base import Reply, Request, read_numbers, read_rows
 from api.schemas.datasets import FileFields, without_empty
 
 
@@ -76,3 +76,35 @@ def outcome(load, fields):
         return repr(load(fields))
     except ma.ValidationError as error:
         return repr(error.normalized_messages())
+
+
+class TestHooks:
+    """A schema cannot be made that asks for what our `load` and `dump` leave out."""
+
+    @pytest.mark.parametrize("kind", [Request, Reply])
+    @pytest.mark.parametrize(
+        "hook", [ma.validates_schema, ma.pre_load, ma.post_load, ma.post_dump, ma.validates("a")]
+    )
+    def test_a_hook_is_refused_with_the_class(self, kind, hook):
+        def look(_schema, data, **_):
+            return data
+
+        with pytest.raises(TypeError, match=r"Hooked\.look is a hook"):
+            type("Hooked", (kind,), {"a": ma.fields.Integer(), "look": hook(look)})
+
+    @pytest.mark.parametrize("kind", [Request, Reply])
+    @pytest.mark.parametrize(
+        "field",
+        [
+            ma.fields.Integer(attribute="b"),
+            ma.fields.Integer(data_key="b"),
+            ma.fields.Integer(dump_default=3),
+            ma.fields.Method("count"),
+            ma.fields.Function(len),
+            ma.fields.Constant(3),
+        ],
+    )
+    def test_a_field_is_refused_with_its_option(self, kind, field):
+        schema = type("Odd", (kind,), {"a": field, "count": lambda *_: 3})
+        with pytest.raises(TypeError, match=r"Odd\.a: \w+ would have no effect"):
+            schema()

@@ -17,8 +17,8 @@ import requests
 
 from api.store.base import Database
 from api.store.datasets import add_dataset
-from services.batches import MATCHES, POINTS
-from services.readers import Source
+from services.export.batches import MATCHES, POINTS
+from services.files import Source
 from services.tables import Table
 from tests.calls import check_fact, check_problem, next_link, over_socket, same_bits, some_doubles
 from tests.conftest import ENGINES

@@ -104,7 +104,7 @@ def test_sixteen_at_once_make_it_once(place):
 def test_head_makes_nothing(place, monkeypatch):
     address = place.mapping()
     with monkeypatch.context() as nothing:
-        nothing.setattr("services.project._write", None)
+        nothing.setattr("services.export.project._write", None)
         reply = place.calls.head(f"{address}/export")
     assert (reply.status, reply.type, reply.body) == (200, "application/vnd.sqlite3", b"")
     assert reply.headers["Content-Disposition"].endswith('.db"')
@@ -153,7 +153,7 @@ def test_a_failed_export_answers_with_its_problem_once(place, monkeypatch):
     address = place.mapping()
     place.get(address)
     with monkeypatch.context() as broken:
-        broken.setattr("services.project._insert_table", fail)
+        broken.setattr("services.export.project._insert_table", fail)
         for _ in range(5):
             place.worker.step()
     problem = check_problem(place.calls.get(f"{address}/export"), 500)

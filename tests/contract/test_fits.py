@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.fitting import FitOptions
+from services.scoring.options import FitOptions
 from tests import naive
 from tests.calls import (
     CURVES,

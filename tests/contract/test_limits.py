@@ -123,11 +123,11 @@ CASES = {
 """A value of each limit, and a request that needs so much."""
 
 ELSEWHERE = {
-    "unpacked_bytes": "tests/services/test_compressed.py",
-    "expansion": "tests/services/test_compressed.py",
-    "sheet_bytes": "tests/services/test_sheets.py",
-    "read_memory_bytes": "tests/services/test_apart.py",
-    "read_seconds": "tests/services/test_apart.py",
+    "unpacked_bytes": "tests/services/files/test_compressed.py",
+    "expansion": "tests/services/files/test_compressed.py",
+    "sheet_bytes": "tests/services/files/test_sheets.py",
+    "read_memory_bytes": "tests/services/files/test_sandbox.py",
+    "read_seconds": "tests/services/files/test_sandbox.py",
     "body_stall_seconds": "tests/contract/test_http.py",
     "points": "tests/contract/test_evaluations.py",
     "reply_bytes": "tests/contract/test_evaluations.py",

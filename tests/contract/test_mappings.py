@@ -11,7 +11,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from services.mapping import Functions, MapOptions
+from services.mapping.functions import Functions
+from services.mapping.options import MapOptions
 from tests import naive
 from tests.calls import (
     CURVES,

@@ -12,11 +12,11 @@ import time
 import numpy as np
 import pytest
 
-from api.engine import PLAIN, plan_fit, submit
+from api.engine import UNCACHED, plan_fit, submit
 from api.schemas.fits import FitRequest
 from api.store.base import Database
 from api.store.datasets import add_dataset
-from services.readers import Source
+from services.files import Source
 from services.tables import Table
 from tests.server import Server
 from tests.waiting import PATIENCE, until
@@ -120,7 +120,7 @@ def noise(tmp_path_factory):
             source = Source("json", None, None, None, None)
             ids.append(add_dataset(session, table, source, name="noise").id)
     body = {"training_id": ids[0], "ideal_id": ids[1], "criterion": "mae"}
-    undisturbed = submit(database, plan_fit, FitRequest().load(body), ranks=PLAIN)
+    undisturbed = submit(database, plan_fit, FitRequest().load(body), ranker=UNCACHED)
     yield folder, body, undisturbed.id
     database.close()
 

@@ -22,7 +22,7 @@ from api.store.datasets import Dataset, add_dataset
 from api.store.fits import Fit, FitMatch
 from api.store.mappings import ItemBlock, Mapping
 from api.worker import Worker
-from services.readers import Source
+from services.files import Source
 from tests.calls import CURVES, LIBRARY, over_wsgi
 from tests.factories import a_table
 from tests.faults.conftest import THOROUGH_PLACES

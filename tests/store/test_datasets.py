@@ -23,11 +23,12 @@ from api.store.datasets import (
     read_table,
     stream_blocks,
 )
-from services.checks import LOST_POINT
 from services.errors import GridError, InvalidTable
-from services.readers import Source
-from services.spool import Spool, SpooledTable
-from services.tables import Table, table_sha256
+from services.files import Source
+from services.files.spool import Spool, SpooledTable
+from services.fingerprint import table_sha256
+from services.quality import LOST_POINT
+from services.tables import Table
 
 SOURCE = Source("json", None, None, None, None)
 

@@ -18,7 +18,7 @@ from api.store.fits import Fit
 from api.store.jobs import ATTEMPTS, Lost
 from api.store.leases import Watch, take_back
 from api.store.mappings import Mapping
-from services.readers import Source
+from services.files import Source
 from tests.factories import a_table
 
 NEVER = -1.0

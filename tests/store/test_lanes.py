@@ -20,7 +20,7 @@ from api.store.fits import Fit
 from api.store.jobs import LARGE, SMALL
 from api.store.lanes import TURNS_KEPT, Turn
 from api.store.mappings import Mapping
-from services.readers import Source
+from services.files import Source
 from tests.factories import a_table
 
 SOURCE = Source("json", None, None, None, None)

@@ -11,7 +11,7 @@ from api.store.base import Base, find
 from api.store.datasets import add_dataset
 from api.store.fits import Fit, chosen
 from api.store.migrate import is_current, migrate
-from services.readers import Source
+from services.files import Source
 from tests.factories import a_table
 
 SOURCE = Source("json", None, None, None, None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
-from api.engine import Here, plan_fit, submit
+from api.engine import LocalRanker, plan_fit, submit
 from api.schemas.fits import FitRequest
 from api.store import blocks, sketches
 from api.store.base import find_version
@@ -25,15 +25,15 @@ from api.store.datasets import (
 from api.store.fits import chosen
 from api.store.migrate import migrate
 from api.store.sketches import SketchBasis, SketchBlock, read_basis, stream_sketches
-from services import fitting
-from services.blocks import Library
-from services.cache import Cache
-from services.fitting import Engine, FitOptions, fit_library
-from services.readers import Source
-from services.sketch import sketch
+from services.bounds.sketch import sketch
+from services.files import Source
+from services.fitting.blocks import Library
+from services.fitting.cache import Cache
+from services.fitting.fit import fit_library
+from services.scoring.options import FitOptions
 from services.tables import Table
 from tests import naive
-from tests.factories import in_blocks
+from tests.factories import in_blocks, rank
 
 SOURCE = Source("json", None, None, None, None)
 POINTS = 80
@@ -179,16 +179,16 @@ def test_no_answer_depends_on_how_the_library_is_read(database, options):
             dataset = session.get(Dataset, dataset_id)
             library = open_library(session, Selection(dataset, 420))
             assert library.basis is not None
-            answers.append(fit_library(table, places, library, options, Engine(1, cache)))
+            answers.append(fit_library(table, places, library, options, cache))
         with database.reading() as session:
             plain = open_library(session, Selection(dataset, 420, np.arange(420)))
             assert plain.basis is None
-            answers.append(fit_library(table, places, plain, options, Engine(2, cache)))
+            answers.append(fit_library(table, places, plain, options, cache))
     whole = a_table(y)
     for cuts in ((), (1, 7, 300), tuple(range(50, 420, 50))):
         shuffled = list(in_blocks(whole, cuts))[::-1]
         answers.append(fit_library(table, places, Library(whole.x, shuffled), options))
-        answers.append(fitting.fit(table, places, whole.x, in_blocks(whole, cuts), options))
+        answers.append(rank(table, places, whole.x, in_blocks(whole, cuts), options))
     assert {repr(answer) for answer in answers} == {repr(answers[0])}
     slow = naive.fit(table, places, whole, np.arange(420), options)
     assert [(m.training_index, m.rank, m.ideal_index) for m in answers[0]] == [
@@ -201,7 +201,7 @@ def test_a_fit_through_the_store_is_that_without_sketches(database):
     ids = {"training_id": stored(database, y[[7, 30]] + 0.01, "training")}
     body = FitRequest().load(ids | {"ideal_id": stored(database, y)})
     cache = Cache(1 << 24)
-    fits = [submit(database, plan_fit, body, ranks=Here(Engine(cache=cache))) for _ in range(2)]
+    fits = [submit(database, plan_fit, body, ranker=LocalRanker(cache)) for _ in range(2)]
     with database.writing() as session:
         session.execute(delete(SketchBasis))
         session.execute(delete(SketchBlock))

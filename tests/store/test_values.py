@@ -11,7 +11,7 @@ import api.store.blocks
 import api.store.values
 from api.store.datasets import add_dataset, append_curves
 from api.store.values import X, stream_rows
-from services.readers import Source
+from services.files import Source
 from services.tables import Table
 
 COLUMNS = ([X], [X, *range(13)], [3], [12, X, 0], [8, 7, 6, 9], list(range(13))[::-1])

@@ -7,7 +7,7 @@ import sys
 
 from api.store.base import Database, find
 from api.store.datasets import Dataset, add_dataset
-from services.readers import Source
+from services.files import Source
 from tests.factories import a_table
 
 WRITERS, INCREMENTS = 4, 50

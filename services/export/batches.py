@@ -1,0 +1,179 @@
+"""Values, matches and points as Arrow record batches: a name, a type and a null for each cell.
+
+A gap is null, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from services.mapping.items import REASONS, Items
+from services.tables import FloatArray
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+MATCHES = pa.schema(
+    [
+        pa.field("training", pa.string(), nullable=False),
+        pa.field("training_index", pa.int64(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("ideal", pa.string(), nullable=False),
+        pa.field("ideal_index", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("sse", pa.float64()),
+        pa.field("rmse", pa.float64()),
+        pa.field("mae", pa.float64()),
+        pa.field("max_deviation", pa.float64()),
+        pa.field("r2", pa.float64()),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("scale", pa.float64(), nullable=False),
+        pa.field("offset", pa.float64(), nullable=False),
+    ]
+)
+"""Columns of matches."""
+
+POINTS = pa.schema(
+    [
+        pa.field("point", pa.int64(), nullable=False),
+        pa.field("column", _WORD, nullable=False),
+        pa.field("x", pa.float64()),
+        pa.field("y", pa.float64()),
+        pa.field("training", _WORD),
+        pa.field("ideal", _WORD),
+        pa.field("deviation", pa.float64()),
+        pa.field("limit", pa.float64()),
+        pa.field("reason", _WORD),
+    ]
+)
+"""Columns of points."""
+
+
+def values_schema(names: Sequence[str]) -> pa.Schema:
+    """Columns of values, all float64.
+
+    Parameters
+    ----------
+    names : sequence of c str
+        Names of the columns.
+
+    Returns
+    -------
+    Schema
+        In the same order.
+    """
+    return pa.schema([pa.field(name, pa.float64()) for name in names])
+
+
+def values_batch(schema: pa.Schema, block: FloatArray) -> pa.RecordBatch:
+    """Rows of values.
+
+    Parameters
+    ----------
+    schema : Schema
+        From `values_schema`.
+    block : ndarray of shape (c, rows)
+        One column a row, C-contiguous; NaN is a gap.
+
+    Returns
+    -------
+    RecordBatch
+        Of that schema.
+    """
+    return pa.RecordBatch.from_arrays([_numbers(column) for column in block], schema=schema)
+
+
+def matches_batch(rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    """Matches as a batch.
+
+    Parameters
+    ----------
+    rows : sequence of sequences
+        The fields of each match, in the order of `MATCHES`; None where there is no number.
+
+    Returns
+    -------
+    RecordBatch
+        Of the schema `MATCHES`.
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(MATCHES)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, MATCHES, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=MATCHES)
+
+
+class PointBatches:
+    """Makes batches of the items of one mapping; their dictionaries are the same in all.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the y columns of the test dataset.
+    functions : sequence of k mappings
+        `training`, `ideal` and `limit` of each chosen function.
+    """
+
+    def __init__(self, columns: Sequence[str], functions: Sequence[Mapping[str, Any]]) -> None:
+        """Look the names up once."""
+        self._columns = pa.array(columns, pa.string())
+        self._training = _Words([function["training"] for function in functions])
+        self._ideal = _Words([function["ideal"] for function in functions])
+        self._reason = _Words(REASONS[1:])
+        # The last is for -1, which is no function.
+        limits = [*(function["limit"] for function in functions), None]
+        self._limits = np.array(limits, dtype=np.float64)
+
+    def batch(self, items: Items) -> pa.RecordBatch:
+        """Items in the words of the contract.
+
+        Parameters
+        ----------
+        items : ndarray of ITEM
+            Assignments and unmapped points, in order.
+
+        Returns
+        -------
+        RecordBatch
+            Of the schema `POINTS`.
+        """
+        function = items["function"]
+        arrays = [
+            pa.array(np.ascontiguousarray(items["point"])),
+            pa.DictionaryArray.from_arrays(np.ascontiguousarray(items["column"]), self._columns),
+            _numbers(items["x"]),
+            _numbers(items["y"]),
+            self._training.take(function),
+            self._ideal.take(function),
+            _numbers(items["deviation"]),
+            _numbers(self._limits[function]),
+            self._reason.take(items["reason"] - 1),
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=POINTS)
+
+
+class _Words:
+    """Names that rows refer to by position; -1 is null.
+
+    A dictionary must not hold a name twice, or pandas refuses it.
+    """
+
+    def __init__(self, names: Sequence[str | None]) -> None:
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        self._distinct = pa.array(list(places), pa.string())
+        self._codes = np.array([*(places[name] for name in names), 0], dtype=np.int32)
+
+    def take(self, positions: NDArray[np.int32]) -> pa.DictionaryArray:
+        codes = pa.array(self._codes[positions], mask=positions < 0)
+        return pa.DictionaryArray.from_arrays(codes, self._distinct)
+
+
+def _numbers(values: FloatArray) -> pa.Array:
+    """Float64 with a null for each gap; what float64 could not hold is null too."""
+    contiguous = np.ascontiguousarray(values)
+    infinite = np.isinf(contiguous)
+    if infinite.any():
+        contiguous = np.where(infinite, np.nan, contiguous)
+    return pa.array(contiguous, from_pandas=True)

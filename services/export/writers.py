@@ -1,0 +1,266 @@
+"""Tables on their way out: CSV, Parquet and Arrow, a piece at a time.
+
+Blocks of columns or Arrow record batches (`services.export.batches`) come in, one after the other;
+bytes go out, and no more than one piece is held in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from services.tables import FloatArray
+
+CSV_ROWS = 65_536
+"""Rows in one piece of CSV."""
+
+GROUP_ROWS, GROUP_BYTES = 1 << 18, 16 << 20
+"""A row group of Parquet is full with so many rows or bytes; each costs room in the footer."""
+
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take a cell for a formula."""
+
+_COMMA, _LINE = b",", b"\n"
+
+
+def csv_values(
+    names: Sequence[str], blocks: Iterable[FloatArray], *, as_text: bool = False
+) -> Iterator[bytes]:
+    """Write columns of numbers as CSV (RFC 4180, lines ended by a line feed, UTF-8).
+
+    Parameters
+    ----------
+    names : sequence of c str
+        Names of the columns.
+    blocks : iterable of ndarray of shape (c, rows)
+        Some rows at a time; NaN is a gap and becomes an empty cell.
+    as_text : bool
+        Whether names that a spreadsheet would take for formulas get a `'` before them.
+
+    Yields
+    ------
+    bytes
+        Whole lines: the names, then those of each block. A number is the shortest text that
+        gives the same bits.
+    """
+    yield _line(_plain(names) if as_text else names)
+    gap = _gap(len(names))
+    for block in blocks:
+        if block.shape[1]:
+            rows = orjson.dumps(np.ascontiguousarray(block.T), option=orjson.OPT_SERIALIZE_NUMPY)
+            yield rows[2:-2].replace(b"],[", _LINE).replace(b"null", gap) + _LINE
+
+
+def csv_rows(
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    header: bool = True,
+    as_text: bool = False,
+) -> Iterator[bytes]:
+    """Write rows of numbers and words as CSV, numbers as `csv_values` does.
+
+    Parameters
+    ----------
+    schema : Schema
+        Names and types: float64 and integers, strings plain or as dictionaries.
+    batches : iterable of RecordBatch
+        Of that schema; null is an empty cell.
+    header : bool
+        Whether the names come first.
+    as_text : bool
+        Whether words that a spreadsheet would take for formulas get a `'` before them.
+
+    Yields
+    ------
+    bytes
+        Whole lines.
+    """
+    if header:
+        yield _line(_plain(schema.names) if as_text else schema.names)
+    ends = [*[_COMMA] * (len(schema) - 1), _LINE]
+    for batch in batches:
+        if batch.num_rows:
+            gap = _gap(batch.num_columns)
+            columns = zip(batch.columns, ends, strict=True)
+            cells = [_cells(column, gap, end, as_text=as_text) for column, end in columns]
+            lines = pc.binary_join_element_wise(*cells, "")
+            # The text of all lines, one behind the other.
+            yield lines.buffers()[2].to_pybytes()
+
+
+def csv_lines(
+    names: Sequence[str],
+    columns: Sequence[Sequence[object] | NDArray[np.generic]],
+    *,
+    header: bool = True,
+) -> Iterator[bytes]:
+    """Write columns that are in memory as CSV, as `csv_rows` does.
+
+    Parameters
+    ----------
+    names : sequence of c str
+        Names of the columns.
+    columns : sequence of c sequences or arrays of n values
+        Numbers or words; None and NaN are gaps.
+    header : bool
+        Whether the names come first.
+
+    Yields
+    ------
+    bytes
+        Whole lines: the names, then up to `CSV_ROWS` rows at a time.
+    """
+    if header:
+        yield _line(names)
+    count = len(columns[0]) if names else 0
+    for start in range(0, count, CSV_ROWS):
+        some = [pa.array(c[start : start + CSV_ROWS], from_pandas=True) for c in columns]
+        batch = pa.RecordBatch.from_arrays(some, names=list(names))
+        yield from csv_rows(batch.schema, [batch], header=False)
+
+
+def _line(names: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(names)
+    return text.getvalue().encode()
+
+
+def _plain(words: Iterable[str]) -> list[str]:
+    return [f"'{word}" if word.startswith(FORMULA_BEGINS) else word for word in words]
+
+
+def _gap(columns: int) -> bytes:
+    """Text of an empty cell; a line of one must not be blank, which readers skip."""
+    return b'""' if columns == 1 else b""
+
+
+def _cells(values: pa.Array, gap: bytes, end: bytes, *, as_text: bool) -> pa.Array:
+    """Text of each value, with the comma or line feed behind it."""
+    if pa.types.is_floating(values.type):
+        return _numbers(values, gap, end)
+    if pa.types.is_integer(values.type):
+        text = pc.fill_null(values.cast(pa.string()), gap.decode())
+        return pc.binary_join_element_wise(text, end.decode(), "")
+    if not pa.types.is_dictionary(values.type):
+        values = values.cast(pa.string()).dictionary_encode()
+    words = values.dictionary.to_pylist()
+    words = [_line([word])[:-1] + end for word in (_plain(words) if as_text else words)]
+    texts = pa.array([word.decode() for word in (*words, gap + end)], pa.string())
+    return texts.take(values.indices.fill_null(len(words)))
+
+
+def _numbers(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
+    """Text of float64 values, whose buffer is orjson's text itself."""
+    numbers = np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+    text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = text[1:-1].replace(b"null", gap) + _COMMA
+    offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
+    offsets[1:] = np.flatnonzero(np.frombuffer(text, np.uint8) == _COMMA[0]) + 1
+    buffers = pa.py_buffer(offsets), pa.py_buffer(text.replace(_COMMA, end))
+    return pa.StringArray.from_buffers(len(numbers), *buffers)
+
+
+def arrow_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Write an Arrow IPC stream.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of all batches.
+    batches : iterable of RecordBatch
+        Their dictionaries, if any, are the same in all.
+
+    Yields
+    ------
+    bytes
+        The schema, then a piece for each batch, then the end.
+    """
+    sink = _Sink()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        yield sink.take()
+        for batch in batches:
+            writer.write_batch(batch)
+            yield sink.take()
+    yield sink.take()
+
+
+def parquet_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Write a Parquet file, compressed with snappy, which every reader knows.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of all batches.
+    batches : iterable of RecordBatch
+        Gathered to row groups of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes.
+
+    Yields
+    ------
+    bytes
+        A piece for each row group, then the footer.
+    """
+    sink = _Sink()
+    # A dictionary of the distinct numbers would be built and thrown away.
+    words = [field.name for field in schema if not pa.types.is_primitive(field.type)]
+    with pq.ParquetWriter(sink, schema, use_dictionary=words) as writer:
+        for group in _groups(batches):
+            writer.write_table(group, row_group_size=group.num_rows)
+            yield sink.take()
+    yield sink.take()
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None]:
+    """Batches put together to row groups."""
+    some: list[pa.RecordBatch] = []
+    for batch in batches:
+        if not batch.num_rows:
+            continue  # a row group has rows
+        some.append(batch)
+        full = sum(b.num_rows for b in some) >= GROUP_ROWS or (
+            sum(b.nbytes for b in some) >= GROUP_BYTES
+        )
+        if full:
+            yield pa.Table.from_batches(some)
+            some = []
+    if some:
+        yield pa.Table.from_batches(some)
+
+
+class _Sink:
+    """A file that is only written to, and hands on what it got."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._taken = 0
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        self._held += data
+        return size
+
+    def tell(self) -> int:
+        return self._taken + len(self._held)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """What was written can still be taken."""
+
+    def take(self) -> bytes:
+        held = bytes(self._held)
+        self._taken += len(held)
+        self._held.clear()
+        return held

@@ -1,0 +1,274 @@
+"""Numbers of a file on their way from the reader to the store, in a temporary file.
+
+A text comes row by row and a dataset is stored curve by curve, so a table has to be turned. Here
+that takes a file instead of memory: rows are written in pieces, each column by column, and a few
+columns of all pieces are read at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from services.errors import Fact, TooLarge
+from services.fingerprint import canonical
+from services.scratch import scratch
+from services.tables import FloatArray
+
+IN_MEMORY = 16 << 20
+"""Bytes that are kept in memory; what comes after them is a file."""
+
+_PIECE = 4 << 20
+"""Bytes of rows that are collected before they are written."""
+
+
+class Spool:
+    """Columns that come row by row.
+
+    Parameters
+    ----------
+    columns : int
+        How many columns there are.
+    most_bytes : int
+        How much they may hold, eight bytes a number.
+    """
+
+    def __init__(self, columns: int, most_bytes: int = 8 << 30) -> None:
+        self.columns = columns
+        self.rows = 0
+        self._most_rows = most_bytes // (8 * columns)
+        self._kept: list[FloatArray] = []
+        self._file: IO[bytes] | None = None
+        self._written: list[int] = []  # rows of each piece in the file
+        self._waiting = np.empty((columns, max(1, _PIECE // (8 * columns))))
+        self._wait = 0  # rows that are not written yet
+        self._closed = False
+
+    def append(self, values: FloatArray) -> None:
+        """Put rows behind those that are there.
+
+        Parameters
+        ----------
+        values : ndarray of shape (columns, rows)
+            Their numbers, float64, in any memory order; NaN is a gap. They are copied.
+
+        Raises
+        ------
+        TooLarge
+            There are more numbers than allowed.
+        """
+        rows = values.shape[1]
+        self.rows += rows
+        if self.rows > self._most_rows:
+            most = 8 * self.columns * self._most_rows
+            detail = f"The numbers take more than {most} bytes, eight bytes each."
+            raise TooLarge(detail, [Fact(detail, "too_many_values")])
+        taken = 0
+        while taken < rows:
+            take = min(rows - taken, self._waiting.shape[1] - self._wait)
+            self._waiting[:, self._wait : self._wait + take] = values[:, taken : taken + take]
+            self._wait += take
+            taken += take
+            if self._wait == self._waiting.shape[1]:
+                self._write()
+
+    def _write(self) -> None:
+        values = canonical(self._waiting[:, : self._wait])
+        if self._file is None and sum(piece.nbytes for piece in self._kept) < IN_MEMORY:
+            self._kept.append(values.copy())
+        else:
+            # Closed by `close`; a file without a name is gone with it, and with the process.
+            self._file = self._file or scratch.file()
+            self._file.seek(0, 2)
+            self._file.write(values.data)
+            self._written.append(self._wait)
+        self._wait = 0
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Some columns, all rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions of the first column, and of the first that is not read.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, rows)
+            C-contiguous, every gap the one NaN of `canonical`.
+        """
+        if self._closed:
+            raise ValueError("The spool is closed.")
+        if self._wait:
+            self._write()
+        values = np.empty((stop - start, self.rows))
+        row = 0
+        for piece in self._pieces(start, stop):
+            values[:, row : row + piece.shape[1]] = piece
+            row += piece.shape[1]
+        return values
+
+    def _pieces(self, start: int, stop: int) -> Iterator[FloatArray]:
+        """The same columns of every piece, shape (stop - start, rows of the piece)."""
+        yield from (piece[start:stop] for piece in self._kept)
+        if self._file is None:
+            return
+        place = 0
+        for rows in self._written:
+            self._file.seek(place + 8 * start * rows)
+            data = self._file.read(8 * (stop - start) * rows)
+            yield np.frombuffer(data).reshape(stop - start, rows)
+            place += 8 * self.columns * rows
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self._closed = True
+        self._kept.clear()
+        if self._file is not None:
+            self._file.close()
+
+
+@contextmanager
+def closed_on_error(spool: Spool) -> Iterator[Spool]:
+    """Give memory and disk back if what is done with a spool fails.
+
+    Parameters
+    ----------
+    spool : Spool
+        To be filled.
+
+    Yields
+    ------
+    Spool
+        The same.
+    """
+    try:
+        yield spool
+    except BaseException:
+        spool.close()
+        raise
+
+
+class SpooledTable:
+    """Curves that lie in a spool; see `services.tables.Curves`.
+
+    Parameters
+    ----------
+    spool : Spool
+        At least two columns; closed with the table.
+    columns : tuple of str
+        Their names.
+    x_position : int or None
+        Which of them is x; None if it is `grid`.
+    grid : tuple of str and ndarray of shape (n,), or None
+        Name and values of an x column that is not in the spool.
+    """
+
+    def __init__(
+        self,
+        spool: Spool | ColumnFile,
+        columns: tuple[str, ...],
+        x_position: int | None,
+        grid: tuple[str, FloatArray] | None = None,
+    ) -> None:
+        self._spool = spool
+        # Behind all columns, where no x is to be left out.
+        self._at = len(columns) if x_position is None else x_position
+        if x_position is not None:
+            grid = columns[x_position], spool.read(x_position, x_position + 1)[0]
+        elif grid is None:
+            raise ValueError("There is no x.")
+        self.x_name, self.x = grid
+        self.names = columns[: self._at] + columns[self._at + 1 :]
+
+    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
+        """All curves in their order, some at a time.
+
+        Parameters
+        ----------
+        most_bytes : int
+            Size of a piece, unless a single curve is longer.
+
+        Yields
+        ------
+        ndarray of shape (m, n)
+            C-contiguous and canonical.
+        """
+        step = max(1, most_bytes // self.x.nbytes)
+        for start in range(0, len(self.names), step):
+            # Kept by no name here, so that a long curve is not held while the next is read.
+            yield self._piece(start, min(start + step, len(self.names)))
+
+    def _piece(self, start: int, stop: int) -> FloatArray:
+        before, behind = start < self._at, stop > self._at
+        y = self._spool.read(start + (not before), stop + behind)
+        return np.delete(y, self._at - start, axis=0) if before and behind else y
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self._spool.close()
+
+
+class ColumnFile:
+    """Columns that came column by column, one after the other in a file.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Where they lie, float64 as `canonical` gives them; closed with this.
+    rows : int
+        How long each is.
+    """
+
+    def __init__(self, file: BinaryIO, rows: int) -> None:
+        self._file = file
+        self.rows = rows
+
+    def write(self, column: int, row: int, values: FloatArray) -> None:
+        """Put numbers of one column where they belong.
+
+        Parameters
+        ----------
+        column, row : int
+            Positions of the column, and of the first of the numbers in it.
+        values : ndarray
+            Numbers, NaN is a gap. With more than one column's numbers, in the order of the file.
+        """
+        self._file.seek(8 * (column * self.rows + row))
+        self._file.write(canonical(values).data)
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Some columns, all rows; as `Spool.read`.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions of the first column, and of the first that is not read.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, rows)
+            C-contiguous.
+        """
+        self._file.seek(8 * start * self.rows)
+        data = self._file.read(8 * (stop - start) * self.rows)
+        return np.frombuffer(data).reshape(stop - start, self.rows)
+
+    def report(self, text: bytes) -> None:
+        """Put a text behind the numbers, and its length in eight bytes behind that.
+
+        Parameters
+        ----------
+        text : bytes
+            What there is to say.
+        """
+        self._file.seek(0, 2)
+        self._file.write(text + len(text).to_bytes(8, "little"))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._file.close()

@@ -1,0 +1,1 @@
+"""For each training curve the library curves that fit it best."""

@@ -1,0 +1,1 @@
+"""Test points, and the chosen functions that admit them."""

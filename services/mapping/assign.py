@@ -1,0 +1,194 @@
+"""Which chosen functions admit a test point, and why a point gets none.
+
+The definitions are in docs/method.md, Mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services import grids
+from services.grids import Alignment, BoolArray, IndexArray, SortedGrid
+from services.mapping.functions import (
+    Functions,
+    FunctionTable,
+    _find,
+    _read,
+    _transformed,
+    tabulate,
+)
+from services.mapping.items import (
+    DEVIATION,
+    ITEM,
+    MAPPED,
+    MISSING,
+    NOT_COVERED,
+    Items,
+)
+from services.mapping.options import MapOptions, Policy, check_options
+from services.tables import FloatArray, Table
+
+_CHUNK = 1 << 16
+"""Deviations computed at once (512 KiB), so that what is done to them stays in the cache."""
+
+_BLOCK_POINTS, _BLOCK_CELLS = 1 << 14, 1 << 20
+"""Points, and deviations, whose items are built at once (46 MB at most)."""
+
+
+def assign(
+    test: Table,
+    grid: FloatArray | SortedGrid,
+    functions: Functions,
+    options: MapOptions,
+    block_rows: int | None = None,
+) -> Iterator[Items]:
+    """Map test points to the functions that admit them.
+
+    Parameters
+    ----------
+    test : Table
+        Points: every cell of its c curves is one. x may repeat and may be missing.
+    grid : ndarray of shape (n,) or SortedGrid
+        The library's x column. [unit of x]
+    functions : Functions
+        The k chosen functions on that grid.
+    options : MapOptions
+        How to admit.
+    block_rows : int or None
+        Test rows done at once; changes memory, never the answer.
+
+    Yields
+    ------
+    ndarray of ITEM
+        In the order of test row, column, function.
+    """
+    check_options(options)
+    ordered = grid if isinstance(grid, SortedGrid) else grids.sort_grid(grid)
+    tolerance = options.x_tolerance
+    if options.alignment == "exact" and tolerance is None:
+        tolerance = grids.default_tolerance(ordered.x)
+    columns, rows = test.y.shape
+    k, n = functions.curves.shape
+    step = block_rows or max(1, min(_BLOCK_POINTS // columns, _BLOCK_CELLS // (columns * k)))
+    table = functions.tables.get(options.alignment)
+    if table is None and n <= rows:
+        table = tabulate(functions, ordered, options.alignment)
+    for start in range(0, rows, step):
+        # From here on one x and one y for each cell, row by row, which is the order of the items.
+        x = np.repeat(test.x[start : start + step], columns)
+        y = test.y[:, start : start + step].T.ravel()
+        alignment = grids.align(x, ordered, options.alignment, tolerance)
+        if table is None:
+            here, place = _read(functions, alignment), np.arange(x.size)
+        else:
+            here, place = table, _find(alignment, n)
+        admitted = _admitted(y, here, place, alignment, functions)
+        items = _items(x, y, here.covers[place], _picked(options.policy, admitted))
+        row = items["point"] // columns
+        items["column"] = items["point"] - row * columns
+        items["point"] = row + start
+        yield items
+
+
+class _Admitted(NamedTuple):
+    """Assignments in the order of cells, then of functions."""
+
+    cell: IndexArray
+    function: IndexArray
+    deviation: FloatArray
+
+    def only(self, chosen: IndexArray) -> _Admitted:
+        return _Admitted(self.cell[chosen], self.function[chosen], self.deviation[chosen])
+
+
+def _admitted(
+    y: FloatArray,
+    table: FunctionTable,
+    place: IndexArray,
+    alignment: Alignment,
+    functions: Functions,
+) -> _Admitted:
+    """Compare each y with every function."""
+    k = len(functions.limit)
+    step = min(y.size, max(1, _CHUNK // k))
+    # Memory used again and again: with new arrays for each step the same took twice as long.
+    buffer, change, admits = np.empty((step, k)), np.empty((step, k)), np.empty((step, k), bool)
+    # Repeated, because NumPy needs 5 ns to broadcast to a row of 4 and 1 ns to compare it.
+    limit = np.tile(functions.limit, (step, 1))
+    flats, deviations = [], []
+    for start in range(0, y.size, step):
+        some = slice(start, min(start + step, y.size))
+        size = some.stop - start
+        # Every place is in the table; with mode="raise" NumPy would not write to `out` at once.
+        g = table.f.take(place[some], axis=0, out=buffer[:size], mode="clip")
+        if table.change is not None:
+            table.change.take(place[some], axis=0, out=change[:size], mode="clip")
+            _interpolate(g, change[:size], alignment.rise[some], alignment.run[some])
+            _transformed(g, functions)
+        with np.errstate(all="ignore"):
+            deviation = np.abs(np.subtract(y[some, np.newaxis], g, out=g), out=g)
+            # NaN is a gap, a missing y or an overflow, and admits nothing.
+            flat = np.flatnonzero(np.less_equal(deviation, limit[:size], out=admits[:size]))
+        deviations.append(deviation.take(flat))
+        flats.append(flat + start * k)
+    flat = np.concatenate(flats)
+    cell = flat // k
+    return _Admitted(cell, flat - cell * k, np.concatenate(deviations))
+
+
+def _interpolate(f: FloatArray, change: FloatArray, rise: FloatArray, run: FloatArray) -> None:
+    """Turn f0 into f0 + (f1 - f0)·(x - x0)/(x1 - x0), in that order and in place."""
+    with np.errstate(all="ignore"):
+        change *= rise[:, np.newaxis]
+        change /= run[:, np.newaxis]
+        f += change
+
+
+def _picked(policy: Policy, admitted: _Admitted) -> _Admitted:
+    """Keep only the function that the policy picks for each cell."""
+    if policy == "all" or not admitted.cell.size:
+        return admitted
+    firsts = _firsts(admitted.cell)
+    if policy == "first":
+        return admitted.only(firsts)
+    least = np.minimum.reduceat(admitted.deviation, firsts)
+    counts = np.diff(firsts, append=admitted.cell.size)
+    nearest = admitted.only(np.flatnonzero(admitted.deviation == np.repeat(least, counts)))
+    return nearest.only(_firsts(nearest.cell))
+
+
+def _firsts(cell: IndexArray) -> IndexArray:
+    """Where each cell comes first; equal ones stand together."""
+    return np.flatnonzero(np.diff(cell, prepend=-1))
+
+
+def _items(x: FloatArray, y: FloatArray, covered: BoolArray, admitted: _Admitted) -> Items:
+    """Put assignments and unmapped cells together, in order; point is still the cell."""
+    is_unmapped = np.ones(y.size, dtype=bool)
+    is_unmapped[admitted.cell] = False
+    unmapped = np.flatnonzero(is_unmapped)
+    cell = np.concatenate((admitted.cell, unmapped))
+    # Two runs that are in order already: a stable sort merges them, 2 to 5 ns an item.
+    order = np.argsort(cell, kind="stable")
+    cell = cell[order]
+    none = np.full(unmapped.size, -1), np.full(unmapped.size, np.nan)
+    reasons = _reasons(x[unmapped], y[unmapped], covered[unmapped])
+
+    items = np.empty(cell.size, dtype=ITEM)
+    items["point"] = cell
+    items["function"] = np.concatenate((admitted.function, none[0]))[order]
+    items["reason"] = np.concatenate((np.full(admitted.cell.size, MAPPED), reasons))[order]
+    items["x"] = x[cell]
+    items["y"] = y[cell]
+    items["deviation"] = np.concatenate((admitted.deviation, none[1]))[order]
+    return items
+
+
+def _reasons(x: FloatArray, y: FloatArray, covered: BoolArray) -> NDArray[np.int64]:
+    """Why each of some cells got no function."""
+    missing = np.isnan(x) | np.isnan(y)
+    return np.where(missing, MISSING, np.where(covered, DEVIATION, NOT_COVERED))

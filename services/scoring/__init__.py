@@ -1,0 +1,1 @@
+"""The decision: plain float64 scores, and the order that they give."""
