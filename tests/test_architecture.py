@@ -1,0 +1,54 @@
+"""The pictures of docs/architecture.md are those of the imports.
+
+To write them anew: python -m tests.test_architecture
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/architecture.md"
+PICTURE = re.compile(r"(?<=## Rooms of the )(\w+)(\n.*?```\n)(.*?)(?=```)", re.DOTALL)
+
+
+def layers(package):
+    """Rooms of a package from the outside in, as import-linter holds them."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for contract in config["tool"]["importlinter"]["contracts"]:
+        if contract.get("containers") == [package]:
+            return [room for layer in contract["layers"] for room in sorted(layer.split(" | "))]
+    raise LookupError(package)
+
+
+def picture(package):
+    """Each room of a package with the rooms that it imports."""
+    graph = grimp.build_graph(package)
+    rooms = layers(package)
+    lines = []
+    for room in rooms:
+        found = {
+            imported.split(".")[1]
+            for module in graph.modules
+            if module.split(".")[1:2] == [room]
+            for imported in graph.find_modules_directly_imported_by(module)
+            if imported.count(".")
+        }
+        arrows = " ".join(other for other in rooms if other in found - {room})
+        lines.append(f"{room:14} {arrows}".rstrip())
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("package", ["services", "api"])
+def test_the_picture_is_that_of_the_imports(package):
+    shown = {name: text for name, _, text in PICTURE.findall(PAGE.read_text())}
+    assert shown[package] == picture(package)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(PICTURE.sub(lambda m: m[1] + m[2] + picture(m[1]), PAGE.read_text()))
