@@ -27,6 +27,7 @@ from api.resources import (
     plots,
     service,
 )
+from api.running import Running
 from api.store.base import Database
 from services.fitting.cache import Cache
 
@@ -56,24 +57,27 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes + READ_AHEAD,
         PROPAGATE_EXCEPTIONS=False,
     )
-    app.extensions["idealfit.limits"] = settings.limits
     database = Database(settings.url)
-    app.extensions["idealfit.database"] = database
-    app.extensions["idealfit.functions"] = FunctionCache(database)
-    app.extensions["idealfit.settings"] = settings
-    app.extensions["idealfit.look"] = metrics.Look(database, settings)
-    app.extensions["idealfit.ranker"] = LocalRanker(Cache(settings.cache_bytes))
-    app.extensions["idealfit.waiters"] = threading.Semaphore(max(1, settings.threads // 2))
-    app.extensions["idealfit.disk"] = disk = Disk(settings)
-    disk.watch_files()
-    slots.register(app, settings.threads)
+    parts = Running(
+        settings,
+        database,
+        Disk(settings),
+        FunctionCache(database),
+        metrics.Look(database, settings),
+        LocalRanker(Cache(settings.cache_bytes)),
+        slots.Slots(settings.threads),
+        threading.Semaphore(max(1, settings.threads // 2)),
+    )
+    app.extensions["idealfit"] = parts
+    parts.disk.watch_files()
+    slots.register(app)
     errors.register(app)
     guard(app, settings)
     app.register_blueprint(home.room)
     app.register_blueprint(metrics.room)
     # The document shows the limits in force.
     with app.app_context():
-        app.extensions["idealfit.document"] = _document(app, settings.prefix)
+        parts.document = _document(app, settings.prefix)
     app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app

@@ -18,6 +18,7 @@ from api import demo, examples, logs, metrics
 from api.app import create_app
 from api.config import SettingError, Settings
 from api.processes import Run, Supervisor
+from api.running import running
 from api.server import Server
 from api.store.base import Database, new_id
 from api.store.migrate import migrate
@@ -114,7 +115,7 @@ def write_document(*, check: bool) -> None:
     """Write the OpenAPI document, or fail unless the file is the generated one."""
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data=Path(folder)))
-        document = app.extensions["idealfit.document"].finished
+        document = running(app).document.finished
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     text = orjson.dumps(document, option=options)
     if not check:

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import marshmallow as ma
 import orjson
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, g, request
 from flask_smorest import Api, Blueprint
 from flask_smorest.utils import unpack_tuple_response
 from sqlalchemy.orm import Session
@@ -30,11 +30,11 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_accept_header
 
 from api import inforce, jsonbody, metrics
-from api.disk import Disk
 from api.document import OFFERED, finish
 from api.errors import PROBLEM_JSON, Problem, as_problem, request_id
 from api.headers import protect
 from api.processes import cores
+from api.running import running
 from api.schemas.base import LARGEST, MOST_FACTS, ProblemReply
 from api.store.base import Database, Page, Record, page_of
 from services.errors import Fact
@@ -54,12 +54,7 @@ Handler = Callable[..., Any]
 
 def database() -> Database:
     """The database of the running app."""
-    return cast("Database", current_app.extensions["idealfit.database"])
-
-
-def disk() -> Disk:
-    """The disks of the running app."""
-    return cast("Disk", current_app.extensions["idealfit.disk"])
+    return running().database
 
 
 limits = inforce.limits

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from flask import current_app
 
 from api.config import Limits
+from api.running import running
 
 
 def limits() -> Limits:
     """The limits of the running app; the defaults where there is none."""
     if current_app:
-        return cast("Limits", current_app.extensions["idealfit.limits"])
+        return running().settings.limits
     return Limits()

@@ -25,6 +25,7 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from api.store.base import Database
 from api.store.migrate import migrate
 
@@ -97,7 +98,7 @@ def service() -> Iterator[Service]:
         try:
             yield Service(app.test_client())
         finally:
-            app.extensions["idealfit.database"].close()
+            running(app).database.close()
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, g, request
 from werkzeug.exceptions import ClientDisconnected
 
+from api.running import running
 from services.errors import Busy
 from services.scratch import scratch
 
@@ -102,24 +103,23 @@ BUSY = "Try again in a moment; too many requests of this size are being worked o
 # ---- Of a request --------------------------------------------------------------------------
 
 
-def register(app: Flask, threads: int) -> None:
-    """Give an application its slots; a request gives back what it has at its end."""
+def register(app: Flask) -> None:
+    """Have each request of an application give back what it has at its end."""
     _return_ends()
-    app.extensions["idealfit.slots"] = Slots(threads)
     app.teardown_request(_end)
 
 
 def enter() -> None:
     """Take a slot for this request, unless it has one."""
     if "slot" not in g:
-        _slots().enter(_check_client)
-        g.slot = _slots()
+        running().slots.enter(_check_client)
+        g.slot = running().slots
 
 
 def try_enter() -> bool:
     """Take a slot for this request if that is possible at once, or it has one."""
-    if "slot" not in g and _slots().try_enter():
-        g.slot = _slots()
+    if "slot" not in g and running().slots.try_enter():
+        g.slot = running().slots
     return "slot" in g
 
 
@@ -175,10 +175,6 @@ def _end(_error: BaseException | None) -> None:
     if "slot" in g:
         g.pop("slot").leave()
         _give_back()
-
-
-def _slots() -> Slots:
-    return cast("Slots", current_app.extensions["idealfit.slots"])
 
 
 def _check_client() -> None:

@@ -136,10 +136,11 @@ def app(database_url, tmp_path):
     """The application on a migrated database, on each engine in turn."""
     from api.app import create_app
     from api.config import Settings
+    from api.running import running
 
     app = create_app(Settings(data=tmp_path, database_url=database_url))
     yield app
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def layers(package):
 
 def picture(package):
     """Each room of a package with the rooms that it imports."""
-    graph = grimp.build_graph(package)
+    graph = grimp.build_graph(package, exclude_type_checking_imports=True)
     rooms = layers(package)
     lines = []
     for room in rooms:

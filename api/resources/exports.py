@@ -13,9 +13,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from api import slots
 from api.errors import problem
 from api.exports import export_seconds, open_export, plan_export
-from api.http import SQLITE, database, disk
+from api.http import SQLITE, database
 from api.resources.downloads import disposition
-from api.resources.jobs import client, refuse, settings
+from api.resources.jobs import client, refuse
+from api.running import running
 from api.store.base import NotFound, find
 from api.store.exports import Export, export_of, is_noted, note_use
 from api.store.exports import send_file as send_kept
@@ -41,8 +42,8 @@ def answer(mapping_id: str) -> Response:
     if kept and kept.state == "succeeded":
         with suppress(NotFound):
             return _kept_file(kept, headers, noted=noted)
-    disk().require()
-    if seconds <= settings().inline_seconds:
+    running().disk.require()
+    if seconds <= running().settings.inline_seconds:
         if seconds > slots.SMALL_SECONDS:
             slots.enter()
         reply = send_file(open_export(database(), mapping_id), mimetype=SQLITE)

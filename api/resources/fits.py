@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
-from flask import Response, current_app, g, url_for
+from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
-from api.engine import FunctionCache, map_options, plan_fit
+from api.engine import map_options, plan_fit
 from api.http import (
     ETAG,
     JSON,
@@ -26,6 +26,7 @@ from api.http import (
 )
 from api.resources import evaluations, jobs
 from api.resources.downloads import asks_for_text, offers_tables, rows_reply
+from api.running import running
 from api.schemas.fits import (
     FIT_EXAMPLE,
     FIT_ITEM_EXAMPLE,
@@ -144,12 +145,8 @@ def delete_fit(fit_id: str) -> Any:
         if users:
             raise InUse(f"The fit is used by {', '.join(users)}; delete these first.")
         session.delete(fit)
-    _functions().forget(fit_id)
+    running().functions.forget(fit_id)
     return Response(status=204)
-
-
-def _functions() -> FunctionCache:
-    return cast("FunctionCache", current_app.extensions["idealfit.functions"])
 
 
 @room.route("/<fit_id>/matches", methods=["GET"])
@@ -212,5 +209,5 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     it; beyond them post a mapping.
     """
     test = evaluations.check_points(body)
-    fit, functions = _functions().get(fit_id)
+    fit, functions = running().functions.get(fit_id)
     return evaluations.answer(test, functions, map_options(body, fit, functions.grid.x))

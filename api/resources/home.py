@@ -5,14 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 import flask_swagger_ui
 import orjson
-from flask import Blueprint, Response, current_app, render_template, request, send_from_directory
+from flask import Blueprint, Response, render_template, request, send_from_directory
 
 from api.headers import PAGE, PICTURE, PUBLIC
-from api.http import JSON, Document, database
+from api.http import JSON, database
+from api.running import running
 from api.store.base import page_of
 from api.store.datasets import Dataset
 from api.store.fits import Fit
@@ -56,8 +56,7 @@ def docs() -> Response:
 @room.get("/openapi.json")
 def openapi() -> Response:
     """The OpenAPI document."""
-    document = cast("Document", current_app.extensions["idealfit.document"])
-    return Response(orjson.dumps(document.finished), content_type=JSON)
+    return Response(orjson.dumps(running().document.finished), content_type=JSON)
 
 
 @room.get("/static/swagger-ui/<path:name>")

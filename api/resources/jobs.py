@@ -5,20 +5,19 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from flask import Response, current_app, request, url_for
+from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
 from api import slots
-from api.config import Settings
-from api.engine import Ranker, submit
+from api.engine import submit
 from api.errors import Problem, problem, problem_type
-from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, disk, etag
+from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, etag
+from api.running import running
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact
@@ -102,9 +101,9 @@ def preferences() -> Preferences:
 
 def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
     """Do the job in the request if it is small, queue it otherwise; the reply."""
-    disk().require()
+    running().disk.require()
     wish = preferences()
-    most = -math.inf if wish.respond_async else settings().inline_seconds
+    most = -math.inf if wish.respond_async else running().settings.inline_seconds
     job = submit(
         database(),
         plan,
@@ -112,7 +111,7 @@ def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
         client=client(),
         most_seconds=most,
         may_begin=_may_begin,
-        ranker=ranker(),
+        ranker=running().ranker,
     )
     waited = wish.wait is not None and (job.ended or _wait(job, wish.wait))
     applied = [f"wait={wish.wait}"] if waited else []
@@ -142,7 +141,7 @@ def _may_begin(seconds: float) -> bool:
 
 def _wait(job: Job, seconds: int) -> bool:
     """Wait until the job has ended or the time is over; False if too many wait already."""
-    waiters = cast("threading.Semaphore", current_app.extensions["idealfit.waiters"])
+    waiters = running().waiters
     if not waiters.acquire(blocking=False):
         return False
     try:
@@ -209,13 +208,3 @@ def client() -> str:
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((int(address), 64), strict=False))
-
-
-def settings() -> Settings:
-    """How this process runs."""
-    return cast("Settings", current_app.extensions["idealfit.settings"])
-
-
-def ranker() -> Ranker:
-    """What this process compares curves with."""
-    return cast("Ranker", current_app.extensions["idealfit.ranker"])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import accumulate
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -27,6 +27,7 @@ from api import metrics
 from api.config import Settings
 from api.engine import JOBS
 from api.meter import SUM, Key
+from api.running import running
 from api.store.base import Database
 from api.store.counts import Counts, count
 from api.troubles import Troubles
@@ -48,7 +49,7 @@ a tenth of what it can do."""
 def read_metrics() -> Response:
     """Everything, as Prometheus reads it."""
     registry = CollectorRegistry()
-    registry.register(Figures(current_app.extensions["idealfit.look"]))
+    registry.register(Figures(running().look))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

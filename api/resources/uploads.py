@@ -24,7 +24,6 @@ from api.http import (
     JSON,
     PARQUET,
     body_coding,
-    disk,
     expect_type,
     invalid,
     json_body,
@@ -33,6 +32,7 @@ from api.http import (
     parse_json,
     read_limits,
 )
+from api.running import running
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
 from services.files import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text
 from services.files import formats as kinds_of_files
@@ -117,7 +117,7 @@ def read_upload(
     `query` holds the fields of a plain file, `usual_x` names of the x column that need not be
     said, `grid` the name and values of x where the dataset is there already.
     """
-    disk().require()
+    running().disk.require()
     media = expect_type(*BODIES)
     if (request.content_length or 0) > limits().body_bytes:
         raise RequestEntityTooLarge
@@ -159,7 +159,7 @@ def require_room(session: Session, curves: Curves) -> None:
     Whoever else stores at the same time has done so before, or does so after.
     """
     session.connection()
-    disk().require(curves.x.nbytes * (1 + len(curves.names)))
+    running().disk.require(curves.x.nbytes * (1 + len(curves.names)))
 
 
 def _from_json(

@@ -8,6 +8,7 @@ import pytest
 
 from api.app import create_app
 from api.config import Limits, Settings
+from api.running import running
 
 CSV = {"content_type": "text/csv"}
 
@@ -18,7 +19,7 @@ def small(database_url, tmp_path):
     settings = Settings(data=tmp_path, database_url=database_url, limits=Limits(body_bytes=20))
     app = create_app(settings)
     yield app.test_client()
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 def a_dataset(client, body="x,y\n0,1\n1,2\n", name="d"):

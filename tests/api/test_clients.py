@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.resources import jobs
+from api.running import running
 from api.store.base import find
 from api.store.fits import Fit
 from tests.calls import LIBRARY, over_wsgi
@@ -32,7 +33,7 @@ def test_the_client_and_the_cost_are_stored_with_the_job(app):
     pair = {"training_id": calls.a_dataset()["id"], "ideal_id": calls.a_dataset(LIBRARY)["id"]}
     for headers in ({}, {"Prefer": "respond-async"}):
         record = calls.post("/v1/fits", pair, headers=headers).json
-        with app.extensions["idealfit.database"].reading() as session:
+        with running(app).database.reading() as session:
             fit = find(session, Fit, record["id"])
         assert (fit.client, fit.lane) == ("127.0.0.1", "small")
         assert 0 < fit.cost < 1

@@ -14,6 +14,7 @@ import pytest
 from api import disk as disks
 from api.config import SettingError, Settings
 from api.disk import Disk, NoRoom, TooManyFiles
+from api.running import running
 from api.shares import Shares
 from api.worker import Worker
 from services.scratch import Scratch, allow_all, scratch
@@ -76,7 +77,7 @@ def test_below_the_reserve_only_what_stores_is_refused(app, disk):
 
 
 def test_curves_that_would_use_up_the_reserve_are_refused_whole(app, disk):
-    if not app.extensions["idealfit.database"].sqlite:
+    if not running(app).database.sqlite:
         pytest.skip("its disk is not ours")
     calls = over_wsgi(app)
     disk.free = 60 * MEBIBYTE
@@ -99,7 +100,7 @@ def test_jobs_wait_below_the_reserve(app, disk, tmp_path, caplog):
     address = calls.post("/v1/fits", pair, headers=LATER).headers["Location"]
     disk.free = 50 * MEBIBYTE
     stop = threading.Event()
-    worker = Worker(app.extensions["idealfit.database"], Settings(data=tmp_path), "one", stop)
+    worker = Worker(running(app).database, Settings(data=tmp_path), "one", stop)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import delete
 
 from api.engine import FRESH_SECONDS
+from api.running import running
 from api.store.fits import Fit, FitMatch
 from tests.calls import (
     CURVES,
@@ -475,7 +476,7 @@ class TestNotSucceeded:
     def fit(self, request, app, calls):
         """Path of a fit in each of the states."""
         record = calls.a_fit()
-        with app.extensions["idealfit.database"].writing() as session:
+        with running(app).database.writing() as session:
             stored = session.get(Fit, record["id"])
             stored.state = request.param
             stored.started_at = stored.finished_at = None

@@ -15,6 +15,7 @@ from api import jsonbody
 from api.app import create_app
 from api.config import Limits, Settings
 from api.inforce import limits
+from api.running import running
 from api.store.base import Database
 from api.store.migrate import migrate
 from tests.calls import CURVES, a_form, check_fact, check_problem, over_wsgi
@@ -153,7 +154,7 @@ def app(tmp_path_factory):
     database.close()
     app = create_app(settings)
     yield app
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from api.app import create_app
 from api.config import Settings
 from api.resources import metrics
+from api.running import running
 from api.store.counts import Counts
 
 
@@ -23,7 +24,7 @@ def ask(tmp_path):
         return reply.text
 
     yield get
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 def test_a_database_that_fails_is_down_and_the_rest_is_shown(ask):

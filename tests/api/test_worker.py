@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import engine, keeper
 from api.config import Settings
+from api.running import running
 from api.store import jobs, lanes
 from api.store.base import find
 from api.store.fits import Fit, FitMatch
@@ -47,7 +48,7 @@ def stop():
 @pytest.fixture
 def one(app, stop, tmp_path):
     """A worker on the same database."""
-    database = app.extensions["idealfit.database"]
+    database = running(app).database
     with Worker(database, Settings(data=tmp_path), "one", stop) as worker:
         yield worker
 
@@ -66,7 +67,7 @@ def queued(calls, path, body):
 
 def look_at(app, address, **values):
     """The row of a fit, some columns of it changed, and the time of the database."""
-    with app.extensions["idealfit.database"].writing() as session:
+    with running(app).database.writing() as session:
         fit = find(session, Fit, address.rsplit("/", 1)[1])
         before = fit.not_before
         for name, value in values.items():
@@ -110,7 +111,7 @@ def broken_for(monkeypatch, address, fail):
 
 
 def rows(app, model=FitMatch):
-    with app.extensions["idealfit.database"].reading() as session:
+    with running(app).database.reading() as session:
         return session.scalars(select(func.count()).select_from(model)).one()
 
 
@@ -201,7 +202,7 @@ def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, one, monkeypat
 
     def overtaken(session, job, *arguments):
         answer = compute(session, job, *arguments)
-        with app.extensions["idealfit.database"].writing() as other:
+        with running(app).database.writing() as other:
             jobs.release(other, type(job), "one")
         return answer
 
@@ -233,7 +234,7 @@ def test_a_job_is_given_up_after_five_attempts(calls, pair, one, monkeypatch):
 
 def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
     address = queued(calls, "/v1/fits", pair)
-    database = app.extensions["idealfit.database"]
+    database = running(app).database
     for _ in range(ATTEMPTS):
         with database.writing() as session:
             assert lanes.claim(session, engine.JOBS, "dead", 30.0)
@@ -302,7 +303,7 @@ def test_trouble_with_a_disk_or_the_database_is_no_attempt_and_lets_others_go_ah
 def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, one, stop):
     """The database took the job for ours, and the answer never came."""
     address = queued(calls, "/v1/fits", pair)
-    database, step, steps = app.extensions["idealfit.database"], one.step, []
+    database, step, steps = running(app).database, one.step, []
 
     def cut_off():
         steps.append(1)
@@ -335,7 +336,7 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
 
     monkeypatch.setattr(engine, "compute", stopped)
     assert one.step()
-    with app.extensions["idealfit.database"].reading() as session:
+    with running(app).database.reading() as session:
         fit = find(session, Fit, address.rsplit("/", 1)[1])
         assert (fit.state, fit.attempt, fit.owner) == ("queued", 0, None)
     stop.clear()

@@ -9,6 +9,7 @@ import pytest
 
 from api.app import create_app
 from api.config import Limits, Settings
+from api.running import running
 from tests.calls import over_socket, over_wsgi
 from tests.server import Server
 
@@ -46,7 +47,7 @@ def limited(tmp_path, sqlite_template):
 
     yield make
     for app in apps:
-        app.extensions["idealfit.database"].close()
+        running(app).database.close()
 
 
 SHORT = """

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from api import engine, exports
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from api.store.exports import Export, ExportBlock
 from api.worker import Worker
 from tests.calls import check_problem, over_wsgi
@@ -26,7 +27,7 @@ class Place:
     def __init__(self, url, folder, **settings):
         self.settings = Settings(data=folder, database_url=url, **settings)
         self.app = create_app(self.settings)
-        self.database = self.app.extensions["idealfit.database"]
+        self.database = running(self.app).database
         self.calls = over_wsgi(self.app)
         self.worker = Worker(self.database, self.settings, "one", threading.Event())
 
@@ -181,7 +182,7 @@ def test_a_small_export_is_made_in_the_request(app):
     address = f"/v1/mappings/{calls.a_mapping()['id']}/export"
     with app.test_client().get(address) as reply:
         assert (reply.status_code, reply.get_data()[:15]) == (200, b"SQLite format 3")
-    with app.extensions["idealfit.database"].reading() as session:
+    with running(app).database.reading() as session:
         assert session.scalars(select(func.count()).select_from(Export)).one() == 0
 
 

@@ -16,6 +16,7 @@ import zstandard
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from tests.calls import CURVES, a_form, check_fact, check_problem, next_link, over_wsgi
 from tests.contract.document import READ, ROUTES, address
 from tests.waiting import PATIENCE
@@ -64,7 +65,7 @@ class TestProblems:
     def test_a_service_that_is_not_ready_says_why_and_when_to_ask_again(self, tmp_path):
         app = create_app(Settings(data=tmp_path))
         reply = over_wsgi(app).get("/health/ready")
-        app.extensions["idealfit.database"].close()
+        running(app).database.close()
         assert "migrate" in check_problem(reply, 503)["detail"]
         assert int(reply.headers["Retry-After"]) > 0
 
@@ -72,7 +73,7 @@ class TestProblems:
         """The tables are missing: what a client asks is right, the service cannot answer."""
         app = create_app(Settings(data=tmp_path))
         reply = over_wsgi(app).get("/v1/datasets")
-        app.extensions["idealfit.database"].close()
+        running(app).database.close()
         check_problem(reply, 503)
         assert int(reply.headers["Retry-After"]) > 0
 

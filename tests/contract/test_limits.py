@@ -15,6 +15,7 @@ import pytest
 
 from api.app import create_app
 from api.config import FIXED, Limits, Settings
+from api.running import running
 from services.tables import NAME_LENGTH
 from tests.calls import CURVES, a_form, check_problem, over_wsgi
 from tests.files import PARQUET, a_parquet, a_text
@@ -160,7 +161,7 @@ def under(tmp_path, sqlite_template):
 
     yield make
     for app in apps:
-        app.extensions["idealfit.database"].close()
+        running(app).database.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ from sqlalchemy import event
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from tests.calls import over_wsgi
 from tests.contract.document import DOCUMENT
 
@@ -40,7 +41,7 @@ def test_the_document_has_a_schema_for_it(noun):
 @EACH
 def test_a_list_does_not_read_what_it_leaves_out(database_url, tmp_path, noun):
     app = create_app(Settings(data=tmp_path, database_url=database_url))
-    database = app.extensions["idealfit.database"]
+    database = running(app).database
     calls, statements = over_wsgi(app), []
     calls.a_mapping()
     event.listen(

@@ -11,6 +11,7 @@ from flask import Blueprint
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from tests.calls import CURVES, a_form, check_problem, over_wsgi
 from tests.contract.document import DOCUMENT, READ, ROUTES, address
 
@@ -30,7 +31,7 @@ def make_app(tmp_path):
 
     yield make
     for app in apps:
-        app.extensions["idealfit.database"].close()
+        running(app).database.close()
 
 
 def count(calls):

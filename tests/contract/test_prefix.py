@@ -9,6 +9,7 @@ import pytest
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from tests.calls import CURVES, Calls, Reply, check_problem, over_wsgi
 
 PREFIX = "/lab/curves"
@@ -19,7 +20,7 @@ def app(tmp_path, sqlite_template):
     shutil.copy(sqlite_template, tmp_path / "idealfit.db")
     app = create_app(Settings(data=tmp_path, prefix=PREFIX))
     yield app
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 @pytest.fixture(params=["kept", "removed"])
@@ -116,5 +117,5 @@ def test_no_header_says_where_the_service_is(tmp_path, sqlite_template, prefix, 
         assert made.headers["Location"].startswith(f"{prefix}/v1/datasets/")
         seen.append([Reply(r.status_code, r.headers, r.data).body for r in pages])
         client.delete(f"/v1/datasets/{made.json['id']}")
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
     assert seen[0] == seen[1]

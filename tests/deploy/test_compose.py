@@ -10,6 +10,7 @@ import yaml
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from tests.calls import over_wsgi
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def calls(tmp_path):
     environment = {name: filled(text) for name, text in names.items() if name != "DATABASE_URL"}
     app = create_app(Settings.from_environment(environment | {"IDEALFIT_DATA": str(tmp_path)}))
     yield over_wsgi(app)
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 def test_what_it_publishes_answers(calls):

@@ -9,6 +9,7 @@ import pytest
 
 from api.app import create_app
 from api.config import Settings
+from api.running import running
 from api.store.base import WAL_BYTES
 from tests.calls import over_wsgi
 
@@ -23,7 +24,7 @@ def app(tmp_path, new_database_url):
         Settings(data=tmp_path, database_url=new_database_url("sqlite"), inline_seconds=60)
     )
     yield app
-    app.extensions["idealfit.database"].close()
+    running(app).database.close()
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_the_log_of_sqlite_stays_short_under_a_slow_reader(app, calls, addresses
     pieces = iter(reply.response)
     found = [next(pieces), next(pieces)]
     assert len(b"".join(found)) < len(whole)
-    database = app.extensions["idealfit.database"]
+    database = running(app).database
     write(database, 128)
     log = Path(database.url.database + "-wal")
     assert log.stat().st_size <= WAL_BYTES

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.config import Settings
+from api.running import running
 from api.store import vacuum
 from api.store.base import Database
 from api.store.vacuum import give_back
@@ -91,7 +92,7 @@ def test_a_file_without_the_map_of_its_pages_stays_as_it_is(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_without_work_gives_back_what_was_deleted(app, tmp_path):
-    database = app.extensions["idealfit.database"]
+    database = running(app).database
     if not database.sqlite:
         pytest.skip("PostgreSQL reuses its room by itself")
     calls = over_wsgi(app)

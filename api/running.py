@@ -1,0 +1,41 @@
+"""What an application has for all of its requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from flask import Flask, current_app
+
+if TYPE_CHECKING:
+    import threading
+
+    from api.config import Settings
+    from api.disk import Disk
+    from api.engine import FunctionCache, Ranker
+    from api.http import Document
+    from api.resources.metrics import Look
+    from api.slots import Slots
+    from api.store.base import Database
+
+
+@dataclass(slots=True)
+class Running:
+    """Parts of an application that live as long as it does."""
+
+    settings: Settings
+    database: Database
+    disk: Disk
+    functions: FunctionCache
+    look: Look
+    ranker: Ranker
+    slots: Slots
+    waiters: threading.Semaphore
+    """Taken by each request that waits for its job."""
+
+    document: Document = field(init=False)
+
+
+def running(app: Flask | None = None) -> Running:
+    """Return the parts of an application, by default of the one that has this request."""
+    return cast("Running", (app or current_app).extensions["idealfit"])
