@@ -10,11 +10,10 @@ from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
-from api.engine import FunctionCache, LocalRanker
-from api.http import (
-    Document,
-    Service,
-)
+from api.http.documents import Document
+from api.http.service import Service
+from api.jobs.functions import FunctionCache
+from api.jobs.rankers import LocalRanker
 from api.origins import guard
 from api.prefix import Prefix
 from api.resources import (

@@ -23,7 +23,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.config import Settings
-from api.engine import NUMPY, LocalRanker, Progress, prepare_fit, rate, silent
+from api.jobs.common import Progress, silent
+from api.jobs.estimate import rate
+from api.jobs.fits import prepare_fit
+from api.jobs.rankers import NUMPY, LocalRanker
 from api.store.base import Database, find
 from api.store.datasets import Dataset
 from api.store.fits import Fit

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from api.config import Settings
 from api.disk import Disk
-from api.engine import Progress, export_parts, silent
+from api.jobs.common import Progress, silent
+from api.jobs.export import export_parts
 from api.store import jobs
 from api.store.base import Database, find, new_id
 from api.store.datasets import Dataset

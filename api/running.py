@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from api.config import Settings
     from api.disk import Disk
-    from api.engine import FunctionCache, Ranker
-    from api.http import Document
+    from api.http.documents import Document
+    from api.jobs.functions import FunctionCache
+    from api.jobs.rankers import Ranker
     from api.resources.metrics import Look
     from api.slots import Slots
     from api.store.base import Database

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from api import engine, logs, metrics, processes
+from api import logs, metrics, processes
 from api.cluster import Cluster
 from api.config import Settings
 from api.disk import Disk
-from api.engine import LocalRanker, Ranker
 from api.exports import make_export
+from api.jobs import run
+from api.jobs.rankers import LocalRanker, Ranker
 from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
 from api.store import jobs, lanes, leases
@@ -123,13 +124,13 @@ class Worker:
         """Do the job whose turn it is; False if there is none."""
         # Looking blocks nobody; only who has seen a job asks for the right to write.
         with self._database.reading() as session:
-            abandoned = self._watch.abandoned(session, engine.JOBS)
-            if not abandoned and not lanes.is_any_due(session, engine.JOBS):
+            abandoned = self._watch.abandoned(session, run.JOBS)
+            if not abandoned and not lanes.is_any_due(session, run.JOBS):
                 return False
         with self._database.writing() as session:
             for lease in abandoned:
                 leases.take_back(session, lease)
-            claim = lanes.claim(session, engine.JOBS, self._name, self._lease)
+            claim = lanes.claim(session, run.JOBS, self._name, self._lease)
         if claim:
             self._began = time.monotonic()
             self._do(claim)
@@ -168,10 +169,10 @@ class Worker:
         if claim.model is Export:
             make_export(self._database, self._disk, self._settings, claim, held)
             return
-        with scratch.spooled(engine.SPOOL_BYTES) as spool:
+        with scratch.spooled(run.SPOOL_BYTES) as spool:
             with self._database.reading() as session:
                 job = find(session, claim.model, claim.id)
-                answer = engine.compute(session, job, spool, held.tell, self._ranker)
+                answer = run.compute(session, job, spool, held.tell, self._ranker)
             self._disk.require(spool.tell())
             held.leave()
             with self._database.writing() as session:
@@ -249,7 +250,7 @@ def is_full(error: Exception) -> bool:
 def release(database: Database, name: str) -> None:
     """Queue what a worker of this name left behind."""
     with database.writing() as session:
-        for model in engine.JOBS:
+        for model in run.JOBS:
             jobs.release(session, model, name)
 
 

@@ -25,7 +25,9 @@ from distributed import Client
 
 from api.cluster import Cluster, cut
 from api.config import Settings
-from api.engine import LocalRanker, plan_fit, prepare_fit, silent
+from api.jobs.common import silent
+from api.jobs.fits import plan_fit, prepare_fit
+from api.jobs.rankers import LocalRanker
 from api.schemas.fits import FitRequest
 from api.store.base import Database, find
 from api.store.fits import Fit

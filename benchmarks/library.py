@@ -22,7 +22,9 @@ import numpy as np
 from sqlalchemy import delete
 
 from api.config import Settings
-from api.engine import LocalRanker, plan_fit, submit
+from api.jobs.fits import plan_fit
+from api.jobs.rankers import LocalRanker
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.store.base import Database, find_version
 from api.store.datasets import Dataset, add_dataset, append_curves

@@ -14,23 +14,13 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.errors import Problem
-from api.http import (
-    CSV,
-    ETAG,
-    JSON,
-    LINK,
-    LOCATION,
-    Room,
-    database,
-    decode_cursor,
-    etag,
-    if_match,
-    invalid,
-    limits,
-    listing,
-    not_modified,
-    records_page,
-)
+from api.http.arguments import invalid
+from api.http.bodies import database, limits
+from api.http.described import ETAG, LINK, LOCATION
+from api.http.media import CSV, JSON
+from api.http.negotiation import etag, if_match, not_modified
+from api.http.paging import decode_cursor, listing, records_page
+from api.http.room import Room
 from api.resources.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.resources.replies import Written, computed
 from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pyarrow as pa
 from flask import Response, g
 
-from api.http import ARROW, CSV, JSON, PARQUET, Handler, Room
+from api.http.media import ARROW, CSV, JSON, PARQUET
+from api.http.room import Handler, Room
 from api.resources.replies import computed
 from services.errors import Fact, InvalidOption
 from services.export.writers import arrow_stream, csv_rows, parquet_file

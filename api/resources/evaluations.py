@@ -10,17 +10,13 @@ import orjson
 from flask import Response
 
 from api import slots
-from api.engine import (
-    ChosenFunctions,
-    Outcome,
-    evaluate_few,
-    evaluate_many,
-    fields_of,
-    is_few,
-    named_functions,
-)
 from api.errors import Problem
-from api.http import JSON, body_coding, expect_type, json_body, limits, load, parse_json
+from api.http.arguments import load
+from api.http.bodies import body_coding, expect_type, json_body, limits, parse_json
+from api.http.media import JSON
+from api.jobs.common import fields_of
+from api.jobs.functions import ChosenFunctions
+from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, named_functions
 from api.resources.replies import Written
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import point_dicts

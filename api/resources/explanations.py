@@ -10,7 +10,8 @@ from marshmallow import fields
 
 from api.errors import Problem, problem_type
 from api.headers import PAGE
-from api.http import HTML, JSON, Room
+from api.http.media import HTML, JSON
+from api.http.room import Room
 from api.problems import EXPLANATIONS, PATH
 from api.schemas.base import Reply
 

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from api import slots
 from api.errors import problem
 from api.exports import export_seconds, open_export, plan_export
-from api.http import SQLITE, database
+from api.http.bodies import database
+from api.http.media import SQLITE
 from api.resources.downloads import disposition
 from api.resources.jobs import client, refuse
 from api.running import running

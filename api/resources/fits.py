@@ -9,21 +9,14 @@ import pyarrow as pa
 from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
-from api.engine import map_options, plan_fit
-from api.http import (
-    ETAG,
-    JSON,
-    LINK,
-    Room,
-    database,
-    decode_cursor,
-    encode_cursor,
-    etag,
-    if_match,
-    listing,
-    not_modified,
-    records_page,
-)
+from api.http.bodies import database
+from api.http.described import ETAG, LINK
+from api.http.media import JSON
+from api.http.negotiation import etag, if_match, not_modified
+from api.http.paging import decode_cursor, encode_cursor, listing, records_page
+from api.http.room import Room
+from api.jobs.fits import plan_fit
+from api.jobs.mappings import map_options
 from api.resources import evaluations, jobs
 from api.resources.downloads import asks_for_text, offers_tables, rows_reply
 from api.running import running

@@ -14,9 +14,12 @@ from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
 from api import slots
-from api.engine import submit
 from api.errors import Problem, problem, problem_type
-from api.http import ETAG, LOCATION, RETRY, Handler, Room, database, etag
+from api.http.bodies import database
+from api.http.described import ETAG, LOCATION, RETRY
+from api.http.negotiation import etag
+from api.http.room import Handler, Room
+from api.jobs.run import submit
 from api.running import running
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel

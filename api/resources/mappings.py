@@ -9,22 +9,13 @@ import pyarrow as pa
 from flask import Response, g
 from sqlalchemy.orm import Session
 
-from api.engine import plan_mapping
-from api.http import (
-    ETAG,
-    JSON,
-    LINK,
-    SQLITE,
-    Room,
-    database,
-    decode_cursor,
-    encode_cursor,
-    etag,
-    if_match,
-    listing,
-    not_modified,
-    records_page,
-)
+from api.http.bodies import database
+from api.http.described import ETAG, LINK
+from api.http.media import JSON, SQLITE
+from api.http.negotiation import etag, if_match, not_modified
+from api.http.paging import decode_cursor, encode_cursor, listing, records_page
+from api.http.room import Room
+from api.jobs.mappings import plan_mapping
 from api.resources import exports, jobs
 from api.resources.downloads import asks_for_text, offers_tables, rows_reply
 from api.schemas.fits import NamePatch

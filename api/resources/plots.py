@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.headers import PICTURE
-from api.http import HTML, JSON, Room, database
+from api.http.bodies import database
+from api.http.media import HTML, JSON
+from api.http.room import Room
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
 from api.resources.downloads import disposition
 from api.resources.replies import computed

@@ -9,7 +9,8 @@ from marshmallow import fields
 
 from api.config import Limits
 from api.errors import RETRY_SECONDS, Problem
-from api.http import Room, database, limits
+from api.http.bodies import database, limits
+from api.http.room import Room
 from api.schemas.base import Reply
 from api.store.migrate import is_current
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete
 
-from api.engine import FRESH_SECONDS
+from api.jobs.functions import FRESH_SECONDS
 from api.running import running
 from api.store.fits import Fit, FitMatch
 from tests.calls import (

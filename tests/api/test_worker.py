@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
-from api import engine, keeper
+from api import keeper
 from api.config import Settings
+from api.jobs import run
 from api.running import running
 from api.store import jobs, lanes
 from api.store.base import find
@@ -99,15 +100,15 @@ def check_pauses(found, expected):
 
 def broken_for(monkeypatch, address, fail):
     """Have one job fail; what makes it well again."""
-    compute = engine.compute
+    compute = run.compute
 
     def broken(session, job, *rest):
         if job.id in address:
             fail()
         return compute(session, job, *rest)
 
-    monkeypatch.setattr(engine, "compute", broken)
-    return lambda: monkeypatch.setattr(engine, "compute", compute)
+    monkeypatch.setattr(run, "compute", broken)
+    return lambda: monkeypatch.setattr(run, "compute", compute)
 
 
 def rows(app, model=FitMatch):
@@ -168,7 +169,7 @@ def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
 ):
     """Neither when it is called off before a piece is computed, nor when all are."""
     address = queued(calls, "/v1/fits", pair)
-    compute = engine.compute
+    compute = run.compute
 
     def called_off():
         if deed == "cancel":
@@ -184,7 +185,7 @@ def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
             called_off()
         return answer
 
-    monkeypatch.setattr(engine, "compute", interrupted)
+    monkeypatch.setattr(run, "compute", interrupted)
     assert one.step()
     assert rows(app) == 0
     reply = calls.get(address)
@@ -198,7 +199,7 @@ def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
 def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, one, monkeypatch):
     body = {"fit_id": calls.a_fit()["id"], "test_id": calls.a_dataset(POINTS)["id"]}
     address = queued(calls, "/v1/mappings", body)
-    compute = engine.compute
+    compute = run.compute
 
     def overtaken(session, job, *arguments):
         answer = compute(session, job, *arguments)
@@ -206,10 +207,10 @@ def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, one, monkeypat
             jobs.release(other, type(job), "one")
         return answer
 
-    monkeypatch.setattr(engine, "compute", overtaken)
+    monkeypatch.setattr(run, "compute", overtaken)
     assert one.step()
     assert rows(app, ItemBlock) == 0
-    monkeypatch.setattr(engine, "compute", compute)
+    monkeypatch.setattr(run, "compute", compute)
     assert one.step()
     assert rows(app, ItemBlock) == 1
     assert calls.get(address).json["state"] == "succeeded"
@@ -221,7 +222,7 @@ def test_a_job_is_given_up_after_five_attempts(calls, pair, one, monkeypatch):
     def broken(*_):
         raise IndexError
 
-    monkeypatch.setattr(engine, "compute", broken)
+    monkeypatch.setattr(run, "compute", broken)
     for _ in range(ATTEMPTS):
         assert calls.get(address).json["state"] == "queued"
         assert one.step()
@@ -237,7 +238,7 @@ def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
     database = running(app).database
     for _ in range(ATTEMPTS):
         with database.writing() as session:
-            assert lanes.claim(session, engine.JOBS, "dead", 30.0)
+            assert lanes.claim(session, run.JOBS, "dead", 30.0)
         with database.writing() as session:
             jobs.release(session, Fit, "dead")
     assert one.step()
@@ -309,7 +310,7 @@ def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, o
         steps.append(1)
         if len(steps) == 1:
             with database.writing() as session:
-                assert lanes.claim(session, engine.JOBS, "one", 600.0)
+                assert lanes.claim(session, run.JOBS, "one", 600.0)
             raise OperationalError("COMMIT", {}, Exception("gone"))
         # Told to stop any sooner, it would hand back a job that takes long on a busy machine.
         done = step()
@@ -326,7 +327,7 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
 ):
     address = queued(calls, "/v1/fits", pair)
     monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
-    compute = engine.compute
+    compute = run.compute
 
     def stopped(_session, _job, _spool, progress, _tools):
         stop.set()
@@ -334,13 +335,13 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
         while True:
             progress(0, 3)
 
-    monkeypatch.setattr(engine, "compute", stopped)
+    monkeypatch.setattr(run, "compute", stopped)
     assert one.step()
     with running(app).database.reading() as session:
         fit = find(session, Fit, address.rsplit("/", 1)[1])
         assert (fit.state, fit.attempt, fit.owner) == ("queued", 0, None)
     stop.clear()
-    monkeypatch.setattr(engine, "compute", compute)
+    monkeypatch.setattr(run, "compute", compute)
     assert one.step()
     assert calls.get(address).json["state"] == "succeeded"
 
@@ -349,7 +350,7 @@ def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
     address = queued(calls, "/v1/fits", pair)
     monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(keeper, "TELL_SECONDS", 0.0)
-    compute, seen = engine.compute, []
+    compute, seen = run.compute, []
 
     def slow(session, job, spool, progress, tools):
         for done in (1, 2):
@@ -359,7 +360,7 @@ def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
             seen.append((record.json["progress"]["done"], record.etag))
         return compute(session, job, spool, progress, tools)
 
-    monkeypatch.setattr(engine, "compute", slow)
+    monkeypatch.setattr(run, "compute", slow)
     one.step()
     last = calls.get(address)
     seen.append((last.json["progress"]["done"], last.etag))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import slots
-from api.engine import MapOptions
+from api.jobs.run import MapOptions
 from api.resources import evaluations
 from tests.calls import POINTS, check_problem
 
@@ -136,7 +136,7 @@ class TestReply:
         short = calls.post(path, body)
         monkeypatch.setattr(evaluations, "is_few", lambda *_: False)
         monkeypatch.setattr(evaluations, "_BATCH", 7)
-        monkeypatch.setattr("api.engine.EVALUATED_CELLS", 30)
+        monkeypatch.setattr("api.jobs.mappings.EVALUATED_CELLS", 30)
         long = calls.post(path, body)
         assert (short.status, long.status) == (200, 200)
         assert long.body == short.body

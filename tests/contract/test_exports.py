@@ -9,9 +9,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy import func, select
 
-from api import engine, exports
+from api import exports
 from api.app import create_app
 from api.config import Settings
+from api.jobs import export
 from api.running import running
 from api.store.exports import Export, ExportBlock
 from api.worker import Worker
@@ -78,7 +79,7 @@ def test_a_large_export_is_made_once_and_kept(place, tmp_path):
     assert len(data) == int(headers["Content-Length"]) > 1 << 20
     assert headers["Content-Disposition"].endswith('.db"')
     expected = tmp_path / "expected.db"
-    engine.export_project(place.database, address.rpartition("/")[2], expected)
+    export.export_project(place.database, address.rpartition("/")[2], expected)
     kept = tables_of(data, tmp_path / "kept.db")
     assert kept == tables_of(expected.read_bytes(), tmp_path / "same.db")
     assert len(kept["mapped_test_data"]) >= ROWS

@@ -12,7 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from api.engine import UNCACHED, plan_fit, submit
+from api.jobs.fits import plan_fit
+from api.jobs.rankers import UNCACHED
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.store.base import Database
 from api.store.datasets import add_dataset

@@ -13,7 +13,9 @@ from sqlalchemy import Engine, event, func, select
 
 from api.app import create_app
 from api.config import Settings
-from api.engine import JOBS, plan_fit, plan_mapping, submit
+from api.jobs.fits import plan_fit
+from api.jobs.mappings import plan_mapping
+from api.jobs.run import JOBS, submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs

@@ -10,7 +10,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, insert, select, text, update
 
-from api.engine import JOBS, plan_fit, plan_mapping, submit
+from api.jobs.fits import plan_fit
+from api.jobs.mappings import plan_mapping
+from api.jobs.run import JOBS, submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs, lanes

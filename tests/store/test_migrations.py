@@ -4,7 +4,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from api.engine import JOBS, plan_fit, submit
+from api.jobs.fits import plan_fit
+from api.jobs.run import JOBS, submit
 from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
-from api.engine import LocalRanker, plan_fit, submit
+from api.jobs.fits import plan_fit
+from api.jobs.rankers import LocalRanker
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.store import blocks, sketches
 from api.store.base import find_version

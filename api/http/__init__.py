@@ -1,0 +1,1 @@
+"""HTTP as the service speaks it: what the libraries do otherwise."""

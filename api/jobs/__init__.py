@@ -1,0 +1,1 @@
+"""Fits and mappings as jobs, from the plan to the answer."""

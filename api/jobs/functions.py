@@ -1,0 +1,124 @@
+"""The functions that a fit chose, kept in memory while they are asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from api.store.base import Database, NotFound, find
+from api.store.datasets import Dataset, read_curves, read_grid
+from api.store.fits import Fit, FitMatch, chosen
+from api.store.jobs import require_succeeded
+from services import grids
+from services.grids import AlignmentKind, SortedGrid
+from services.mapping.functions import Functions, tabulate
+from services.mapping.limits import admission_limits
+
+CACHE_BYTES = 64 << 20
+"""Curves of hot fits that one process keeps in memory."""
+
+
+FRESH_SECONDS = 0.5
+"""How long a process may not see that a fit was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenFunctions:
+    """What a fit chose, ready to map points: one function for each training curve.
+
+    The limit of each of the functions is its largest deviation.
+    """
+
+    matches: Sequence[FitMatch]
+    grid: SortedGrid
+    functions: Functions
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        tables = sum(table.nbytes for table in self.functions.tables.values())
+        return self.functions.curves.nbytes + self.grid.x.nbytes + self.grid.rows.nbytes + tables
+
+    def with_limits(self, tolerance_factor: float) -> Functions:
+        known = self.functions
+        limit = admission_limits(known.limit, tolerance_factor)
+        return Functions(known.curves, known.scale, known.offset, limit, known.tables)
+
+    def tabulated(self, alignment: AlignmentKind) -> ChosenFunctions:
+        """The same for many small mappings of one alignment."""
+        table = tabulate(self.functions, self.grid, alignment)
+        tables = {alignment: table} if table else {}
+        return replace(self, functions=replace(self.functions, tables=tables))
+
+
+def load_functions(session: Session, fit: Fit) -> ChosenFunctions:
+    """Read the functions that a fit chose; NotReady unless it has succeeded."""
+    require_succeeded(fit, "evaluated")
+    ideal = find(session, Dataset, fit.ideal_id)
+    matches = chosen(session, fit)
+    curves = read_curves(session, ideal, np.array([m.ideal_index for m in matches], dtype=np.intp))
+    scale, offset, deviation = (
+        np.array([getattr(match, name) for match in matches], dtype=np.float64)
+        for name in ("scale", "offset", "max_deviation")
+    )
+    grid = grids.sort_grid(read_grid(session, ideal))
+    return ChosenFunctions(matches, grid, Functions(curves, scale, offset, deviation))
+
+
+def _hot_functions(session: Session, fit: Fit) -> ChosenFunctions:
+    return load_functions(session, fit).tabulated(fit.alignment)  # type: ignore[arg-type] # the schema allows the two words only
+
+
+class FunctionCache:
+    """Functions of the fits evaluated last, so that a hot fit is read once.
+
+    What a fit chose never changes; only whether it is still there has to be asked again.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _CachedFunctions] = OrderedDict()
+
+    def get(self, fit_id: str) -> tuple[Fit, ChosenFunctions]:
+        """The fit and its functions; NotFound at most FRESH_SECONDS after a deletion."""
+        with self._lock:
+            entry = self._entries.get(fit_id)
+        if entry is None or time.monotonic() - entry.checked > FRESH_SECONDS:
+            entry = self._check(fit_id, entry)
+        return entry.fit, entry.functions
+
+    def _check(self, fit_id: str, known: _CachedFunctions | None) -> _CachedFunctions:
+        checked = time.monotonic()
+        try:
+            with self._database.reading() as session:
+                fit = find(session, Fit, fit_id)
+                functions = known.functions if known else _hot_functions(session, fit)
+        except NotFound:
+            self.forget(fit_id)
+            raise
+        entry = _CachedFunctions(checked, fit, functions)
+        with self._lock:
+            self._entries[fit_id] = entry
+            self._entries.move_to_end(fit_id)
+            while sum(e.functions.nbytes for e in self._entries.values()) > CACHE_BYTES:
+                self._entries.popitem(last=False)
+        return entry
+
+    def forget(self, fit_id: str) -> None:
+        """Let go of a fit that is deleted here; other processes notice in FRESH_SECONDS."""
+        with self._lock:
+            self._entries.pop(fit_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedFunctions:
+    checked: float
+    fit: Fit
+    functions: ChosenFunctions

@@ -1,0 +1,186 @@
+"""Mappings as jobs, and evaluations, which are mappings that are not stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from sqlalchemy.orm import Session
+
+from api.jobs.common import Answer, Progress, fields_of, find_named, queued_columns, silent
+from api.jobs.functions import ChosenFunctions, load_functions
+from api.store.base import find
+from api.store.datasets import Dataset, Selection, curve_names, read_grid, read_table
+from api.store.fits import Fit, FitMatch
+from api.store.jobs import require_succeeded
+from api.store.mappings import Mapping, add_items
+from services import grids
+from services.mapping.assign import assign
+from services.mapping.few_points import assign_few_points
+from services.mapping.functions import Functions
+from services.mapping.items import REASONS, Items, Row
+from services.mapping.options import MapOptions, check_options
+from services.mapping.tally import Tally
+from services.tables import FloatArray, Table
+
+FEW_CELLS = 1000
+"""Points times functions of an evaluation that are worked off one by one."""
+
+
+EVALUATED_CELLS = 1 << 14
+"""Points times functions of an evaluation that are worked off together."""
+
+
+def map_options(request: dict[str, Any], fit: Fit, grid: FloatArray) -> MapOptions:
+    """Options of a mapping as used; those of the fit unless asked otherwise.
+
+    `grid` is the library's, in any order.
+    """
+    alignment = request["alignment"] or fit.alignment
+    x_tolerance = request["x_tolerance"]
+    if x_tolerance is None and alignment == fit.alignment:
+        x_tolerance = fit.x_tolerance
+    if x_tolerance is None and alignment == "exact":
+        x_tolerance = grids.default_tolerance(grid)
+    options = MapOptions(
+        policy=request["policy"],
+        tolerance_factor=request["tolerance_factor"],
+        alignment=alignment,  # type: ignore[arg-type] # the schema allows the two words only
+        x_tolerance=x_tolerance,
+    )
+    check_options(options)
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Figures of a mapping, as its record shows them; none while nothing is mapped."""
+
+    n_points: int
+    mapped_points: int = 0
+    unmapped_points: int = 0
+    n_assignments: int = 0
+    unmapped_reasons: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS[1:], 0))
+    functions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is told
+    test: Table,
+    functions: ChosenFunctions,
+    options: MapOptions,
+    keep: Callable[[Items], object],
+    progress: Progress = silent,
+    block_rows: int | None = None,
+) -> Outcome:
+    """Map the points of a table; every block of items goes to `keep`."""
+    limited = functions.with_limits(options.tolerance_factor)
+    tally = Tally(len(functions.matches))
+    for items in assign(test, functions.grid, limited, options, block_rows):
+        keep(items)
+        tally.add(items)
+        progress((int(items["point"][-1]) + 1) * len(test.names), test.y.size)
+    return _outcome(test.y.size, functions.matches, limited, tally)
+
+
+def is_few(test: Table, functions: ChosenFunctions, options: MapOptions) -> bool:
+    """Whether `evaluate_few` is the faster way to map the points of a table."""
+    cells = test.y.size * len(functions.matches)
+    return cells <= FEW_CELLS and options.alignment in functions.functions.tables
+
+
+def evaluate_few(
+    test: Table, functions: ChosenFunctions, options: MapOptions
+) -> tuple[Outcome, list[Row]]:
+    """Map a few points one by one; figures and items."""
+    limited = functions.with_limits(options.tolerance_factor)
+    x, y = test.x.tolist(), test.y[0].tolist()
+    rows = assign_few_points(x, y, functions.grid, limited, options)
+    tally = Tally(len(functions.matches))
+    tally.add_few(rows)
+    return _outcome(test.y.size, functions.matches, limited, tally), rows
+
+
+def evaluate_many(
+    test: Table, functions: ChosenFunctions, options: MapOptions, keep: Callable[[Items], object]
+) -> Outcome:
+    """Map points at once, in blocks that take little memory, and give the items to `keep`."""
+    rows = max(1, EVALUATED_CELLS // len(functions.matches))
+    return assign_points(test, functions, options, keep, block_rows=rows)
+
+
+def named_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:
+    """What the points of a mapping say of the functions."""
+    limited = functions.with_limits(options.tolerance_factor)
+    return _named_functions(functions.matches, limited)
+
+
+def _named_functions(matches: Sequence[FitMatch], limited: Functions) -> list[dict[str, Any]]:
+    return [
+        {
+            "training": match.training,
+            "ideal": match.ideal,
+            "limit": limit if math.isfinite(limit) else None,
+        }
+        for match, limit in zip(matches, limited.limit.tolist(), strict=True)
+    ]
+
+
+def _outcome(
+    n_points: int, matches: Sequence[FitMatch], functions: Functions, tally: Tally
+) -> Outcome:
+    reasons = tally.unmapped_reasons
+    unmapped = sum(reasons.values())
+    return Outcome(
+        n_points,
+        n_points - unmapped,
+        unmapped,
+        tally.n_assignments,
+        reasons,
+        [
+            named
+            | {
+                "n_assignments": tally.counts[position],
+                "deviation_mean": tally.deviation_mean(position),
+                "deviation_max": tally.deviation_max(position),
+            }
+            for position, named in enumerate(_named_functions(matches, functions))
+        ],
+    )
+
+
+def plan_mapping(session: Session, request: dict[str, Any]) -> Mapping:
+    """The record of a mapping as the body of `POST /v1/mappings` asks for it."""
+    fit = find_named(session, Fit, request, "fit_id")
+    test = find_named(session, Dataset, request, "test_id")
+    require_succeeded(fit, "mapped with")
+    grid = read_grid(session, find(session, Dataset, fit.ideal_id))
+    columns = curve_names(session, test, range(test.n_curves))
+    return Mapping(
+        **queued_columns(session, test.n_points * test.n_curves),
+        name=request.get("name") or f"{test.name} / {fit.name}"[:200],
+        fit_id=fit.id,
+        test_id=test.id,
+        test_sha256=test.sha256,
+        columns=list(columns.values()),
+        **fields_of(map_options(request, fit, grid)),
+        **fields_of(Outcome(test.n_points * test.n_curves)),
+    )
+
+
+def compute_mapping(
+    session: Session, record: Mapping, spool: IO[bytes], progress: Progress
+) -> Answer:
+    functions = load_functions(session, find(session, Fit, record.fit_id))
+    test = find(session, Dataset, record.test_id)
+    table = read_table(session, Selection(test, len(record.columns)))
+    outcome = assign_points(
+        table, functions, record.options, lambda items: spool.write(items.tobytes()), progress
+    )
+
+    def add_rows(session: Session) -> None:
+        spool.seek(0)
+        add_items(session, record, spool)
+
+    return Answer(fields_of(outcome), add_rows)

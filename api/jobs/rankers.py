@@ -1,0 +1,71 @@
+"""Comparing the training curves of a fit with its library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from api.jobs.common import Progress
+from api.jobs.estimate import rate
+from api.jobs.inputs import ideal_of
+from api.store.datasets import open_library
+from api.store.fits import Fit
+from services.fitting.blocks import split
+from services.fitting.cache import Cache
+from services.fitting.fit import PreparedFit, rank_library
+from services.scoring.ranking import Ranking
+
+NUMPY = "numpy"
+"""What computed a fit, in its record."""
+
+
+class Ranker(Protocol):
+    """Compares the training curves of a fit with its library."""
+
+    def rank(
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, /
+    ) -> tuple[Ranking, str]:
+        """The ranking, and what computed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRanker:
+    """Compares in this process."""
+
+    cache: Cache | None = None
+    """Keeps what was prepared of a library for the next fit."""
+
+    def rank(
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress
+    ) -> tuple[Ranking, str]:
+        """All of the library."""
+        everything = range(fit.n_ideal)
+        return self.rank_part(session, fit, prepared, progress, everything), NUMPY
+
+    def rank_part(
+        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, part: range
+    ) -> Ranking:
+        """The curves of the library in some of its places."""
+        library = open_library(session, ideal_of(session, fit), part.start, part.stop)
+        cells = fit.n_training * len(library.grid)
+        most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
+        blocks = (piece for block in library.blocks for piece in split(block, most))
+        sketches = (piece for whole in library.sketches for piece in split(whole, SKETCHES * most))
+        library = replace(library, blocks=blocks, sketches=sketches)
+        return rank_library(
+            prepared, library, self.cache, most, lambda done: progress(done, fit.n_ideal)
+        )
+
+
+UNCACHED = LocalRanker()
+"""Keeps nothing for the next fit."""
+
+
+PIECE_SECONDS = 0.5
+"""Longest piece of a fit, about: between two pieces it can be stopped."""
+
+
+SKETCHES = 8
+"""How many curves are compared by their sketches in the time that one takes by itself."""
