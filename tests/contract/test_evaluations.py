@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import slots
-from api.jobs.run import MapOptions
 from api.resources import evaluations
+from services.mapping.options import MapOptions
 from tests.calls import POINTS, check_problem
 
 EMOJI = "\N{GRINNING FACE}"
