@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -47,7 +48,7 @@ class Pieces:
             ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)), (b"", "utf-8")
         )
         # Some tools put a mark before a mark; left there, it would be part of the first name.
-        self._first = chunk.removeprefix(mark).removeprefix(mark)
+        self._first = re.sub(b"\\A(?:%b)+" % re.escape(mark), b"", chunk) if mark else chunk
         self.start = len(chunk) - len(self._first)
         self.codec = self.encoding.removesuffix("-sig")
         self._feed, self._return = "\n".encode(self.codec), "\r".encode(self.codec)

@@ -564,7 +564,7 @@ pieces = st.one_of(
 def by_the_csv_module(data, source):
     """Read what is known to be a table; the slow, obvious way, for comparison."""
     text = data.decode(source.encoding)
-    text = text.removeprefix("\ufeff").removeprefix("\ufeff")
+    text = text.lstrip("\ufeff")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=source.delimiter, strict=True)
     rows = [[cell.strip() for cell in row] for row in reader]
     rows = [row for row in rows if row not in ([], [""])]
@@ -617,6 +617,13 @@ def test_a_changed_file_gives_a_true_table_or_a_clear_error(case, choices):
     changed = case.data[:at] + choices.draw(pieces) + case.data[end:]
     options = {key: value for key, value in case.options.items() if key in {"format", "header"}}
     assert check_outcome(changed, **options)
+
+
+@pytest.mark.parametrize("marks", [1, 2, 3, 500])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_any_number_of_marks_is_part_of_no_name(marks, mark):
+    table, _ = read(("\ufeff" * marks + "x,y\n1,3\n2,4\n").encode(mark))
+    assert (table.x_name, table.names, table.y.tolist()) == ("x", ("y",), [[3.0, 4.0]])
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n", "\r\r\r\n", "\n\r"])
