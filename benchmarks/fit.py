@@ -13,6 +13,7 @@ Every round runs every contender once, so that a noisy machine is noisy for all;
 medians over the rounds, ratios are medians of the ratios within a round (above 1: Idealfit is
 faster). `cold` starts from float64 blocks with nothing prepared, `warm` finds in the cache what
 an earlier fit of other curves prepared; the peers' indexes are built before the clock starts.
+Idealfit uses one thread; `--threads` are those of the peers.
 FAISS runs with OMP_WAIT_POLICY=passive: its waiting threads would else spin on the processors that
 the next contender needs.
 A peer's answer is wrong if the plain float64 score of its choice is larger than ours; ours is

@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 def silent(_done: int, _total: int) -> None:
-    """Progress that nobody asked for."""
+    """Report progress to nobody."""
 
 
 @dataclass(frozen=True, slots=True)

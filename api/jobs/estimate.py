@@ -33,7 +33,7 @@ BYTES_PER_SECOND = 3e8
 
 
 def estimate(session: Session, job: Job) -> float:
-    """Seconds that a job may take; docs/operations.md says how it is reckoned."""
+    """Estimate the seconds that a job takes (docs/operations.md)."""
     if isinstance(job, Mapping):
         functions = find(session, Fit, job.fit_id).n_training
         return job.n_points * ((functions + 1) / LOOKUPS_PER_SECOND + 8 / BYTES_PER_SECOND)

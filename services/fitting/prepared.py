@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Descriptions:
-    """Bases and descriptions. Threads may share it: what two of them make is the same.
+    """Bases and descriptions of a fit under way.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ Kept = dict[int, FloatArray]
 
 
 class Search:
-    """A fit under way: what is made of one piece for the next. Threads may share it.
+    """A fit under way: what is made of one piece for the next.
 
     Parameters
     ----------
