@@ -40,3 +40,8 @@ class Running:
 def running(app: Flask | None = None) -> Running:
     """Return the parts of an application, by default of the one that has this request."""
     return cast("Running", (app or current_app).extensions["idealfit"])
+
+
+def database() -> Database:
+    """The database of the running app."""
+    return running().database

@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from services.tables import _PIECE, Curves, FloatArray
+from services.tables import PIECE_BYTES, Curves, FloatArray
 
 
 def canonical(values: FloatArray) -> FloatArray:
@@ -78,4 +78,4 @@ def table_sha256(curves: Curves) -> str:
         64 hexadecimal digits.
     """
     first = extend_sha256("", (curves.x_name,), [curves.x[np.newaxis]])
-    return extend_sha256(first, curves.names, curves.pieces(_PIECE))
+    return extend_sha256(first, curves.names, curves.pieces(PIECE_BYTES))

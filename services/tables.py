@@ -20,7 +20,7 @@ _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 NAME_LENGTH = 200
 """Characters that the name of a dataset or a curve may have."""
 
-_PIECE = 8 << 20
+PIECE_BYTES = 8 << 20
 """Bytes of curves that are copied at a time."""
 
 
@@ -119,7 +119,7 @@ def whole(curves: Curves) -> Table:
     """
     y = np.empty((len(curves.names), curves.x.size))
     filled = 0
-    for piece in curves.pieces(_PIECE):
+    for piece in curves.pieces(PIECE_BYTES):
         y[filled : filled + len(piece)] = piece
         filled += len(piece)
     return Table(curves.x, y, curves.names, curves.x_name)

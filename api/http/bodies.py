@@ -10,22 +10,13 @@ from flask import Request, request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
 
-from api import inforce, jsonbody
+from api import jsonbody
 from api.errors import Problem
+from api.inforce import limits
 from api.processes import cores
-from api.running import running
-from api.store.base import Database
 from services.files import ReadLimits
 from services.files.compressed import CODINGS, Unpacked
 from services.scratch import scratch
-
-
-def database() -> Database:
-    """The database of the running app."""
-    return running().database
-
-
-limits = inforce.limits
 
 
 def parse_json(data: bytes) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,13 @@ from sqlalchemy.orm import Session
 
 from api.jobs.common import Progress, silent
 from api.jobs.inputs import ideal_of, training_of
-from api.store.base import Database, find
+from api.store.base import find
 from api.store.datasets import Dataset, Selection, read_table
 from api.store.fits import Fit, chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, point_columns, stream_items
-from services.export.project import MOST_CURVES, write_project
+from services.export.project import MOST_CURVES
 from services.tables import Table
-
-
-def export_project(database: Database, mapping_id: str, path: Path) -> None:
-    """Write training, library, test and mapped points of a mapping to a SQLite file."""
-    with database.reading() as session:
-        write_project(path, *export_parts(session, mapping_id))
 
 
 def export_parts(

@@ -15,15 +15,16 @@ from sqlalchemy.orm import Session
 from api import slots
 from api.errors import Problem
 from api.http.arguments import invalid
-from api.http.bodies import database, limits
 from api.http.described import ETAG, LINK, LOCATION
 from api.http.media import CSV, JSON
 from api.http.negotiation import etag, if_match, not_modified
 from api.http.paging import decode_cursor, listing, records_page
 from api.http.room import Room
+from api.inforce import limits
 from api.resources.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.resources.replies import Written, computed
 from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room
+from api.running import database
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,

@@ -12,8 +12,9 @@ from flask import Response
 from api import slots
 from api.errors import Problem
 from api.http.arguments import load
-from api.http.bodies import body_coding, expect_type, json_body, limits, parse_json
+from api.http.bodies import body_coding, expect_type, json_body, parse_json
 from api.http.media import JSON
+from api.inforce import limits
 from api.jobs.common import fields_of
 from api.jobs.functions import ChosenFunctions
 from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, named_functions

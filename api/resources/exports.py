@@ -13,11 +13,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from api import slots
 from api.errors import problem
 from api.exports import export_seconds, open_export, plan_export
-from api.http.bodies import database
 from api.http.media import SQLITE
 from api.resources.downloads import disposition
 from api.resources.jobs import client, refuse
-from api.running import running
+from api.running import database, running
 from api.store.base import NotFound, find
 from api.store.exports import Export, export_of, is_noted, note_use
 from api.store.exports import send_file as send_kept

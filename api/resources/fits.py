@@ -9,7 +9,6 @@ import pyarrow as pa
 from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
-from api.http.bodies import database
 from api.http.described import ETAG, LINK
 from api.http.media import JSON
 from api.http.negotiation import etag, if_match, not_modified
@@ -19,7 +18,7 @@ from api.jobs.fits import plan_fit
 from api.jobs.mappings import map_options
 from api.resources import evaluations, jobs
 from api.resources.downloads import asks_for_text, offers_tables, rows_reply
-from api.running import running
+from api.running import database, running
 from api.schemas.fits import (
     FIT_EXAMPLE,
     FIT_ITEM_EXAMPLE,

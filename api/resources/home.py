@@ -11,9 +11,8 @@ import orjson
 from flask import Blueprint, Response, render_template, request, send_from_directory
 
 from api.headers import PAGE, PICTURE, PUBLIC
-from api.http.bodies import database
 from api.http.media import JSON
-from api.running import running
+from api.running import database, running
 from api.store.base import page_of
 from api.store.datasets import Dataset
 from api.store.fits import Fit

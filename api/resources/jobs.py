@@ -15,12 +15,11 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.errors import Problem, problem, problem_type
-from api.http.bodies import database
 from api.http.described import ETAG, LOCATION, RETRY
 from api.http.negotiation import etag
 from api.http.room import Handler, Room
 from api.jobs.run import submit
-from api.running import running
+from api.running import database, running
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact

@@ -9,7 +9,6 @@ import pyarrow as pa
 from flask import Response, g
 from sqlalchemy.orm import Session
 
-from api.http.bodies import database
 from api.http.described import ETAG, LINK
 from api.http.media import JSON, SQLITE
 from api.http.negotiation import etag, if_match, not_modified
@@ -18,6 +17,7 @@ from api.http.room import Room
 from api.jobs.mappings import plan_mapping
 from api.resources import exports, jobs
 from api.resources.downloads import asks_for_text, offers_tables, rows_reply
+from api.running import database
 from api.schemas.fits import NamePatch
 from api.schemas.mappings import (
     MAPPING_EXAMPLE,

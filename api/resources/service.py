@@ -9,8 +9,9 @@ from marshmallow import fields
 
 from api.config import Limits
 from api.errors import RETRY_SECONDS, Problem
-from api.http.bodies import database, limits
 from api.http.room import Room
+from api.inforce import limits
+from api.running import database
 from api.schemas.base import Reply
 from api.store.migrate import is_current
 

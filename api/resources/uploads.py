@@ -19,15 +19,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api import slots
 from api.errors import Problem
 from api.http.arguments import invalid, load
-from api.http.bodies import (
-    body_coding,
-    expect_type,
-    json_body,
-    limits,
-    parse_json,
-    read_limits,
-)
+from api.http.bodies import body_coding, expect_type, json_body, parse_json, read_limits
 from api.http.media import ARROW, CSV, JSON, PARQUET
+from api.inforce import limits
 from api.running import running
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
 from services.files import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text

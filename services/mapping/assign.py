@@ -16,9 +16,9 @@ from services.grids import Alignment, BoolArray, IndexArray, SortedGrid
 from services.mapping.functions import (
     Functions,
     FunctionTable,
-    _find,
-    _read,
-    _transformed,
+    apply_transforms,
+    find_rows,
+    read_functions,
     tabulate,
 )
 from services.mapping.items import (
@@ -83,9 +83,9 @@ def assign(
         y = test.y[:, start : start + step].T.ravel()
         alignment = grids.align(x, ordered, options.alignment, tolerance)
         if table is None:
-            here, place = _read(functions, alignment), np.arange(x.size)
+            here, place = read_functions(functions, alignment), np.arange(x.size)
         else:
-            here, place = table, _find(alignment, n)
+            here, place = table, find_rows(alignment, n)
         admitted = _admitted(y, here, place, alignment, functions)
         items = _items(x, y, here.covers[place], _picked(options.policy, admitted))
         row = items["point"] // columns
@@ -127,8 +127,8 @@ def _admitted(
         g = table.f.take(place[some], axis=0, out=buffer[:size], mode="clip")
         if table.change is not None:
             table.change.take(place[some], axis=0, out=change[:size], mode="clip")
-            _interpolate(g, change[:size], alignment.rise[some], alignment.run[some])
-            _transformed(g, functions)
+            interpolate(g, change[:size], alignment.rise[some], alignment.run[some])
+            apply_transforms(g, functions)
         with np.errstate(all="ignore"):
             deviation = np.abs(np.subtract(y[some, np.newaxis], g, out=g), out=g)
             # NaN is a gap, a missing y or an overflow, and admits nothing.
@@ -140,7 +140,7 @@ def _admitted(
     return _Admitted(cell, flat - cell * k, np.concatenate(deviations))
 
 
-def _interpolate(f: FloatArray, change: FloatArray, rise: FloatArray, run: FloatArray) -> None:
+def interpolate(f: FloatArray, change: FloatArray, rise: FloatArray, run: FloatArray) -> None:
     """Turn f0 into f0 + (f1 - f0)·(x - x0)/(x1 - x0), in that order and in place."""
     with np.errstate(all="ignore"):
         change *= rise[:, np.newaxis]

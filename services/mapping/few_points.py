@@ -9,8 +9,8 @@ import numpy as np
 
 from services import grids
 from services.grids import SortedGrid
-from services.mapping.assign import _interpolate
-from services.mapping.functions import Functions, _find, _transformed
+from services.mapping.assign import interpolate
+from services.mapping.functions import Functions, apply_transforms, find_rows
 from services.mapping.items import DEVIATION, MAPPED, MISSING, NOT_COVERED, Row
 from services.mapping.options import MapOptions
 
@@ -47,11 +47,11 @@ def assign_few_points(
     place = _guess_few(x, grid, options)
     if place is None:
         alignment = grids.align(np.array(x), grid, options.alignment, options.x_tolerance)
-        place = _find(alignment, grid.x.size).tolist()
+        place = find_rows(alignment, grid.x.size).tolist()
     g = table.f.take(place, axis=0)
     if table.change is not None:
-        _interpolate(g, table.change.take(place, axis=0), alignment.rise, alignment.run)
-        _transformed(g, functions)
+        interpolate(g, table.change.take(place, axis=0), alignment.rise, alignment.run)
+        apply_transforms(g, functions)
     rows: list[Row] = []
     for point, (a, b, values) in enumerate(zip(x, y, g.tolist(), strict=True)):
         # NaN is a gap, a missing y or an overflow, and admits nothing.

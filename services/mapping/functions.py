@@ -95,7 +95,7 @@ def tabulate(
     numbers = ~np.isnan(f)
     if alignment == "exact":
         return FunctionTable(
-            _transformed(f, functions), None, np.logical_or.reduce(numbers, axis=1)
+            apply_transforms(f, functions), None, np.logical_or.reduce(numbers, axis=1)
         )
     left, right = grid.rows[:-1], grid.rows[1:]
     change, both = np.zeros((2 * n + 1, k)), np.zeros((n, k), dtype=bool)
@@ -106,22 +106,24 @@ def tabulate(
     return FunctionTable(np.concatenate((f, f[:n])), change, covers)
 
 
-def _find(alignment: Alignment, n: int) -> IndexArray:
+def find_rows(alignment: Alignment, n: int) -> IndexArray:
     """Row of each point in the table of a grid of n rows."""
     between = alignment.left != alignment.right
     return np.where(alignment.covered, alignment.left + (n + 1) * between, n)
 
 
-def _read(functions: Functions, alignment: Alignment) -> FunctionTable:
+def read_functions(functions: Functions, alignment: Alignment) -> FunctionTable:
     """Tabulate only the points themselves, for few points or a grid too large."""
     values, present = grids.read(functions.curves, alignment)
     present &= alignment.covered
     values[~present] = np.nan
     f = np.ascontiguousarray(values.T)
-    return FunctionTable(_transformed(f, functions), None, np.logical_or.reduce(present, axis=0))
+    return FunctionTable(
+        apply_transforms(f, functions), None, np.logical_or.reduce(present, axis=0)
+    )
 
 
-def _transformed(f: FloatArray, functions: Functions) -> FloatArray:
+def apply_transforms(f: FloatArray, functions: Functions) -> FloatArray:
     """Turn curves f, a place a row, into g = scale·f + offset in place."""
     with np.errstate(all="ignore"):
         f *= functions.scale

@@ -16,6 +16,7 @@ from api.jobs import export
 from api.running import running
 from api.store.exports import Export, ExportBlock
 from api.worker import Worker
+from services.export.project import write_project
 from tests.calls import check_problem, over_wsgi
 
 ROWS = 30_000
@@ -79,7 +80,8 @@ def test_a_large_export_is_made_once_and_kept(place, tmp_path):
     assert len(data) == int(headers["Content-Length"]) > 1 << 20
     assert headers["Content-Disposition"].endswith('.db"')
     expected = tmp_path / "expected.db"
-    export.export_project(place.database, address.rpartition("/")[2], expected)
+    with place.database.reading() as session:
+        write_project(expected, *export.export_parts(session, address.rpartition("/")[2]))
     kept = tables_of(data, tmp_path / "kept.db")
     assert kept == tables_of(expected.read_bytes(), tmp_path / "same.db")
     assert len(kept["mapped_test_data"]) >= ROWS
