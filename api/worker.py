@@ -12,7 +12,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import IO, Any, Self
+
+from sqlalchemy.orm import Session
 
 from api import logs, metrics, processes
 from api.cluster import Cluster
@@ -20,6 +22,7 @@ from api.config import Settings
 from api.disk import Disk
 from api.exports import make_export
 from api.jobs import run
+from api.jobs.common import Answer, Progress
 from api.jobs.rankers import LocalRanker, Ranker
 from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
@@ -58,12 +61,20 @@ MEMORY_PAUSES = Pauses(10.0, LONGEST_PAUSE)
 
 _POSTGRES_DISK_FULL = "53100"
 
+Compute = Callable[[Session, jobs.Job, IO[bytes], Progress, Ranker], Answer]
+"""Computes what the record of a job says, as `api.jobs.run.compute` does."""
+
 
 class Worker:
     """Does one job after the other until it is told to stop."""
 
     def __init__(
-        self, database: Database, settings: Settings, name: str, stop: threading.Event
+        self,
+        database: Database,
+        settings: Settings,
+        name: str,
+        stop: threading.Event,
+        compute: Compute = run.compute,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -75,6 +86,7 @@ class Worker:
         self._keeper = Keeper(database, self._lease, stop)
         self._name = name
         self._stop = stop
+        self._compute = compute
         self._began = 0.0
         local = LocalRanker(Cache(settings.cache_bytes))
         address = settings.dask_scheduler
@@ -143,7 +155,7 @@ class Worker:
         logs.event(log, "job started", **self._said_of(claim), attempt=claim.attempt)
         try:
             with self._keeper.hold(claim) as held:
-                self._compute(claim, held)
+                self._answer(claim, held)
             self._told_end(claim, "succeeded")
         except (Lost, NotFound):
             self._told_lost(claim)
@@ -165,14 +177,14 @@ class Worker:
             log.error("%s: job %s failed", self._name, claim.id, exc_info=error)
             self._try_again(claim, error)
 
-    def _compute(self, claim: Claim, held: Held) -> None:
+    def _answer(self, claim: Claim, held: Held) -> None:
         if claim.model is Export:
             make_export(self._database, self._disk, self._settings, claim, held)
             return
         with scratch.spooled(run.SPOOL_BYTES) as spool:
             with self._database.reading() as session:
                 job = find(session, claim.model, claim.id)
-                answer = run.compute(session, job, spool, held.tell, self._ranker)
+                answer = self._compute(session, job, spool, held.tell, self._ranker)
             self._disk.require(spool.tell())
             held.leave()
             with self._database.writing() as session:

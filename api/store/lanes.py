@@ -7,6 +7,7 @@ for many workers on many hosts.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from sqlalchemy import (
     and_,
     case,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -65,11 +67,19 @@ class Line:
     oldest: datetime
 
 
-def is_any_due(session: Session, models: Sequence[type[Job]]) -> bool:
-    """Whether there is a job to take."""
+def is_any_due(session: Session, models: tuple[type[Job], ...]) -> bool:
+    """Whether there is a job to take; one statement if none waits."""
+    if not session.scalar(_is_any_queued(models)):
+        return False
     moment = clock(session)
     queries = (select(model.id).where(_due(model, moment)).limit(1) for model in models)
     return any(session.execute(query).first() for query in queries)
+
+
+@functools.cache
+def _is_any_queued(models: tuple[type[Job], ...]) -> Select[bool]:
+    """Query that idle workers ask all the time, so it is built once."""
+    return select(or_(*(exists().where(model.state == "queued") for model in models)))
 
 
 def claim(session: Session, models: Sequence[type[Job]], owner: str, lease: float) -> Claim | None:

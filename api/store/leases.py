@@ -7,12 +7,14 @@ clock that is put forward or back, or differs between hosts, takes no job from a
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import CompoundSelect, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
 from api.store.jobs import Job, queued
@@ -37,21 +39,29 @@ class Watch:
         self._clock = clock
         self._since: dict[Lease, float] = {}
 
-    def abandoned(self, session: Session, models: Sequence[type[Job]]) -> list[Lease]:
+    def abandoned(self, session: Session, models: tuple[type[Job], ...]) -> list[Lease]:
         """Leases that nobody has renewed for as long as one lasts."""
         now = self._clock()
-        self._since = {
-            lease: self._since.get(lease, now)
-            for model in models
-            for lease in _leases(session, model)
-        }
+        self._since = {lease: self._since.get(lease, now) for lease in _leases(session, models)}
         return [lease for lease, since in self._since.items() if now - since > self._seconds]
 
 
-def _leases(session: Session, model: type[Job]) -> list[Lease]:
-    columns = (model.id, model.owner, model.attempt, model.lease_until)
-    rows = session.execute(select(*columns).where(model.state == "running"))
-    return [Lease(model, *row) for row in rows]
+def _leases(session: Session, models: tuple[type[Job], ...]) -> list[Lease]:
+    rows = session.execute(_running(models))
+    return [Lease(models[position], *lease) for position, *lease in rows]
+
+
+@functools.cache
+def _running(models: tuple[type[Job], ...]) -> CompoundSelect[Any]:
+    """Query of the leases of all kinds: built once, because idle workers ask it all the time."""
+    return union_all(
+        *(
+            select(
+                literal(position), model.id, model.owner, model.attempt, model.lease_until
+            ).where(model.state == "running")
+            for position, model in enumerate(models)
+        )
+    )
 
 
 def take_back(session: Session, lease: Lease) -> None:

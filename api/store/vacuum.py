@@ -12,6 +12,10 @@ LEAST_BYTES = 4 << 20
 STEP_BYTES = 1 << 20
 """Room given back by one transaction, so that nobody who writes waits for long."""
 
+FREE_PAGES = """
+SELECT freelist_count FROM pragma_freelist_count, pragma_auto_vacuum WHERE auto_vacuum = ?
+"""
+
 
 def give_back(database: Database) -> bool:
     """Shorten the file by a step; whether there was something to do.
@@ -37,8 +41,5 @@ def give_back(database: Database) -> bool:
 def _free_bytes(database: Database) -> int:
     """Room that records have left, if the file can be shortened at all."""
     with database.reading() as session:
-        connection = session.connection()
-        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() != INCREMENTAL:
-            return 0
-        free: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
-        return free * SQLITE_PAGE_BYTES
+        pages = session.connection().exec_driver_sql(FREE_PAGES, (INCREMENTAL,)).scalar()
+        return (pages or 0) * SQLITE_PAGE_BYTES

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
 from api import keeper
@@ -47,11 +47,21 @@ def stop():
 
 
 @pytest.fixture
-def one(app, stop, tmp_path):
-    """A worker on the same database."""
-    database = running(app).database
-    with Worker(database, Settings(data=tmp_path), "one", stop) as worker:
-        yield worker
+def a_worker(app, stop, tmp_path):
+    """Factory of workers on the same database, which compute as they are told."""
+    with ExitStack() as workers:
+
+        def make(compute=run.compute):
+            worker = Worker(running(app).database, Settings(data=tmp_path), "one", stop, compute)
+            return workers.enter_context(worker)
+
+        yield make
+
+
+@pytest.fixture
+def one(a_worker):
+    """A worker that computes as always."""
+    return a_worker()
 
 
 @pytest.fixture
@@ -98,17 +108,15 @@ def check_pauses(found, expected):
         assert least <= seconds <= most
 
 
-def broken_for(monkeypatch, address, fail):
-    """Have one job fail; what makes it well again."""
-    compute = run.compute
+def failing(address, fail):
+    """Compute every job but one."""
 
-    def broken(session, job, *rest):
+    def compute(session, job, *rest):
         if job.id in address:
             fail()
-        return compute(session, job, *rest)
+        return run.compute(session, job, *rest)
 
-    monkeypatch.setattr(run, "compute", broken)
-    return lambda: monkeypatch.setattr(run, "compute", compute)
+    return compute
 
 
 def rows(app, model=FitMatch):
@@ -162,14 +170,26 @@ def test_what_only_the_values_show_fails_with_the_same_problem(calls, one):
     assert record["finished_at"]
 
 
+def test_a_worker_without_work_asks_two_questions_at_a_look(app, one):
+    """Idle workers look twice a second for as long as the service runs."""
+    engine, asked = running(app).database.engine, []
+
+    def note(_connection, _cursor, statement, *_):
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    assert not one.step()
+    event.remove(engine, "before_cursor_execute", note)
+    assert len([statement for statement in asked if statement != "BEGIN"]) == 2
+
+
 @pytest.mark.parametrize("deed", ["cancel", "delete"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
-    app, calls, pair, one, monkeypatch, deed, when
+    app, calls, pair, a_worker, deed, when
 ):
     """Neither when it is called off before a piece is computed, nor when all are."""
     address = queued(calls, "/v1/fits", pair)
-    compute = run.compute
 
     def called_off():
         if deed == "cancel":
@@ -180,12 +200,12 @@ def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
     def interrupted(*arguments):
         if when == "before":
             called_off()
-        answer = compute(*arguments)
+        answer = run.compute(*arguments)
         if when == "after":
             called_off()
         return answer
 
-    monkeypatch.setattr(run, "compute", interrupted)
+    one = a_worker(interrupted)
     assert one.step()
     assert rows(app) == 0
     reply = calls.get(address)
@@ -196,33 +216,30 @@ def test_a_job_that_is_called_off_stores_nothing(  # noqa: PLR0917 - fixtures
     assert not one.step()
 
 
-def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, one, monkeypatch):
+def test_a_mapping_that_is_taken_over_leaves_no_items(app, calls, a_worker):
     body = {"fit_id": calls.a_fit()["id"], "test_id": calls.a_dataset(POINTS)["id"]}
     address = queued(calls, "/v1/mappings", body)
-    compute = run.compute
 
     def overtaken(session, job, *arguments):
-        answer = compute(session, job, *arguments)
+        answer = run.compute(session, job, *arguments)
         with running(app).database.writing() as other:
             jobs.release(other, type(job), "one")
         return answer
 
-    monkeypatch.setattr(run, "compute", overtaken)
-    assert one.step()
+    assert a_worker(overtaken).step()
     assert rows(app, ItemBlock) == 0
-    monkeypatch.setattr(run, "compute", compute)
-    assert one.step()
+    assert a_worker().step()
     assert rows(app, ItemBlock) == 1
     assert calls.get(address).json["state"] == "succeeded"
 
 
-def test_a_job_is_given_up_after_five_attempts(calls, pair, one, monkeypatch):
+def test_a_job_is_given_up_after_five_attempts(calls, pair, a_worker):
     address = queued(calls, "/v1/fits", pair)
 
     def broken(*_):
         raise IndexError
 
-    monkeypatch.setattr(run, "compute", broken)
+    one = a_worker(broken)
     for _ in range(ATTEMPTS):
         assert calls.get(address).json["state"] == "queued"
         assert one.step()
@@ -271,10 +288,8 @@ def two(calls, pair):
     return [queued(calls, "/v1/fits", pair) for _ in range(2)]
 
 
-def test_lack_of_memory_is_tried_again_after_longer_and_longer_pauses(
-    app, calls, two, one, monkeypatch
-):
-    broken_for(monkeypatch, two[0], no_memory)
+def test_lack_of_memory_is_tried_again_after_longer_and_longer_pauses(app, calls, two, a_worker):
+    one = a_worker(failing(two[0], no_memory))
     check_pauses(pauses_of(app, calls, one, *two, ATTEMPTS - 1), [10, 20, 40, 60])
     assert one.step()
     record = calls.get(two[0]).json
@@ -292,12 +307,11 @@ def test_lack_of_memory_is_tried_again_after_longer_and_longer_pauses(
     ],
 )
 def test_trouble_with_a_disk_or_the_database_is_no_attempt_and_lets_others_go_ahead(  # noqa: PLR0917 - fixtures
-    app, calls, two, one, monkeypatch, fail, pauses
+    app, calls, two, a_worker, fail, pauses
 ):
-    mend = broken_for(monkeypatch, two[0], fail)
+    one = a_worker(failing(two[0], fail))
     check_pauses(pauses_of(app, calls, one, *two, len(pauses)), pauses)
-    mend()
-    assert one.step()
+    assert a_worker().step()
     assert calls.get(two[0]).json["state"] == "succeeded"
 
 
@@ -323,11 +337,10 @@ def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, o
 
 
 def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fixtures
-    app, calls, pair, one, stop, monkeypatch
+    app, calls, pair, a_worker, stop, monkeypatch
 ):
     address = queued(calls, "/v1/fits", pair)
     monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
-    compute = run.compute
 
     def stopped(_session, _job, _spool, progress, _tools):
         stop.set()
@@ -335,22 +348,20 @@ def test_a_worker_told_to_stop_hands_its_job_back_at_once(  # noqa: PLR0917 - fi
         while True:
             progress(0, 3)
 
-    monkeypatch.setattr(run, "compute", stopped)
-    assert one.step()
+    assert a_worker(stopped).step()
     with running(app).database.reading() as session:
         fit = find(session, Fit, address.rsplit("/", 1)[1])
         assert (fit.state, fit.attempt, fit.owner) == ("queued", 0, None)
     stop.clear()
-    monkeypatch.setattr(run, "compute", compute)
-    assert one.step()
+    assert a_worker().step()
     assert calls.get(address).json["state"] == "succeeded"
 
 
-def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
+def test_progress_is_told_while_a_job_runs(calls, pair, a_worker, monkeypatch):
     address = queued(calls, "/v1/fits", pair)
     monkeypatch.setattr(keeper, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(keeper, "TELL_SECONDS", 0.0)
-    compute, seen = run.compute, []
+    seen = []
 
     def slow(session, job, spool, progress, tools):
         for done in (1, 2):
@@ -358,10 +369,9 @@ def test_progress_is_told_while_a_job_runs(calls, pair, one, monkeypatch):
             while (record := calls.get(address)).json["progress"]["done"] < done:
                 pass
             seen.append((record.json["progress"]["done"], record.etag))
-        return compute(session, job, spool, progress, tools)
+        return run.compute(session, job, spool, progress, tools)
 
-    monkeypatch.setattr(run, "compute", slow)
-    one.step()
+    a_worker(slow).step()
     last = calls.get(address)
     seen.append((last.json["progress"]["done"], last.etag))
     assert [done for done, _ in seen] == [1, 2, 3]
