@@ -65,6 +65,9 @@ def postgres():
     url = _with_driver(server.get_uri())
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
+        # Nothing here need outlive the machine.
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
         connection.execute(text("CREATE DATABASE template_idealfit"))
     database = Database(_on(url, "template_idealfit"))
     migrate(database)
@@ -85,6 +88,15 @@ def _on(url, name):
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
+def new_postgres_url(admin, name):
+    """URL of a new migrated database."""
+    from sqlalchemy import text
+
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_idealfit"))
+    return _on(admin.url.render_as_string(hide_password=False), name)
+
+
 @pytest.fixture
 def new_database_url(request, tmp_path):
     """Factory of the URL of a migrated database on 'sqlite' or 'postgres'."""
@@ -96,16 +108,12 @@ def new_database_url(request, tmp_path):
             shutil.copy(request.getfixturevalue("sqlite_template"), path)
             made.append(None)
             return f"sqlite:///{path}"
-        from sqlalchemy import text
-
         # Otherwise the quick tests would start it.
         assert request.node.get_closest_marker("postgres"), "mark this test with postgres"
         admin = request.getfixturevalue("postgres")
         name = f"test_{os.getpid()}_{time.monotonic_ns()}"
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_idealfit"))
         made.append((admin, name))
-        return _on(admin.url.render_as_string(hide_password=False), name)
+        return new_postgres_url(admin, name)
 
     yield make
     for admin, name in filter(None, made):
@@ -131,16 +139,44 @@ def database(database_url):
     database.close()
 
 
-@pytest.fixture
-def app(database_url, tmp_path):
-    """The application on a migrated database, on each engine in turn."""
+@pytest.fixture(scope="session")
+def sqlite_app(tmp_path_factory, sqlite_template):
+    """The application on SQLite, made once because that takes long."""
     from api.app import create_app
     from api.config import Settings
     from api.running import running
 
-    app = create_app(Settings(data=tmp_path, database_url=database_url))
+    folder = tmp_path_factory.mktemp("app")
+    shutil.copy(sqlite_template, folder / "idealfit.db")
+    app = create_app(Settings(data=folder))
     yield app
     running(app).database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_app(tmp_path_factory, postgres):
+    """The same on PostgreSQL."""
+    from api.app import create_app
+    from api.config import Settings
+    from api.running import running
+
+    url = new_postgres_url(postgres, f"app_{os.getpid()}")
+    app = create_app(Settings(data=tmp_path_factory.mktemp("app"), database_url=url))
+    yield app
+    running(app).database.close()
+
+
+@pytest.fixture(params=ENGINES)
+def app(request):
+    """The application on an empty database, on each engine in turn."""
+    from api.running import running
+    from api.store.base import Base
+
+    app = request.getfixturevalue(f"{request.param}_app")
+    yield app
+    with running(app).database.writing() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
 
 
 @pytest.fixture
