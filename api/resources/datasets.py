@@ -16,15 +16,15 @@ from api import slots
 from api.errors import Problem
 from api.http.arguments import invalid
 from api.http.described import ETAG, LINK, LOCATION
+from api.http.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.http.media import CSV, JSON
 from api.http.negotiation import etag, if_match, not_modified
 from api.http.paging import decode_cursor, listing, records_page
+from api.http.replies import Written, computed
 from api.http.room import Room
+from api.http.uploads import FILES, FORM, TSV, read_upload
 from api.inforce import limits
-from api.resources.downloads import asks_for_text, file_reply, offers_tables, rows_reply
-from api.resources.replies import Written, computed
-from api.resources.uploads import FILES, FORM, TSV, read_upload, require_room
-from api.running import database
+from api.running import database, running
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
@@ -62,7 +62,7 @@ from services.export.batches import values_batch, values_schema
 from services.export.writers import csv_values
 from services.files import USUAL_X
 from services.quality import describe
-from services.tables import FloatArray
+from services.tables import Curves, FloatArray
 
 room = Room(
     "datasets",
@@ -108,7 +108,7 @@ def create_dataset(query: dict[str, Any]) -> Any:
     upload = read_upload(DatasetRequest, DatasetForm, query)
     fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
     with closing(upload.curves), database().writing() as session:
-        require_room(session, upload.curves)
+        _require_room(session, upload.curves)
         dataset = add_dataset(session, upload.curves, upload.source, **fields)
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
     return dataset, {"Location": location, "ETag": etag(dataset.version)}
@@ -222,7 +222,7 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     with closing(upload.curves):
         described = describe(upload.curves, with_x=False)
         with database().writing() as session:
-            require_room(session, upload.curves)
+            _require_room(session, upload.curves)
             versions = if_match(required=False)
             dataset = find_version(session, Dataset, dataset_id, versions)
             append_curves(session, dataset, upload.curves, described)
@@ -320,3 +320,12 @@ def _refuse_many(numbers: int) -> None:
     if numbers > most:
         detail = f"That would be {numbers} numbers; JSON holds {most}. Ask for fewer, or for CSV."
         raise Problem(422, detail, [Fact(detail, "too_many", parameter="count")])
+
+
+def _require_room(session: Session, curves: Curves) -> None:
+    """Refuse curves that would not leave the reserve of the disk; the transaction begins here.
+
+    Whoever else stores at the same time has done so before, or does so after.
+    """
+    session.connection()
+    running().disk.require(curves.x.nbytes * (1 + len(curves.names)))

@@ -14,11 +14,11 @@ from api.errors import Problem
 from api.http.arguments import load
 from api.http.bodies import body_coding, expect_type, json_body, parse_json
 from api.http.media import JSON
+from api.http.replies import Written
 from api.inforce import limits
 from api.jobs.common import fields_of
 from api.jobs.functions import ChosenFunctions
 from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, named_functions
-from api.resources.replies import Written
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import point_dicts
 from services.errors import Fact

@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from api import slots
 from api.errors import problem
 from api.exports import export_seconds, open_export, plan_export
+from api.http.downloads import disposition
 from api.http.media import SQLITE
-from api.resources.downloads import disposition
 from api.resources.jobs import client, refuse
 from api.running import database, running
 from api.store.base import NotFound, find

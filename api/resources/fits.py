@@ -10,6 +10,7 @@ from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
 from api.http.described import ETAG, LINK
+from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON
 from api.http.negotiation import etag, if_match, not_modified
 from api.http.paging import decode_cursor, encode_cursor, listing, records_page
@@ -17,7 +18,6 @@ from api.http.room import Room
 from api.jobs.fits import plan_fit
 from api.jobs.mappings import map_options
 from api.resources import evaluations, jobs
-from api.resources.downloads import asks_for_text, offers_tables, rows_reply
 from api.running import database, running
 from api.schemas.fits import (
     FIT_EXAMPLE,

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.headers import PICTURE
+from api.http.downloads import disposition
 from api.http.media import HTML, JSON
+from api.http.replies import computed
 from api.http.room import Room
 from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
-from api.resources.downloads import disposition
-from api.resources.replies import computed
 from api.running import database
 from api.schemas.base import Reply
 from api.store.base import find

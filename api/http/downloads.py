@@ -13,8 +13,8 @@ import pyarrow as pa
 from flask import Response, g
 
 from api.http.media import ARROW, CSV, JSON, PARQUET
+from api.http.replies import computed
 from api.http.room import Handler, Room
-from api.resources.replies import computed
 from services.errors import Fact, InvalidOption
 from services.export.writers import arrow_stream, csv_rows, parquet_file
 

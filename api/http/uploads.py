@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import marshmallow as ma
 from flask import request
-from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -141,15 +140,6 @@ def _refuse_beside(query: dict[str, Any], schema: type[ma.Schema]) -> None:
 def _default(field: ma.fields.Field[Any]) -> Any:
     value = field.load_default
     return value() if callable(value) else value
-
-
-def require_room(session: Session, curves: Curves) -> None:
-    """Refuse curves that would not leave the reserve of the disk; the transaction begins here.
-
-    Whoever else stores at the same time has done so before, or does so after.
-    """
-    session.connection()
-    running().disk.require(curves.x.nbytes * (1 + len(curves.names)))
 
 
 def _from_json(
