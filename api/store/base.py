@@ -1,7 +1,7 @@
-"""The database: sessions, types, and what every record has.
+"""The database: sessions, column types, and the base class of records.
 
-Store functions take the session first, flush and never commit: the `with` of the caller is
-the transaction.
+Store functions take the session first. They flush and never commit: the `with` block of the
+caller is the transaction.
 """
 
 from __future__ import annotations
@@ -48,19 +48,22 @@ from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.types import JSON, TypeDecorator
 
 SQLITE_PAGE_BYTES = 16_384
-"""Blocks read as fast as with 64 KiB pages, small commits are twice as fast (ADR 0003)."""
+"""Page size of SQLite files.
+
+Blocks are read as fast as with 64 KiB, and small commits are twice as fast (ADR 0003).
+"""
 
 WAL_BYTES = 64 << 20
-"""Size to which the log of SQLite is cut when it begins anew after a larger write."""
+"""Size to which SQLite truncates its log (`-wal`) when the log restarts."""
 
 INCREMENTAL = 2
-"""How SQLite calls a file that is shortened when it is told to."""
+"""Value of PRAGMA auto_vacuum for a file that shrinks on request."""
 
 BUSY_MILLISECONDS = 10_000
-"""How long a writer waits for another on SQLite before the request gets 503."""
+"""Time that a writer on SQLite waits for another writer before its request gets 503."""
 
 RETRY_SECONDS = 0.0005
-"""How often a process asks for the right to write on SQLite."""
+"""Pause between two attempts of a process to get the write lock of SQLite."""
 
 IMMEDIATE = "BEGIN IMMEDIATE"
 
@@ -82,18 +85,18 @@ class InUse(Exception):  # noqa: N818
 
 
 class NotReady(Exception):  # noqa: N818
-    """The state of the record does not allow this."""
+    """The state of the record does not allow the operation."""
 
 
 class Stale(Exception):  # noqa: N818
-    """The record has another version than the caller knows."""
+    """The record has a different version than the caller expects."""
 
     def __init__(self, current: int) -> None:
         super().__init__(f'The record has changed; its ETag is now "{current}".')
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """A UTC time, aware in Python on both databases."""
+    """A time in UTC, timezone-aware in Python on both databases."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -111,7 +114,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """All tables."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -126,16 +129,16 @@ class Base(DeclarativeBase):
 
 
 class Record(Base):
-    """What datasets, fits and mappings have in common.
+    """Base class of datasets, fits, mappings and exports.
 
-    The version is checked by the write itself: an UPDATE or DELETE that finds another one
-    raises StaleDataError, which becomes 412.
+    The write itself checks the version: an UPDATE or DELETE that finds a different one raises
+    StaleDataError, which becomes 412.
     """
 
     __abstract__ = True
 
     unlisted: ClassVar[tuple[str, ...]] = ()
-    """Columns that may be long and that lists leave out; they are not even read."""
+    """Columns that lists neither show nor read, because they may be long."""
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(Name, index=True)
@@ -147,7 +150,7 @@ class Record(Base):
         return {"version_id_col": cls.version}
 
     def as_dict(self) -> dict[str, Any]:
-        """The columns by name."""
+        """Return the columns by name."""
         return {column.key: getattr(self, column.key) for column in self.__table__.columns}
 
 
@@ -163,7 +166,7 @@ def now() -> datetime:
 
 
 class Database:
-    """One engine and its two kinds of transaction."""
+    """An engine and its two kinds of transaction."""
 
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
@@ -174,7 +177,7 @@ class Database:
             self.url,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
-            # Names and ids of records are parameters, and errors go to the log.
+            # Errors go to the log, and parameters include names and ids of records.
             hide_parameters=True,
             # A connection that died with a restarted server is replaced, not handed out.
             pool_pre_ping=not self.sqlite,
@@ -194,24 +197,24 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Transaction that only reads; it sees one state and blocks nobody."""
+        """Open a transaction that only reads: it sees one state and blocks nobody."""
         with Session(self._reader, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def writing(self, *, wait: bool = True) -> Iterator[Session]:
-        """Transaction that is stored whole at the end of the block, or not at all.
+        """Open a transaction that is committed at the end of the block, or not at all.
 
-        Without `wait` it is an OperationalError on SQLite that somebody else is writing.
+        Without `wait`, it raises OperationalError on SQLite if another transaction is writing.
         """
         engine = self._writer if wait else self._modest
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def settle(self, how: Literal["TRUNCATE", "PASSIVE"] = "TRUNCATE") -> None:
-        """Bring what the log of SQLite holds into the file.
+        """Move the log of SQLite into the main file.
 
-        `TRUNCATE` empties the log, once nobody else is there; `PASSIVE` disturbs nobody.
+        `TRUNCATE` waits for other connections and empties the log; `PASSIVE` waits for nobody.
         """
         if self.sqlite:
             with closing(sqlite3.connect(self.url.database or "")) as connection:
@@ -224,12 +227,12 @@ class Database:
 def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
-        # The driver's own transactions start late and lose updates; ours start with BEGIN.
+        # The driver starts its own transactions late and loses updates; ours start with BEGIN.
         connection.isolation_level = None
         connection.execute(f"PRAGMA page_size={SQLITE_PAGE_BYTES}")
-        # For the map of pages that comes with it: a curve is read without the pages of its
-        # block that stand before it (ADR 0010), and the file can be shortened. Saying so again
-        # would be a write, which waits for whoever is writing.
+        # auto_vacuum adds a page map: a curve can be read without the earlier pages of its block
+        # (ADR 0010), and the file can shrink. Setting the PRAGMA again would be a write, which
+        # waits for other writers.
         if connection.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
             connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
         for pragma in (
@@ -241,7 +244,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         ):
             connection.execute(f"PRAGMA {pragma}")
 
-    # One thread of a process asks for the right to write, the others stand in line for it.
+    # One thread of a process tries to get the write lock; the others wait for their turn.
     turn = threading.Lock()
 
     @event.listens_for(engine, "begin")
@@ -261,10 +264,10 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _begin_to_write(connection: Any, deadline: float) -> None:
-    """Begin as soon as nobody else writes; OperationalError at the deadline.
+    """Begin as soon as nobody else writes; raise OperationalError at the deadline.
 
-    SQLite itself would look ten times a second only, so that of many writers some would find
-    others each time, for seconds.
+    SQLite itself retries only ten times a second, so with many writers a few of them could fail
+    each time for seconds.
     """
     raw = connection.connection.driver_connection
     raw.execute("PRAGMA busy_timeout=0")
@@ -278,7 +281,7 @@ def _begin_to_write(connection: Any, deadline: float) -> None:
                 time.sleep(RETRY_SECONDS)
             else:
                 return
-        # Once more by SQLAlchemy, whose errors the callers know.
+        # The last attempt goes through SQLAlchemy, because callers handle its errors.
         connection.exec_driver_sql(IMMEDIATE)
     finally:
         raw.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
@@ -293,13 +296,13 @@ def _prepare_postgresql(engine: Engine) -> None:
 
 
 BINARY = {"binary": True}
-"""Options of a query for blobs: PostgreSQL sends them as they are, four times as fast."""
+"""Execution options of a query for blobs: PostgreSQL sends them in binary, four times as fast."""
 
 
 def insert_rows(connection: Connection, model: type[Base], rows: list[tuple[Any, ...]]) -> None:
-    """Rows of plain numbers, text and bytes, with all columns of the table in their order.
+    """Insert rows of plain numbers, text and bytes, with all columns of the table in order.
 
-    SQLAlchemy would look at each value of each row, which takes as long as the database does.
+    This bypasses SQLAlchemy, which would process each value and take as long as the database.
     """
     connection.exec_driver_sql(_insert(model, connection.dialect), rows)
 
@@ -314,8 +317,8 @@ def _insert(model: type[Base], dialect: Dialect) -> str:
 
 
 def find(session: Session, model: type[R], record_id: str, *, lock: bool = False) -> R:
-    """The record, or NotFound; locked against other writers until the transaction ends."""
-    # PostgreSQL refuses even to look for NUL. SQLite locks whole transactions.
+    """Return a record, or raise NotFound; `lock` keeps other writers out until the commit."""
+    # PostgreSQL raises an error for NUL. SQLite needs no lock: it has one writer at a time.
     record = None if "\0" in record_id else session.get(model, record_id, with_for_update=lock)
     if record is None:
         raise NotFound(model.__name__.lower(), record_id)
@@ -325,7 +328,10 @@ def find(session: Session, model: type[R], record_id: str, *, lock: bool = False
 def find_version(
     session: Session, model: type[R], record_id: str, versions: Collection[int] | None
 ) -> R:
-    """The record to change, locked; Stale unless the caller knows its version, None for any."""
+    """Return a locked record for changing it; Stale if its version is not in `versions`.
+
+    None allows any version.
+    """
     record = find(session, model, record_id, lock=True)
     if versions is not None and record.version not in versions:
         raise Stale(record.version)
@@ -334,7 +340,7 @@ def find_version(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list, and the key after which the next part starts.
+    """Part of a list, and the key after which the next part starts (None at the end).
 
     `items` are records, or an array of items.
     """
@@ -352,9 +358,9 @@ def page_of(  # noqa: PLR0913 - the words of a list in the contract
     after: list[Any] | None,
     limit: int,
 ) -> Page:
-    """Records in the order of (sort column, id), from behind the key `after`.
+    """Return records in the order of (sort column, id), starting after the key `after`.
 
-    Their `unlisted` columns cannot be read.
+    Reading one of their `unlisted` columns raises an error.
     """
     column: InstrumentedAttribute[Any] = getattr(model, sort.removeprefix("-"))
     down = sort.startswith("-")

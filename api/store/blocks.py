@@ -1,4 +1,4 @@
-"""Values of curves in blocks: written once, read whole, in part, or curve by curve."""
+"""Values of curves in blocks, which are written once and read whole or in part."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from api.store.base import BINARY, Base, Blob, insert_rows
 from services.tables import Curves, FloatArray
 
 BLOCK_BYTES = 4 << 20
-"""Size of a block, unless a single curve is longer."""
+"""Bytes per block; a block of one curve can be larger."""
 
 LARGE_PART = 4
-"""What is more than one in so many numbers of a block is taken from the whole block."""
+"""A whole block is read when more than 1/LARGE_PART of it is wanted."""
 
 NUMBER = np.dtype("<f8")
 
 
 class CurveBlock(Base):
-    """Values of some curves, one after the other, little-endian float64, NaN is a gap."""
+    """Values of consecutive curves as little-endian float64; NaN is a gap."""
 
     __tablename__ = "curve_blocks"
 
@@ -45,19 +45,19 @@ class CurveBlock(Base):
 
 
 def add_blocks(connection: Connection, dataset_id: str, first: int, curves: Curves) -> None:
-    """Store curves, the first of them at position `first`."""
+    """Store curves at the positions from `first` on."""
     for some in curves.pieces(BLOCK_BYTES):
         count = len(some)
         row = dataset_id, first, count, some.astype(NUMBER, copy=False).data.cast("B")
         insert_rows(connection, CurveBlock, [row])
         first += count
-        del some, row  # a long curve is not held while the next is read
+        del some, row  # Do not keep a long curve while the next one is read.
 
 
 def stream_values(
     connection: Connection, dataset_id: str, start: int, stop: int
 ) -> Iterator[tuple[int, FloatArray]]:
-    """Position of the first curve and values of each block that starts in a range."""
+    """Yield each block that starts in a range: the position of its first curve, and its values."""
     query = (
         select(CurveBlock.first, CurveBlock.count, CurveBlock.data)
         .where(CurveBlock.dataset_id == dataset_id)
@@ -71,10 +71,10 @@ def stream_values(
 
 
 class CurveReader:
-    """Reads curves of a dataset by their positions.
+    """Reader for curves of a dataset by position.
 
-    A curve by itself costs 30 µs on SQLite, because the file keeps a map of its pages
-    (`auto_vacuum`, ADR 0010); without that map the pages before it are read as well.
+    Reading a single curve takes 30 µs on SQLite, because the file has a page map (`auto_vacuum`,
+    ADR 0010). Without the map, SQLite also reads the earlier pages of the block.
     """
 
     def __init__(self, connection: Connection, dataset_id: str, n_points: int) -> None:
@@ -96,7 +96,7 @@ class CurveReader:
     def __call__(
         self, indices: NDArray[np.intp], start: int = 0, stop: int | None = None
     ) -> FloatArray:
-        """Values of curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
+        """Read curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
         stop = self._n if stop is None else stop
         y = np.empty((len(indices), stop - start))
         block_of = self.block_of(indices)
@@ -108,7 +108,7 @@ class CurveReader:
         return y
 
     def block_of(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Which block each of the curves is in."""
+        """Return the number of the block of each curve."""
         return np.searchsorted(self.firsts, indices, side="right") - 1
 
     def _read(self, block: int, rows: NDArray[np.intp], start: int, stop: int) -> FloatArray:
@@ -133,7 +133,7 @@ class CurveReader:
 
     def _part_by_query(self, block: int, offsets: list[int], count: int) -> Iterator[bytes]:
         size = NUMBER.itemsize
-        # One query for all parts: a query for each takes ten times as long.
+        # One query for all parts; one query each would take ten times as long.
         starts = func.unnest(cast([offset * size + 1 for offset in offsets], ARRAY(Integer)))
         parts = starts.table_valued("start", with_ordinality="place").render_derived()
         query = (

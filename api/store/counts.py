@@ -1,4 +1,4 @@
-"""What `/metrics` shows of the database."""
+"""Metrics of the database for `/metrics`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Jobs by kind and state, the age of the oldest that waits by kind, and bytes by part."""
+    """Jobs by kind and state, age of the oldest queued job by kind, and bytes by part."""
 
     jobs: dict[tuple[str, str], int] = field(default_factory=dict)
     waiting_seconds: dict[str, float] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Counts:
 
 
 def count(database: Database, models: Sequence[type[Job]]) -> Counts:
-    """Count what is stored; all of it is read from indexes."""
+    """Count the jobs and the bytes of a database, reading only indexes."""
     with database.reading() as session:
         jobs: dict[tuple[str, str], int] = {}
         ages: dict[str, float] = {}

@@ -36,11 +36,11 @@ from services.quality import MOST_WARNINGS, Description, describe
 from services.tables import Curves, FloatArray, Table
 
 MORE_WARNINGS = "more_warnings"
-"""Code of the warning that counts those that are not kept."""
+"""Code of the warning that says how many warnings were not kept."""
 
 
 class Dataset(Record):
-    """One x column and its curves. Values never change; curves are only appended."""
+    """Record of one x column and its curves. Values never change; curves can be appended."""
 
     __tablename__ = "datasets"
 
@@ -98,11 +98,11 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
 ) -> Dataset:
     """Store curves as a new dataset.
 
-    Whatever takes long without the database is done before it is asked for anything, and so
-    before the transaction begins.
+    Slow work that does not need the database comes first, before the first statement begins the
+    transaction.
     """
     described = describe(curves, with_x=True)
-    # SQLite keeps no sign of a zero; adding 0.0 takes it away on PostgreSQL, too.
+    # SQLite does not keep the sign of zero; adding 0.0 removes it on PostgreSQL too.
     least, largest = (float(pick.reduce(curves.x)) + 0.0 for pick in (np.fmin, np.fmax))
     created = now()
     dataset = Dataset(
@@ -126,7 +126,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     )
     _warn(dataset, described)
     connection = session.connection()
-    # One plain statement, not a flush: a third of the time.
+    # A plain INSERT takes a third of the time of a flush.
     connection.execute(insert(Dataset), dataset.as_dict())
     make_transient_to_detached(dataset)
     session.add(dataset)
@@ -139,16 +139,16 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
 def append_curves(
     session: Session, dataset: Dataset, curves: Curves, described: Description | None = None
 ) -> None:
-    """Add curves behind those a dataset has; it must be locked, so batches come in turn.
+    """Append curves to a dataset, which the caller has locked.
 
-    They are described here if the caller did not do it before the dataset was locked.
+    `described` is the description of the curves, if the caller made it before the lock.
 
     Raises
     ------
     GridError
-        The x column is not the dataset's own.
+        The x column differs from that of the dataset.
     InvalidTable
-        A curve of that name is there already.
+        The dataset already has a curve of one of the names.
     """
     _check_same_x(read_grid(session, dataset), curves)
     taken = curve_indices(session, dataset, curves.names)
@@ -173,7 +173,7 @@ def append_curves(
 def _add_curves(
     session: Session, dataset: Dataset, curves: Curves, described: Description, first: int
 ) -> None:
-    """Rows, blocks and sketches of curves that the record counts already."""
+    """Insert rows, blocks and sketches of curves; the record already counts them."""
     dataset_id, named = dataset.id, zip(curves.names, described.figures, strict=True)
     connection = session.connection()
     rows = [(dataset_id, i, name, *figures) for i, (name, figures) in enumerate(named, first)]
@@ -184,7 +184,7 @@ def _add_curves(
 
 
 def _warn(dataset: Dataset, described: Description) -> None:
-    """Put warnings behind those of the record; if they are too many, the last counts the rest."""
+    """Append warnings to the record; if there are too many, the last one counts the rest."""
     dataset.n_warnings += described.n_warnings
     kept = [warning for warning in dataset.warnings if warning["code"] != MORE_WARNINGS]
     kept += map(asdict, described.warnings)
@@ -213,14 +213,14 @@ def _check_same_x(x: FloatArray, table: Curves) -> None:
 
 
 def read_grid(session: Session, dataset: Dataset) -> FloatArray:
-    """The x column, shape (n_points,)."""
+    """Read the x column, shape (n_points,)."""
     query = select(Grid.data).where(Grid.dataset_id == dataset.id)
     data = session.scalars(query, execution_options=BINARY).one()
     return np.frombuffer(data, dtype="<f8")
 
 
 def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
-    """Curves behind position `after`, in the order of the dataset."""
+    """Return the curves after position `after`, in the order of the dataset."""
     curves = session.scalars(
         select(Curve)
         .where(Curve.dataset_id == dataset.id, Curve.index > after)
@@ -232,10 +232,10 @@ def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -
 
 
 def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> dict[str, int]:
-    """Position of each named curve; names that no curve has are left out."""
+    """Return the position of each named curve; unknown names are left out."""
     query = select(Curve.name, Curve.index).where(Curve.dataset_id == dataset.id)
     if len(names) > dataset.n_curves // 10:
-        # One walk over all curves takes less than that many searches.
+        # Reading all curves is faster than that many searches.
         wanted = set(names)
         return {name: index for name, index in session.execute(query) if name in wanted}
     found: dict[str, int] = {}
@@ -246,7 +246,7 @@ def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> d
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some curves of a dataset, by ascending position; None stands for the first `n_curves`."""
+    """Curves of a dataset by ascending position; `indices` None means the first `n_curves`."""
 
     dataset: Dataset
     n_curves: int
@@ -263,7 +263,7 @@ class Selection:
 
 
 def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
-    """Name of the curve at each of the positions."""
+    """Return the name of the curve at each position."""
     found: dict[int, str] = {}
     wanted = sorted(indices)
     for start in range(0, len(wanted), 500):
@@ -279,9 +279,10 @@ def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> d
 def stream_blocks(
     session: Session, selection: Selection, start: int = 0, stop: int | None = None
 ) -> Iterator[Block]:
-    """The selected curves from place `start` to `stop`, one stored block at a time.
+    """Yield the selected curves from place `start` to `stop`, one stored block at a time.
 
-    Of a whole dataset the blocks that begin there: parts that adjoin have each block once.
+    For a whole dataset these are the blocks that begin in that range, so adjoining ranges have
+    each block exactly once.
     """
     dataset, connection = selection.dataset, session.connection()
     stop = selection.size if stop is None else stop
@@ -298,9 +299,9 @@ def stream_blocks(
 def open_library(
     session: Session, selection: Selection, start: int = 0, stop: int | None = None
 ) -> Library:
-    """What a fit reads of the selected curves, as long as the transaction is open.
+    """Return a library of the selected curves, readable while the transaction is open.
 
-    Parts are as for `stream_blocks`.
+    `start` and `stop` are as for `stream_blocks`.
     """
     dataset, connection = selection.dataset, session.connection()
     stop = selection.size if stop is None else stop
@@ -319,13 +320,13 @@ def open_library(
 def read_curves(
     session: Session, dataset: Dataset, indices: NDArray[np.intp], start: int = 0, stop: int = -1
 ) -> FloatArray:
-    """Values of curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
+    """Read curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
     reader = CurveReader(session.connection(), dataset.id, dataset.n_points)
     return reader(indices, start, dataset.n_points if stop < 0 else stop)
 
 
 def read_table(session: Session, selection: Selection) -> Table:
-    """The selected curves as one table in memory."""
+    """Read the selected curves into one table in memory."""
     dataset = selection.dataset
     y = np.empty((selection.size, dataset.n_points))
     names = curve_names(session, dataset, selection.positions.tolist())

@@ -1,4 +1,4 @@
-"""Exports that a worker makes once: the record, which is also the job, and its file in blocks."""
+"""Exports: the record, which is also the job, and the file in blocks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from api.store.base import BINARY, Base, Blob, Database, NotFound, Timestamp
 from api.store.jobs import Job, clock
 
 FILE_BLOCK = 1 << 20
-"""Bytes of a block of a file."""
+"""Bytes per block of a file."""
 
 USED_AGAIN = timedelta(minutes=1)
-"""How exactly it is noted when an export was used last."""
+"""Resolution of the time of last use."""
 
 
 class Export(Job):
-    """The file of a mapping: asked for by a GET, made by a worker, kept for the next."""
+    """Record of the exported file of a mapping; a worker makes the file, and it is kept."""
 
     __tablename__ = "exports"
 
@@ -31,7 +31,7 @@ class Export(Job):
 
 
 class ExportBlock(Base):
-    """Part of the file of an export."""
+    """One block of the file of an export."""
 
     __tablename__ = "export_blocks"
 
@@ -43,19 +43,19 @@ class ExportBlock(Base):
 
 
 def export_of(session: Session, mapping_id: str) -> Export | None:
-    """The export of a mapping, whatever its state."""
+    """Return the export of a mapping in any state, or None."""
     return session.scalars(select(Export).where(Export.mapping_id == mapping_id)).one_or_none()
 
 
 def add_block(session: Session, export_id: str, number: int, data: bytes) -> None:
-    """Store a part; the first one takes the place of all that an earlier attempt left."""
+    """Store a block; the first one deletes the blocks of an earlier attempt."""
     if number == 0:
         session.execute(delete(ExportBlock).where(ExportBlock.export_id == export_id))
     session.execute(insert(ExportBlock), [{"export_id": export_id, "number": number, "data": data}])
 
 
 def send_file(database: Database, export: Export) -> Iterator[bytes]:
-    """All parts of a file; no transaction is open between two. NotFound if it is gone."""
+    """Yield the blocks of a file, each read in its own transaction; NotFound if it is gone."""
     query = select(ExportBlock.data).where(ExportBlock.export_id == export.id)
     for number in range(-(-export.nbytes // FILE_BLOCK)):
         with database.reading() as session:
@@ -67,7 +67,7 @@ def send_file(database: Database, export: Export) -> Iterator[bytes]:
 
 
 def note_use(session: Session, export: Export) -> None:
-    """Remember that an export was asked for now."""
+    """Record that an export is used now."""
     session.execute(
         update(Export)
         .where(Export.id == export.id)
@@ -77,12 +77,12 @@ def note_use(session: Session, export: Export) -> None:
 
 
 def is_noted(session: Session, export: Export) -> bool:
-    """Whether the last use noted is of now, as exactly as it needs to be."""
+    """Whether the recorded last use is recent enough."""
     return clock(session) - export.used_at < USED_AGAIN
 
 
 def keep_within(session: Session, most: int, newest: str) -> None:
-    """Delete the exports used longest ago, until the others and the newest fit."""
+    """Delete the least recently used exports until the rest, with the newest, fits."""
     kept = select(Export.id, Export.nbytes).where(Export.state == "succeeded")
     rows = session.execute(kept.order_by(Export.used_at.desc(), Export.id)).all()
     total = sum(nbytes for export_id, nbytes in rows if export_id == newest)

@@ -14,11 +14,11 @@ from services.fitting.fit import Match
 from services.scoring.options import FitOptions
 
 ROWS = 16_384
-"""Matches read at once."""
+"""Matches read by one query."""
 
 
 class Fit(Job):
-    """What was compared, how, and how far it is."""
+    """Record of a fit: its datasets, its options, and its state as a job."""
 
     __tablename__ = "fits"
 
@@ -41,7 +41,7 @@ class Fit(Job):
 
     @property
     def options(self) -> FitOptions:
-        """The parameters as the services take them."""
+        """The options in the form that services take."""
         return FitOptions(
             self.criterion,  # type: ignore[arg-type] # the schema allows the three words only
             self.transform,  # type: ignore[arg-type]
@@ -83,12 +83,12 @@ MATCH_FIELDS = tuple(
 
 
 def match_row(match: FitMatch) -> list[Any]:
-    """A match as its fields alone."""
+    """Return the fields of a match as a list."""
     return [getattr(match, name) for name in MATCH_FIELDS]
 
 
 def match_dict(match: FitMatch) -> dict[str, Any]:
-    """A match in the words of the contract."""
+    """Return the fields of a match by name."""
     return {name: getattr(match, name) for name in MATCH_FIELDS}
 
 
@@ -99,7 +99,7 @@ def add_matches(
     training_names: dict[int, str],
     ideal_names: dict[int, str],
 ) -> None:
-    """Store the answer of a fit."""
+    """Store the matches of a fit."""
     rows = [
         {"fit_id": fit.id, "ordinal": ordinal}
         | match._asdict()
@@ -116,9 +116,9 @@ def add_matches(
 def page_of_matches(
     session: Session, fit: Fit, filters: dict[str, Any], *, after: int = -1, limit: int = 100
 ) -> Page:
-    """Matches behind position `after`, by training curve, then rank.
+    """Return the matches after position `after`, by training curve and then rank.
 
-    `filters` are values of `training` and `rank`, None for any.
+    `filters` are values of `training` and `rank`; None means any.
     """
     query = select(FitMatch).where(*_wanted(fit, filters, after))
     rows = session.scalars(query.order_by(FitMatch.ordinal).limit(limit + 1)).all()
@@ -129,10 +129,10 @@ def page_of_matches(
 def send_matches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int = -1
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Fields of all matches behind position `after`, as `page_of_matches`, some at a time.
+    """Yield the fields of all matches after position `after`, in parts.
 
-    The client may be slow, so no transaction is open between two parts. Matches never change; a
-    fit deleted in between is NotFound.
+    The client may be slow, so each part is read in its own transaction. The parts agree, because
+    matches never change. Raises NotFound if the fit is deleted in between.
     """
     columns = [FitMatch.__table__.c[name] for name in MATCH_FIELDS]
     while True:
@@ -154,7 +154,7 @@ def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement
 
 
 def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
-    """First page of matches of each of several fits; none of those that have not succeeded."""
+    """Return the first page of matches of each fit; it is empty unless the fit succeeded."""
     rows: dict[str, list[FitMatch]] = {fit.id: [] for fit in fits}
     ended = [fit.id for fit in fits if fit.state == "succeeded"]
     query = (
@@ -171,7 +171,7 @@ def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str
 
 
 def chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
-    """The matches of rank 1, in the order of the training curves."""
+    """Return the matches of rank 1, in the order of the training curves."""
     return session.scalars(
         select(FitMatch)
         .where(FitMatch.fit_id == fit.id, FitMatch.rank == 1)
@@ -180,7 +180,7 @@ def chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
 
 
 def users_of_dataset(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
-    """Ids of fits made with a dataset, some of them."""
+    """Return ids of fits that use a dataset, at most `limit`."""
     return list(
         session.scalars(
             select(Fit.id)

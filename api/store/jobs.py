@@ -1,8 +1,8 @@
-"""Jobs: the record of a fit or a mapping is its own job, and SQL alone says whose it is.
+"""Jobs: each fit, mapping or export is its own job, and the row says who owns it.
 
-A worker owns a job while the row has its name, its attempt and the state `running`. Everything
-it writes asks for these three, so a worker that was stopped, cut off or overtaken writes
-nothing at all (docs/adr/0005).
+A worker owns a job while the row has the name of the worker, its attempt and the state
+`running`. Every write has these three as a condition, so a worker that was stopped, cut off or
+overtaken writes nothing (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 from api.store.base import Document, NotReady, Record, Timestamp, now
 
 ATTEMPTS = 5
-"""How often a job is begun before it is given up: one that kills its worker must not kill all."""
+"""Attempts before a job fails for good, so that a job cannot kill one worker after another."""
 
 NAME_OF_OWNER = 120
 NAME_OF_CLIENT = 64
 
 SMALL, LARGE, LANE = "small", "large", 8
-"""Lanes that jobs wait in, and how long the name of one may be."""
+"""The two lanes that jobs wait in, and the maximum length of a lane's name."""
 
 SMALL_SECONDS = 1.0
 """Jobs estimated to take longer than this are large."""
 
 LONGEST_PAUSE = 60.0
-"""Longest time a job that failed may have to wait for its next attempt, in seconds."""
+"""Longest pause before the next attempt of a job, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """How long a job waits after a setback, in seconds: twice as long each time."""
+    """Pauses of a job after setbacks, in seconds: each is twice as long as the one before."""
 
     first: float
     longest: float
 
     def after(self, setbacks: int) -> timedelta:
-        """The pause of a job that was set back so often before."""
+        """Return the pause of a job with this many earlier setbacks."""
         return timedelta(seconds=min(self.longest, self.first * 2 ** min(setbacks, 16)))
 
 
 class Lost(Exception):  # noqa: N818 - named for what it is
-    """The job is no longer ours: it was cancelled, deleted, handed back or taken over."""
+    """The worker no longer owns the job: it was cancelled, deleted, handed back or taken over."""
 
 
 class Job(Record):
-    """A record that is its own job."""
+    """Base class of records that are jobs."""
 
     __abstract__ = True
 
@@ -81,18 +81,18 @@ class Job(Record):
 
     @property
     def progress(self) -> dict[str, int]:
-        """How far it is, in the words of the contract."""
+        """The progress as clients see it."""
         return {"done": self.done, "total": self.total}
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will happen to it any more."""
+        """Whether the job has succeeded, failed or been cancelled."""
         return self.state not in {"queued", "running"}
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a worker must show with every write: whose job it is, for the how many-th time."""
+    """Proof that a worker owns a job, checked by every write: the owner and the attempt."""
 
     model: type[Job]
     id: str
@@ -101,7 +101,7 @@ class Claim:
 
     @property
     def holds(self) -> ColumnElement[bool]:
-        """Condition of the row being ours."""
+        """SQL condition that the worker still owns the row."""
         return and_(
             self.model.id == self.id,
             self.model.owner == self.owner,
@@ -111,9 +111,9 @@ class Claim:
 
 
 def clock(session: Session) -> datetime:
-    """The time of records: the database's own where hosts share it."""
+    """Return the time for records: that of the database where several hosts share it."""
     if session.get_bind().dialect.name == "sqlite":
-        # The transaction begins here: who waits for the right to write waits before the look.
+        # Begin the transaction first, so that a wait for the write lock does not make the time old.
         session.connection()
         return now()
     moment: datetime = session.scalars(select(func.clock_timestamp())).one()
@@ -121,14 +121,14 @@ def clock(session: Session) -> datetime:
 
 
 def is_held(session: Session, claim: Claim) -> bool:
-    """Whether the job is still ours."""
+    """Whether the worker still owns the job."""
     return session.execute(select(claim.model.id).where(claim.holds)).first() is not None
 
 
 def renew(session: Session, claim: Claim, lease: float, done: int | None = None) -> bool:
-    """Lengthen the lease, and say how much is done if that is news; False if it is not ours.
+    """Extend the lease and store progress, if given; return whether the worker owns the job.
 
-    Progress never goes back, not even when a later attempt begins again.
+    Progress never decreases, not even in a later attempt.
     """
     until = clock(session) + timedelta(seconds=lease)
     model = claim.model
@@ -140,10 +140,10 @@ def renew(session: Session, claim: Claim, lease: float, done: int | None = None)
 
 
 def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
-    """End the job; Lost if it is not ours, and then the whole transaction is to be dropped."""
+    """End the job; raise Lost, which rolls the transaction back, if the worker does not own it."""
     moment = clock(session)
     begun = claim.model.started_at
-    # Also where the clock was put back meanwhile.
+    # The clock may have been set back since the job began.
     finished = case((begun > moment, begun), else_=literal(moment, Timestamp))
     ended = _given_up(claim.model) | {"finished_at": finished, "state": state}
     if not _write(session, claim, **ended, **values):
@@ -153,9 +153,9 @@ def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
 def hand_back(
     session: Session, claim: Claim, *, counted: bool, pauses: Pauses | None = None
 ) -> bool:
-    """Queue the job again for whoever is next; an attempt that is not counted never was.
+    """Queue the job again; unless `counted`, the attempt does not count.
 
-    With `pauses` others go ahead for a while, longer each time.
+    With `pauses`, the job waits for a pause, which grows with each setback.
     """
     model, values = claim.model, queued(claim.model)
     values["attempt"] = claim.attempt if counted else claim.attempt - 1
@@ -167,7 +167,7 @@ def hand_back(
 
 
 def release(session: Session, model: type[Job], owner: str) -> None:
-    """Queue what a worker left behind that is known to be dead."""
+    """Queue the running jobs of a dead worker again."""
     session.execute(
         update(model)
         .where(model.state == "running", model.owner == owner)
@@ -177,7 +177,7 @@ def release(session: Session, model: type[Job], owner: str) -> None:
 
 
 def cancel(session: Session, job: Job) -> None:
-    """End a job that is locked; whoever works on it finds out that it is not theirs any more."""
+    """Cancel a job that the caller has locked; its worker notices that it lost the job."""
     if job.ended:
         kind = type(job).__name__.lower()
         raise NotReady(f"The {kind} has {_ENDED[job.state]}; there is nothing to cancel.")
@@ -191,14 +191,14 @@ _ENDED = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cance
 
 
 def require_succeeded(job: Job, deed: str) -> None:
-    """NotReady unless the job has succeeded; `deed` is what was asked of it."""
+    """Raise NotReady unless the job has succeeded; `deed` is a participle for the message."""
     if job.state != "succeeded":
         kind = type(job).__name__.lower()
         raise NotReady(f"The {kind} is {job.state}; only one that succeeded can be {deed}.")
 
 
 def queued(model: type[Job]) -> dict[str, Any]:
-    """Columns of a job that waits again."""
+    """Return the column values of a job that is queued again."""
     return {"state": "queued"} | _given_up(model)
 
 
@@ -207,7 +207,7 @@ def _given_up(model: type[Job]) -> dict[str, Any]:
 
 
 def _write(session: Session, claim: Claim, **values: Any) -> bool:
-    """Change the row if it is ours; whether it is."""
+    """Change the row if the worker owns it; return whether it does."""
     statement = update(claim.model).where(claim.holds).values(**values)
     changed = session.execute(statement.execution_options(synchronize_session=False))
     return bool(changed.rowcount)  # type: ignore[attr-defined] # of an UPDATE it has one

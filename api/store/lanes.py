@@ -1,8 +1,8 @@
 """The queue: which job a free worker takes next (docs/adr/0015).
 
-Small and large jobs wait in two lanes, and within a lane each client has a line of its own. The
-choice is made inside the transaction that takes the job, one worker at a time, so that it holds
-for many workers on many hosts.
+Small and large jobs wait in two lanes, and each client has its line in each lane. A worker
+chooses inside the transaction that takes the job, and only one worker chooses at a time, so the
+order holds for many workers on many hosts.
 """
 
 from __future__ import annotations
@@ -37,18 +37,21 @@ from api.store.base import Base, Timestamp
 from api.store.jobs import LANE, LARGE, LONGEST_PAUSE, NAME_OF_CLIENT, SMALL, Claim, Job, clock
 
 TURNS_KEPT = 1000
-"""A client who had none of the last turns counts as new."""
+"""Number of latest turns that are remembered; a client without any of them counts as new."""
 
 LOCK = 0x1DEA1F05
-"""PostgreSQL advisory lock held while a worker takes a job, so that it sees what others took."""
+"""PostgreSQL advisory lock held while a worker takes a job, so that it sees the others' jobs."""
 
 TRIES, TRY_SECONDS = 100, 0.01
-"""How often a worker asks for that lock. After a second it goes on without: whoever holds it is
-stopped, and one turn out of order is better than no turn."""
+"""Attempts to get that lock, and the pause between them.
+
+After a second a worker goes on without the lock: its holder is stopped, and one turn out of order
+is better than no turn.
+"""
 
 
 class Turn(Base):
-    """The number of the last turn that a client had in a lane."""
+    """Number of the last turn of a client in a lane."""
 
     __tablename__ = "turns"
 
@@ -59,7 +62,7 @@ class Turn(Base):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Jobs of one kind that one client has in one lane, first come, first served."""
+    """Waiting jobs of one kind, lane and client, in order of arrival."""
 
     model: type[Job]
     lane: str
@@ -68,7 +71,7 @@ class Line:
 
 
 def is_any_due(session: Session, models: tuple[type[Job], ...]) -> bool:
-    """Whether there is a job to take; one statement if none waits."""
+    """Whether any job can be taken now; one statement if none is queued."""
     if not session.scalar(_is_any_queued(models)):
         return False
     moment = clock(session)
@@ -78,26 +81,26 @@ def is_any_due(session: Session, models: tuple[type[Job], ...]) -> bool:
 
 @functools.cache
 def _is_any_queued(models: tuple[type[Job], ...]) -> Select[bool]:
-    """Query that idle workers ask all the time, so it is built once."""
+    """Build the query for queued jobs once, because idle workers run it all the time."""
     return select(or_(*(exists().where(model.state == "queued") for model in models)))
 
 
 def claim(session: Session, models: Sequence[type[Job]], owner: str, lease: float) -> Claim | None:
-    """Take the job whose turn it is, of all kinds; None if there is none."""
+    """Take the job whose turn it is, of any kind; return None if there is none."""
     is_alone = _wait_for_other_claims(session)
     moment = clock(session)
     for line in _in_turn(session, models, moment):
         if taken := _take(session, line, owner, moment, lease):
             if is_alone:
-                # Otherwise it would wait for a row of the one that is stopped.
+                # Without the lock, this could wait for a row that the stopped worker holds.
                 _note_turn(session, line)
             return taken
     return None
 
 
 def _due(model: type[Job], moment: datetime) -> ColumnElement[bool]:
-    """Condition of a job that may begin now."""
-    # A pause that seems longer than any was set before the clock was put back.
+    """SQL condition of a job that may begin now."""
+    # A pause longer than the longest was set before the clock was set back.
     pause_is_over = or_(
         model.not_before.is_(None),
         model.not_before <= moment,
@@ -107,7 +110,7 @@ def _due(model: type[Job], moment: datetime) -> ColumnElement[bool]:
 
 
 def _wait_for_other_claims(session: Session) -> bool:
-    """Have only one worker choose at a time, as SQLite does; False if another is stopped."""
+    """Wait until no other worker is choosing; return False if one that is choosing has stopped."""
     if session.get_bind().dialect.name == "sqlite":
         return True
     for _ in range(TRIES):
@@ -118,14 +121,14 @@ def _wait_for_other_claims(session: Session) -> bool:
 
 
 def _in_turn(session: Session, models: Sequence[type[Job]], moment: datetime) -> list[Line]:
-    """Lines of all who wait, the one whose turn it is first.
+    """Return the lines in order of turn.
 
-    The client with the fewest running jobs comes first, so none of c clients gets more than its
-    part of the workers while the others wait. Then the lane with the fewest running jobs. Among
-    equals, the lane and then the client whose last turn was longest ago.
+    The client with the fewest running jobs comes first, so that no client gets more than its
+    share of the workers while others wait. Then comes the lane with the fewest running jobs.
+    Among equals, it is the lane and then the client whose last turn is longest ago.
     """
     lines = _lines(session, models, moment)
-    if len(lines) < 2:  # noqa: PLR2004 - with one there is no choice
+    if len(lines) < 2:  # noqa: PLR2004 - one line leaves no choice
         return lines
     clients, lanes = _running(session, models)
     client_turns, lane_turns = _turns(session)
@@ -152,9 +155,9 @@ def _lines(session: Session, models: Sequence[type[Job]], moment: datetime) -> l
 
 
 def _lines_of(position: int, model: type[Job], lane: str, moment: datetime) -> Select[Any]:
-    """Query of the clients who wait for jobs of one kind in one lane, and since when.
+    """Build the query of the clients that wait in one lane for one kind, and since when.
 
-    It jumps from client to client by the index, so 10 000 jobs of one client cost one step.
+    It jumps from client to client through the index, so 10 000 jobs of one client cost one step.
     """
     here = and_(model.lane == lane, _due(model, moment))
     first = select(func.min(model.client).label("client")).where(here)
@@ -168,7 +171,7 @@ def _lines_of(position: int, model: type[Job], lane: str, moment: datetime) -> S
 
 
 def _running(session: Session, models: Sequence[type[Job]]) -> tuple[Counter[str], Counter[str]]:
-    """Number of running jobs of each client and in each lane."""
+    """Count the running jobs of each client and in each lane."""
     clients, lanes = Counter[str](), Counter[str]()
     queries = [select(model.client, model.lane).where(model.state == "running") for model in models]
     for client, lane in session.execute(union_all(*queries)):
@@ -178,7 +181,7 @@ def _running(session: Session, models: Sequence[type[Job]]) -> tuple[Counter[str
 
 
 def _turns(session: Session) -> tuple[dict[str, int], dict[str, int]]:
-    """Number of the last turn of each client and of each lane, 0 for who had none."""
+    """Return the number of the last turn of each client and each lane, 0 if there was none."""
     clients, lanes = defaultdict[str, int](int), defaultdict[str, int](int)
     for client, lane, turn in session.execute(select(Turn.client, Turn.lane, Turn.turn)):
         clients[client] = max(clients[client], turn)
@@ -193,9 +196,9 @@ def _take(session: Session, line: Line, owner: str, moment: datetime, lease: flo
         .where(_due(model, moment), model.lane == line.lane, model.client == line.client)
         .order_by(model.created_at, model.id)
         .limit(1)
-        .with_for_update(skip_locked=True)  # SQLite has one writer and leaves this out.
+        .with_for_update(skip_locked=True)  # SQLite has one writer and ignores this.
     )
-    # A clock that was put back does not begin a job before it was posted.
+    # If the clock was set back, the job still does not begin before it was posted.
     begin = case((model.created_at > moment, model.created_at), else_=literal(moment, Timestamp))
     taken = session.execute(
         update(model)

@@ -1,8 +1,8 @@
-"""Takes back jobs of workers that are not heard of any more, without comparing any clocks.
+"""Takes jobs back from workers that no longer renew their lease, without comparing clocks.
 
-A worker that has a job writes a new end of its lease again and again. Whoever sees the same end
-for the length of a lease, by its own monotonic clock, knows that nobody works on the job. So a
-clock that is put forward or back, or differs between hosts, takes no job from anybody.
+A worker that owns a job keeps writing a new end of its lease. A process that sees the same end
+for the length of a lease, by its own monotonic clock, knows that nobody works on the job. So
+clocks that are set, or that differ between hosts, cost no worker its job.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from api.store.jobs import Job, queued
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A running job, as one look at the database shows it."""
+    """Lease of a running job, as read at one moment."""
 
     model: type[Job]
     id: str
@@ -32,7 +32,7 @@ class Lease:
 
 
 class Watch:
-    """Remembers since when each lease looks as it does."""
+    """Memory of how long each lease has been unchanged."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -40,7 +40,7 @@ class Watch:
         self._since: dict[Lease, float] = {}
 
     def abandoned(self, session: Session, models: tuple[type[Job], ...]) -> list[Lease]:
-        """Leases that nobody has renewed for as long as one lasts."""
+        """Return the leases that nobody has renewed for the length of a lease."""
         now = self._clock()
         self._since = {lease: self._since.get(lease, now) for lease in _leases(session, models)}
         return [lease for lease, since in self._since.items() if now - since > self._seconds]
@@ -53,7 +53,7 @@ def _leases(session: Session, models: tuple[type[Job], ...]) -> list[Lease]:
 
 @functools.cache
 def _running(models: tuple[type[Job], ...]) -> CompoundSelect[Any]:
-    """Query of the leases of all kinds: built once, because idle workers ask it all the time."""
+    """Build the query for all leases once, because idle workers run it all the time."""
     return union_all(
         *(
             select(
@@ -65,7 +65,7 @@ def _running(models: tuple[type[Job], ...]) -> CompoundSelect[Any]:
 
 
 def take_back(session: Session, lease: Lease) -> None:
-    """Queue the job again, unless its lease was renewed or it has ended meanwhile."""
+    """Queue the job again, unless its lease was renewed or the job has ended meanwhile."""
     model = lease.model
     session.execute(
         update(model)

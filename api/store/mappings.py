@@ -1,4 +1,4 @@
-"""Mappings: the record, which is also the job, and its assignments in blocks."""
+"""Mappings: the record, which is also the job, and its items in blocks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from services.mapping.items import ITEM, MAPPED, REASONS, Items, Row
 from services.mapping.options import MapOptions
 
 BLOCK_ITEMS = 65_536
-"""Items of a block, 2.9 MB."""
+"""Items per block (2.9 MB)."""
 
 
 class Mapping(Job):
-    """Which points were mapped with which fit, how, and what came out."""
+    """Record of a mapping: its fit and test dataset, its options, its results and state."""
 
     __tablename__ = "mappings"
     unlisted = ("columns", "functions")
@@ -44,7 +44,7 @@ class Mapping(Job):
 
     @property
     def options(self) -> MapOptions:
-        """The parameters as the services take them."""
+        """The options in the form that services take."""
         return MapOptions(
             self.policy,  # type: ignore[arg-type] # the schema allows the three words only
             self.tolerance_factor,
@@ -54,7 +54,7 @@ class Mapping(Job):
 
 
 class ItemBlock(Base):
-    """Some items of a mapping, in order, as `services.mapping.items.ITEM` lays them out."""
+    """Consecutive items of a mapping, in the layout of `services.mapping.items.ITEM`."""
 
     __tablename__ = "item_blocks"
 
@@ -67,7 +67,7 @@ class ItemBlock(Base):
 
 
 def add_items(session: Session, mapping: Mapping, spool: IO[bytes]) -> None:
-    """Store the items of a mapping from a file that holds them one after the other."""
+    """Store the items of a mapping from a file of consecutive items."""
     first = 0
     while data := spool.read(BLOCK_ITEMS * ITEM.itemsize):
         count = len(data) // ITEM.itemsize
@@ -78,9 +78,9 @@ def add_items(session: Session, mapping: Mapping, spool: IO[bytes]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items a caller asked for.
+    """Filter for items.
 
-    `functions` are positions in the mapping's list, None for any.
+    `functions` are positions in the mapping's list; None means any.
     """
 
     mapped: bool | None = None
@@ -98,7 +98,7 @@ class ItemFilter:
 def stream_items(
     session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Generator[tuple[NDArray[np.intp], Items], None, None]:
-    """Positions and items behind position `after` that pass the filter, a block at a time."""
+    """Yield positions and items after position `after` that pass the filter, by block."""
     with session.execute(_blocks(mapping, after).execution_options(yield_per=1)) as rows:
         for first, data in rows:
             places, items = _kept(np.frombuffer(data, dtype=ITEM), wanted, after - first)
@@ -118,7 +118,7 @@ def _blocks(mapping: Mapping, after: int) -> Select[int, bytes]:
 
 
 def _kept(items: Items, wanted: ItemFilter, after: int) -> tuple[NDArray[np.intp], Items]:
-    """Positions in a block, and items, of what is behind `after` and passes the filter."""
+    """Return positions in a block, and items, after `after` that pass the filter."""
     keep = wanted.keep(items)
     keep[: max(0, after + 1)] = False
     places = np.flatnonzero(keep)
@@ -128,9 +128,10 @@ def _kept(items: Items, wanted: ItemFilter, after: int) -> tuple[NDArray[np.intp
 def send_items(
     database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Iterator[Items]:
-    """As `stream_items`, for a client that may be slow: no transaction is open between blocks.
+    """Yield items like `stream_items`, each block in its own transaction, for slow clients.
 
-    Items never change; a mapping deleted in between is NotFound.
+    The blocks agree, because items never change. Raises NotFound if the mapping is deleted in
+    between.
     """
     while True:
         with database.reading() as session:
@@ -148,7 +149,7 @@ def send_items(
 def page_of_items(
     session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1, limit: int = 100
 ) -> Page:
-    """Items behind position `after` that pass the filter."""
+    """Return the items after position `after` that pass the filter."""
     positions: list[int] = []
     found: list[Items] = [np.empty(0, dtype=ITEM)]
     with closing(stream_items(session, mapping, wanted, after)) as blocks:
@@ -162,9 +163,9 @@ def page_of_items(
 
 
 def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
-    """First page of items of each of several mappings, without reading whole blocks.
+    """Return the first page of items of each mapping, without reading whole blocks.
 
-    None of those that have not succeeded.
+    The page is empty unless the mapping succeeded.
     """
     ended = [mapping.id for mapping in mappings if mapping.state == "succeeded"]
     size = ITEM.itemsize
@@ -181,12 +182,12 @@ def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> di
 
 
 def users_of_fit(session: Session, fit_id: str, limit: int = 10) -> list[str]:
-    """Ids of mappings made with a fit, some of them."""
+    """Return ids of mappings that use a fit, at most `limit`."""
     return list(session.scalars(select(Mapping.id).where(Mapping.fit_id == fit_id).limit(limit)))
 
 
 def users_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
-    """Ids of mappings of a test dataset, some of them."""
+    """Return ids of mappings of a test dataset, at most `limit`."""
     return list(
         session.scalars(select(Mapping.id).where(Mapping.test_id == dataset_id).limit(limit))
     )
@@ -201,7 +202,7 @@ POINT_FIELDS = ("point", "column", "x", "y", "training", "ideal", "deviation", "
 def point_columns(
     items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
 ) -> dict[str, list[Any]]:
-    """Items in the words of the contract, one list a field; NaN stands for none."""
+    """Return the fields of items by name, one list each; NaN means no value."""
     mapped = items["function"].tolist()
     named = [functions[function] if function >= 0 else _UNMAPPED for function in mapped]
     return {
@@ -220,7 +221,7 @@ def point_columns(
 def point_dicts(
     rows: Iterable[Row], columns: Sequence[str], functions: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Items in the words of the contract, one object each."""
+    """Return the fields of each item by name."""
     return [
         {
             "point": point,

@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this code (Alembic)."""
+"""Migrates a database to the schema of this code, with Alembic."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sqlalchemy import Connection, text
 from api.store.base import Database
 
 LOCK = 0x1DEA1F17
-"""PostgreSQL advisory lock held while migrating, so two processes cannot both create tables."""
+"""PostgreSQL advisory lock held while migrating, so that only one process creates tables."""
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration, without a file."""
+    """Return Alembic's configuration, which needs no file."""
     found = Config()
     found.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     found.attributes["connection"] = connection
@@ -25,7 +25,7 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Upgrade, or downgrade to an older revision, in one transaction."""
+    """Upgrade or downgrade to a revision, in one transaction."""
     with database.writing() as session:
         connection = session.connection()
         if not database.sqlite:

@@ -1,4 +1,4 @@
-"""The folder of the data is for its owner only."""
+"""Closes the data folder to other users."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 FOR_OTHERS = 0o077
+"""Permission bits of the group and of others."""
 
 
 def keep_private(folder: Path) -> None:
-    """Take a folder of ours from the group and from others, or warn that they can enter it.
+    """Close a folder to the group and others if it is ours; otherwise warn if they can enter.
 
-    Ours is a folder of this user with nothing in it but our files: one that is used for more, such
-    as a home directory or /tmp, may be open on purpose.
+    A folder is ours if it belongs to this user and holds only files of Idealfit. A folder with
+    other files, such as a home directory or /tmp, may be open on purpose.
     """
     status = folder.stat()
     if not status.st_mode & FOR_OTHERS:

@@ -1,9 +1,9 @@
-"""Sketches of large datasets, kept beside the blocks: what a fit reads instead of all values.
+"""Sketches of large datasets, stored beside the blocks; a fit reads them before any values.
 
-A sketch describes a curve in about 150 bytes (services/bounds/sketch.py). All sketches of a dataset
-share one basis, made when it first has SKETCHED curves; curves appended later keep it, so a
-sketch never changes. Where no basis helps, as on noise, there are none, and it is tried again
-whenever the dataset has doubled.
+A sketch describes a curve in about 150 bytes (services/bounds/sketch.py). All sketches of a
+dataset share one basis, which is made when the dataset first has SKETCHED curves. Curves appended
+later use the same basis, so a sketch never changes. If no basis helps, as with noise, there are no
+sketches, and the dataset tries again each time it has doubled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from api.store.blocks import NUMBER, CurveReader, stream_values
 from services.bounds.sketch import SAMPLE, Basis, Sketch, make_basis, sketch
 
 SKETCHED = 4096
-"""Curves from which on a dataset has sketches; fewer are read as fast."""
+"""Number of curves from which a dataset has sketches; fewer curves are read as fast."""
 
 PIECE = 16_384
-"""Sketches handed out at once, if there are as many."""
+"""Target size of a piece, in sketches."""
 
 
 class SketchBasis(Base):
-    """What the curves of a dataset are described by."""
+    """Basis of the sketches of a dataset."""
 
     __tablename__ = "sketch_bases"
 
@@ -41,7 +41,7 @@ class SketchBasis(Base):
 
 
 class SketchBlock(Base):
-    """Sketches of the curves of one block, as `Sketch.to_bytes` lays them out."""
+    """Sketches of the curves of one block, in the layout of `Sketch.to_bytes`."""
 
     __tablename__ = "sketch_blocks"
 
@@ -56,9 +56,9 @@ class SketchBlock(Base):
 def add_sketches(
     connection: Connection, dataset_id: str, n_points: int, before: int, after: int
 ) -> None:
-    """Sketch the curves that a dataset has got, once their blocks are stored.
+    """Sketch the new curves of a dataset, whose blocks are stored.
 
-    It had `before` curves and has `after`.
+    `before` and `after` are the numbers of curves before and after they were added.
     """
     if after < SKETCHED:
         return
@@ -83,12 +83,12 @@ def _doublings(curves: int) -> int:
 
 
 def _spread(curves: int) -> NDArray[np.intp]:
-    """Positions all over a dataset."""
+    """Return positions spread over a dataset."""
     return np.unique(np.linspace(0, curves - 1, SAMPLE, dtype=np.intp))
 
 
 def _add_basis(connection: Connection, dataset_id: str, basis: Basis) -> None:
-    assert basis.vectors is not None  # noqa: S101 - for the type checker: `make_basis` gives some
+    assert basis.vectors is not None  # noqa: S101 - for the type checker: `make_basis` sets them
     row = {
         "dataset_id": dataset_id,
         "n_points": basis.n,
@@ -100,7 +100,7 @@ def _add_basis(connection: Connection, dataset_id: str, basis: Basis) -> None:
 
 
 def read_basis(connection: Connection, dataset_id: str) -> Basis | None:
-    """What the sketches of a dataset were made with; None if it has none."""
+    """Read the basis of the sketches of a dataset; None if it has none."""
     query = select(
         SketchBasis.n_points, SketchBasis.exponent, SketchBasis.centre, SketchBasis.data
     ).where(SketchBasis.dataset_id == dataset_id)
@@ -114,7 +114,7 @@ def read_basis(connection: Connection, dataset_id: str) -> Basis | None:
 def stream_sketches(
     connection: Connection, dataset_id: str, rank: int, places: tuple[int, int]
 ) -> Iterator[Sketch]:
-    """Sketches of the blocks that begin in a range of positions, many at a time."""
+    """Yield the sketches of the blocks that begin in a range of positions, in pieces."""
     query = (
         select(SketchBlock.first, SketchBlock.count, SketchBlock.data)
         .where(SketchBlock.dataset_id == dataset_id)

@@ -1,9 +1,9 @@
-"""Values of a dataset on their way out: some rows of some columns at a time.
+"""Reads values of a dataset by rows, in batches.
 
-Values never change, so what is read in several transactions is the same as in one; a dataset
-deleted in between is NotFound. A block holds whole curves, so rows of many curves lie in pieces
-all over it. Only what is asked for is read, and the memory depends neither on the rows nor on
-the columns of the dataset.
+Values never change, so batches that are read in several transactions agree. If the dataset is
+deleted in between, NotFound is raised. A block holds whole curves, so a row of many curves is
+scattered over it. Only the wanted values are read, and the memory does not depend on the size of
+the dataset.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from api.store.datasets import Dataset, Grid
 from services.tables import FloatArray
 
 BATCH_BYTES = 4 << 20
-"""Values that are gathered at once; at least one row."""
+"""Bytes per batch; a batch has at least one row."""
 
 X = -1
-"""Stands for the x column among the positions of curves."""
+"""Position that stands for the x column among positions of curves."""
 
 
 def stream_rows(
     session: Session, dataset: Dataset, indices: Sequence[int], start: int, stop: int
 ) -> Iterator[FloatArray]:
-    """Columns by position, X among them, rows `start` to `stop`: shape (columns, some rows)."""
+    """Yield columns by position (X for x), rows `start` to `stop`, shape (columns, batch rows)."""
     places = np.array(indices, dtype=np.intp)
     is_x = places == X
     curves = CurveReader(session.connection(), dataset.id, dataset.n_points)
@@ -47,7 +47,7 @@ def stream_rows(
 def send_rows(
     database: Database, dataset: Dataset, indices: Sequence[int], start: int, stop: int
 ) -> Iterator[FloatArray]:
-    """As `stream_rows`, for a client that may be slow: no transaction is open between batches."""
+    """Yield rows like `stream_rows`, each batch in its own transaction, for slow clients."""
     rows = _batch_rows(len(indices))
     for first in range(start, stop, rows):
         with database.reading() as session:
@@ -61,7 +61,7 @@ def _batch_rows(columns: int) -> int:
 
 
 def _grid_rows(session: Session, dataset: Dataset, start: int, stop: int) -> FloatArray:
-    """Part of the x column."""
+    """Read rows `start` to `stop` of the x column."""
     offset, size = start * NUMBER.itemsize, (stop - start) * NUMBER.itemsize
     own = Grid.dataset_id == dataset.id
     if session.get_bind().dialect.name != "sqlite":

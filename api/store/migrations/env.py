@@ -1,8 +1,8 @@
-"""Alembic runs this; `api.store.migrate` hands in the connection and its transaction."""
+"""Alembic runs this file; `api.store.migrate` passes the connection and its transaction."""
 
 from alembic import context
 
-from api.store import (  # noqa: F401 - so that every model is known
+from api.store import (  # noqa: F401 - registers every model
     datasets,
     exports,
     fits,
@@ -14,7 +14,7 @@ from api.store.base import Base
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    # SQLite too changes its schema in a transaction, now that BEGIN is ours.
+    # We send BEGIN ourselves, so SQLite also changes its schema in a transaction.
     transactional_ddl=True,
     render_as_batch=True,
 )

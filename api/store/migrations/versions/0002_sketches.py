@@ -1,4 +1,4 @@
-"""Sketches beside the blocks, also of the libraries that are there."""
+"""Sketches beside the blocks, also for libraries stored before."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in TABLES:
-        # The older version has no worker that would ever end them.
+        # The older version has no worker that could end them.
         op.execute(
             f"UPDATE {table} SET state = 'cancelled', finished_at = CURRENT_TIMESTAMP,"  # noqa: S608 - our names
             " version = version + 1 WHERE state IN ('queued', 'running')"

@@ -1,4 +1,4 @@
-"""Warnings of a dataset; those that are there have none."""
+"""Warnings of a dataset; datasets stored before have none."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,8 +14,8 @@ WHOLE = sa.BigInteger()
 
 
 def upgrade() -> None:
-    # Plain columns: SQLite would copy the table for anything else, and the cascades of the old
-    # one would delete all curves.
+    # Add plain columns only: for anything else SQLite copies the table, and the cascades of the
+    # old one would delete all curves.
     op.add_column(
         "datasets", sa.Column("warnings", DOCUMENT, nullable=False, server_default=sa.text("'[]'"))
     )

@@ -1,4 +1,4 @@
-"""Jobs wait in lanes, for clients, and not before a time; whose turn was when."""
+"""Lane, client and pause of each job, and the turns of clients."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,8 +19,8 @@ LANE = sa.String(8)
 
 def upgrade() -> None:
     for table in TABLES:
-        # Nobody knows who posted the jobs that are there, or how long they take: they count as
-        # those of one more client, and as large.
+        # The client and the cost of existing jobs are unknown: they count as jobs of one more
+        # client, and as large.
         op.add_column(table, sa.Column("client", CLIENT, nullable=False, server_default=""))
         op.add_column(table, sa.Column("cost", sa.Double(), nullable=False, server_default="0"))
         op.add_column(table, sa.Column("lane", LANE, nullable=False, server_default="large"))

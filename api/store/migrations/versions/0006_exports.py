@@ -1,4 +1,4 @@
-"""Exports that workers make: their records, which are jobs, and their files in blocks."""
+"""Exports: their records, which are jobs, and their files in blocks."""
 
 import sqlalchemy as sa
 from alembic import op
