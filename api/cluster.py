@@ -26,9 +26,9 @@ from api.config import Settings
 from api.jobs.common import Progress, silent
 from api.jobs.estimate import rate
 from api.jobs.fits import prepare_fit
+from api.jobs.inputs import FitInputs, read_fit_inputs
 from api.jobs.rankers import NUMPY, LocalRanker
 from api.store.base import Database, find
-from api.store.datasets import Dataset
 from api.store.fits import Fit
 from services.fitting.cache import Cache
 from services.fitting.fit import PreparedFit
@@ -65,12 +65,13 @@ class Cluster:
         self._client: Any = None
 
     def rank(
-        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress
     ) -> tuple[Ranking, str]:
-        """All of the library; in parts, if it is large and there is a cluster."""
-        parts = cut(fit, find(session, Dataset, fit.ideal_id).n_points)
+        """Rank all of the library; in parts, if it is large and there is a cluster."""
+        fit = inputs.job
+        parts = cut(fit, inputs.ideal.x.size)
         if len(parts) == 1 or not self._connected():
-            return self._local.rank(session, fit, prepared, progress)
+            return self._local.rank(session, inputs, prepared, progress)
         ranking, done = empty_ranking(len(prepared.names), 0), 0
         missing, by = dict.fromkeys(parts), NUMPY
         with closing(self._delivered(fit, parts)) as delivered:
@@ -83,7 +84,7 @@ class Cluster:
                 progress(done, fit.n_ideal)
         for part in missing:
             told = functools.partial(_further, progress, done)
-            found = self._local.rank_part(session, fit, prepared, told, part)
+            found = self._local.rank_part(session, inputs, prepared, told, part)
             ranking = merge(ranking, found, fit.top_k)
             done += len(part)
         return ranking, by
@@ -198,9 +199,9 @@ def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
     """Compare a part of the library, in a Dask worker."""
     database, local = _process()
     with database.reading() as session:
-        fit = find(session, Fit, fit_id)
-        prepared = prepare_fit(session, fit)
-        return local.rank_part(session, fit, prepared, silent, range(start, stop))
+        inputs = read_fit_inputs(session, find(session, Fit, fit_id))
+        prepared = prepare_fit(session, inputs)
+        return local.rank_part(session, inputs, prepared, silent, range(start, stop))
 
 
 @functools.lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ from api.disk import Disk
 from api.exports import make_export
 from api.jobs import run
 from api.jobs.common import Answer, Progress
+from api.jobs.kinds import JOBS
 from api.jobs.rankers import LocalRanker, Ranker
 from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
@@ -136,13 +137,13 @@ class Worker:
         """Do the job whose turn it is; False if there is none."""
         # Looking blocks nobody; only who has seen a job asks for the right to write.
         with self._database.reading() as session:
-            abandoned = self._watch.abandoned(session, run.JOBS)
-            if not abandoned and not lanes.is_any_due(session, run.JOBS):
+            abandoned = self._watch.abandoned(session, JOBS)
+            if not abandoned and not lanes.is_any_due(session, JOBS):
                 return False
         with self._database.writing() as session:
             for lease in abandoned:
                 leases.take_back(session, lease)
-            claim = lanes.claim(session, run.JOBS, self._name, self._lease)
+            claim = lanes.claim(session, JOBS, self._name, self._lease)
         if claim:
             self._began = time.monotonic()
             self._do(claim)
@@ -262,7 +263,7 @@ def is_full(error: Exception) -> bool:
 def release(database: Database, name: str) -> None:
     """Queue what a worker of this name left behind."""
     with database.writing() as session:
-        for model in run.JOBS:
+        for model in JOBS:
             jobs.release(session, model, name)
 
 

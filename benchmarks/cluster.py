@@ -27,6 +27,7 @@ from api.cluster import Cluster, cut
 from api.config import Settings
 from api.jobs.common import silent
 from api.jobs.fits import plan_fit, prepare_fit
+from api.jobs.inputs import read_fit_inputs
 from api.jobs.rankers import LocalRanker
 from api.schemas.fits import FitRequest
 from api.store.base import Database, find
@@ -73,7 +74,7 @@ def workers(count: int, environment: dict[str, str]) -> Iterator[str]:
 def queued(database: Database, body: dict[str, object]) -> str:
     """A fit that is stored and that nobody has begun; its id."""
     with database.writing() as session:
-        fit = plan_fit(session, FitRequest().load(body))
+        fit = plan_fit(session, FitRequest().load(body)).job
         session.add(fit)
         session.flush()
         return fit.id
@@ -85,8 +86,8 @@ def seconds(database: Database, fit_id: str, ranker: LocalRanker | Cluster, roun
     for _ in range(rounds):
         started = time.perf_counter()
         with database.reading() as session:
-            fit = find(session, Fit, fit_id)
-            ranker.rank(session, fit, prepare_fit(session, fit), silent)
+            inputs = read_fit_inputs(session, find(session, Fit, fit_id))
+            ranker.rank(session, inputs, prepare_fit(session, inputs), silent)
         took.append(time.perf_counter() - started)
     return statistics.median(took)
 

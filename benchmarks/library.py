@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import delete
 
 from api.config import Settings
-from api.jobs.fits import plan_fit
+from api.jobs.kinds import FITS
 from api.jobs.rankers import LocalRanker
 from api.jobs.run import submit
 from api.schemas.fits import FitRequest
@@ -79,7 +79,7 @@ def fit(database: Database, library: str, training: list[str]) -> None:
     for number, training_id in enumerate(training):
         before, started = _figure("io", "rchar"), time.perf_counter()
         body = {"training_id": training_id, "ideal_id": library}
-        submit(database, plan_fit, FitRequest().load(body), ranker=here)
+        submit(database, FITS, FitRequest().load(body), ranker=here)
         took = time.perf_counter() - started
         given = (_figure("io", "rchar") - before) / 1e6
         print(

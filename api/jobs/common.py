@@ -1,21 +1,21 @@
-"""What fits and mappings share as jobs."""
+"""Parts that fits and mappings share as jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api.store.base import NotFound, Record, find, new_id
+from api.store.base import NotFound, new_id
 from api.store.jobs import Job, clock
 from services.errors import Fact, InvalidOption
 
-R = TypeVar("R", bound=Record)
 J = TypeVar("J", bound=Job)
 Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+"""Function that is told how much is done, and of how much; what it raises ends the work."""
 
 
 def silent(_done: int, _total: int) -> None:
@@ -24,14 +24,14 @@ def silent(_done: int, _total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a job: columns of its record, and what writes the rows that go with it."""
+    """Answer of a job: columns of its record, and a function that adds the rows beside it."""
 
     values: dict[str, Any]
     add_rows: Callable[[Session], None]
 
 
 def queued_columns(session: Session, total: int) -> dict[str, Any]:
-    """Columns of a job that nobody has begun."""
+    """Make the columns of a job that nobody has begun."""
     return {
         "id": new_id(),
         "created_at": clock(session),
@@ -42,16 +42,18 @@ def queued_columns(session: Session, total: int) -> dict[str, Any]:
     }
 
 
-def find_named(session: Session, model: type[R], request: dict[str, Any], field: str) -> R:
-    """The record that a field of the body names."""
+@contextmanager
+def ids_from(request: dict[str, Any], *fields: str) -> Iterator[None]:
+    """Turn NotFound into an error of the field of the body that has the id."""
     try:
-        return find(session, model, request[field])
+        yield
     except NotFound as error:
+        field = next(field for field in fields if request[field] == error.record_id)
         raise InvalidOption(
             str(error), [Fact(str(error), "unknown_id", pointer=f"/{field}")]
         ) from None
 
 
 def fields_of(record: Any) -> dict[str, Any]:
-    """Fields of a dataclass with slots by name; what they hold is not copied."""
+    """Take the fields of a dataclass with slots by name; their values are not copied."""
     return {name: getattr(record, name) for name in record.__slots__}

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sqlalchemy.orm import Session
-
-from api.store.base import find
-from api.store.datasets import Dataset
+from api.jobs.inputs import FitInputs, MappingInputs
 from api.store.fits import Fit
-from api.store.jobs import Job
-from api.store.mappings import Mapping
 
 PRODUCTS_PER_SECOND = 4e9
 """Training curves times library curves times points that `sse` needs no differences for."""
@@ -32,23 +27,25 @@ BYTES_PER_SECOND = 3e8
 """Values read from the database."""
 
 
-def estimate(session: Session, job: Job) -> float:
-    """Estimate the seconds that a job takes (docs/operations.md)."""
-    if isinstance(job, Mapping):
-        functions = find(session, Fit, job.fit_id).n_training
-        return job.n_points * ((functions + 1) / LOOKUPS_PER_SECOND + 8 / BYTES_PER_SECOND)
-    assert isinstance(job, Fit)  # noqa: S101 - there are two kinds
-    points = find(session, Dataset, job.ideal_id).n_points
-    read = job.n_ideal * points + job.n_training * find(session, Dataset, job.training_id).n_points
+def estimate_fit(inputs: FitInputs) -> float:
+    """Estimate the seconds that a fit takes (docs/operations.md)."""
+    fit, points = inputs.job, inputs.ideal.x.size
+    values = fit.n_ideal * points + fit.n_training * inputs.training.x.size
     return (
-        job.n_training * job.n_ideal * points / rate(job)
-        + job.n_training * min(job.top_k, job.n_ideal) / MATCHES_PER_SECOND
-        + 8 * read / BYTES_PER_SECOND
+        fit.n_training * fit.n_ideal * points / rate(fit)
+        + fit.n_training * min(fit.top_k, fit.n_ideal) / MATCHES_PER_SECOND
+        + 8 * values / BYTES_PER_SECOND
     )
 
 
+def estimate_mapping(inputs: MappingInputs) -> float:
+    """Estimate the seconds that a mapping takes (docs/operations.md)."""
+    seconds = (inputs.fit.n_training + 1) / LOOKUPS_PER_SECOND + 8 / BYTES_PER_SECOND
+    return inputs.job.n_points * seconds
+
+
 def rate(fit: Fit) -> float:
-    """Training curves times library curves times points that a second is enough for."""
+    """Return how many training curves times library curves times points a second is enough for."""
     options = fit.options
     match options.criterion:
         case "sse":

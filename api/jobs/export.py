@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from api.jobs.common import Progress, silent
-from api.jobs.inputs import ideal_of, training_of
+from api.jobs.inputs import read_fit_inputs, read_mapping_inputs
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, read_table
-from api.store.fits import Fit, chosen
+from api.store.datasets import read_table
+from api.store.fits import chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, point_columns, stream_items
 from services.export.project import MOST_CURVES
@@ -23,19 +24,19 @@ def export_parts(
     session: Session, mapping_id: str, progress: Progress = silent
 ) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
     """Training, library and test of a mapping, and what was mapped."""
-    record = find(session, Mapping, mapping_id)
-    require_succeeded(record, "exported")
-    fit = find(session, Fit, record.fit_id)
-    library = ideal_of(session, fit)
+    mapping = find(session, Mapping, mapping_id)
+    require_succeeded(mapping, "exported")
+    inputs = read_mapping_inputs(session, mapping)
+    fit = read_fit_inputs(session, inputs.fit)
+    library = fit.ideal
     if library.size > MOST_CURVES:
-        indices = np.unique([match.ideal_index for match in chosen(session, fit)])
-        library = Selection(library.dataset, library.dataset.n_curves, indices)
-    test = find(session, Dataset, record.test_id)
+        indices = np.unique([match.ideal_index for match in chosen(session, fit.job)])
+        library = replace(library, indices=indices, names=None)
     return (
-        read_table(session, training_of(session, fit)),
+        read_table(session, fit.training),
         read_table(session, library),
-        read_table(session, Selection(test, len(record.columns))),
-        _mapped_rows(session, record, progress),
+        read_table(session, inputs.test),
+        _mapped_rows(session, mapping, progress),
     )
 
 

@@ -12,13 +12,14 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from api.store.base import Database, NotFound, find
-from api.store.datasets import Dataset, read_curves, read_grid
+from api.store.datasets import Dataset, find_with_grids, read_curves
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.jobs import require_succeeded
 from services import grids
 from services.grids import AlignmentKind, SortedGrid
 from services.mapping.functions import Functions, tabulate
 from services.mapping.limits import admission_limits
+from services.tables import FloatArray
 
 CACHE_BYTES = 64 << 20
 """Curves of hot fits that one process keeps in memory."""
@@ -30,7 +31,7 @@ FRESH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ChosenFunctions:
-    """What a fit chose, ready to map points: one function for each training curve.
+    """Functions that a fit chose, ready to map points: one for each training curve.
 
     The limit of each of the functions is its largest deviation.
     """
@@ -57,22 +58,25 @@ class ChosenFunctions:
         return replace(self, functions=replace(self.functions, tables=tables))
 
 
-def load_functions(session: Session, fit: Fit) -> ChosenFunctions:
-    """Read the functions that a fit chose; NotReady unless it has succeeded."""
-    require_succeeded(fit, "evaluated")
-    ideal = find(session, Dataset, fit.ideal_id)
+def read_functions(session: Session, fit: Fit, ideal: Dataset, grid: FloatArray) -> ChosenFunctions:
+    """Read the functions that a fit chose from its library, whose x column is `grid`."""
     matches = chosen(session, fit)
     curves = read_curves(session, ideal, np.array([m.ideal_index for m in matches], dtype=np.intp))
     scale, offset, deviation = (
         np.array([getattr(match, name) for match in matches], dtype=np.float64)
         for name in ("scale", "offset", "max_deviation")
     )
-    grid = grids.sort_grid(read_grid(session, ideal))
-    return ChosenFunctions(matches, grid, Functions(curves, scale, offset, deviation))
+    return ChosenFunctions(
+        matches, grids.sort_grid(grid), Functions(curves, scale, offset, deviation)
+    )
 
 
-def _hot_functions(session: Session, fit: Fit) -> ChosenFunctions:
-    return load_functions(session, fit).tabulated(fit.alignment)  # type: ignore[arg-type] # the schema allows the two words only
+def _read_hot(session: Session, fit: Fit) -> ChosenFunctions:
+    """Read the functions of a fit for many small evaluations; NotReady unless it has succeeded."""
+    require_succeeded(fit, "evaluated")
+    [(ideal, grid)] = find_with_grids(session, fit.ideal_id)
+    functions = read_functions(session, fit, ideal, grid)
+    return functions.tabulated(fit.options.alignment)
 
 
 class FunctionCache:
@@ -99,7 +103,7 @@ class FunctionCache:
         try:
             with self._database.reading() as session:
                 fit = find(session, Fit, fit_id)
-                functions = known.functions if known else _hot_functions(session, fit)
+                functions = known.functions if known else _read_hot(session, fit)
         except NotFound:
             self.forget(fit_id)
             raise

@@ -1,32 +1,70 @@
-"""The curves that a fit compares, by its record."""
+"""Records, grids and curve lists that a job needs, each read once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 from sqlalchemy.orm import Session
 
+from api.jobs.common import J
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, curve_indices
+from api.store.datasets import Dataset, Selection, curve_indices, find_with_grids
 from api.store.fits import Fit
+from api.store.mappings import Mapping
+from services.tables import FloatArray
 
 
-def training_of(session: Session, fit: Fit) -> Selection:
-    """The training curves a fit was made with, whatever was appended since."""
-    return _as_then(session, fit.training_id, fit.training_curves, fit.n_training)
+@dataclass(frozen=True)
+class Inputs(Generic[J]):
+    """A job with all that it needs but values of curves."""
+
+    job: J
 
 
-def ideal_of(session: Session, fit: Fit) -> Selection:
-    """The library curves a fit was made with, whatever was appended since."""
-    return _as_then(session, fit.ideal_id, fit.ideal_curves, fit.n_ideal)
+@dataclass(frozen=True)
+class FitInputs(Inputs[Fit]):
+    """A fit, its training curves and its library."""
+
+    training: Selection
+    ideal: Selection
 
 
-def _as_then(
-    session: Session, dataset_id: str, names: Sequence[str] | None, count: int
+@dataclass(frozen=True)
+class MappingInputs(Inputs[Mapping]):
+    """A mapping, its fit, the library of the fit and the test curves."""
+
+    fit: Fit
+    ideal: Dataset
+    grid: FloatArray
+    test: Selection
+
+
+def read_fit_inputs(session: Session, fit: Fit) -> FitInputs:
+    """Read what a fit was made with, whatever was appended since."""
+    training, ideal = find_with_grids(session, fit.training_id, fit.ideal_id)
+    return FitInputs(
+        fit,
+        _select(session, *training, fit.training_curves, fit.n_training),
+        _select(session, *ideal, fit.ideal_curves, fit.n_ideal),
+    )
+
+
+def _select(
+    session: Session, dataset: Dataset, x: FloatArray, names: Sequence[str] | None, count: int
 ) -> Selection:
-    dataset = find(session, Dataset, dataset_id)
     if names is None:
-        return Selection(dataset, count)
+        return Selection(dataset, x, count)
     found = curve_indices(session, dataset, names)
-    return Selection(dataset, dataset.n_curves, np.array([found[name] for name in names]), names)
+    indices = np.array([found[name] for name in names], dtype=np.intp)
+    return Selection(dataset, x, dataset.n_curves, indices, names)
+
+
+def read_mapping_inputs(session: Session, mapping: Mapping) -> MappingInputs:
+    """Read what a mapping was made with, whatever was appended since."""
+    fit = find(session, Fit, mapping.fit_id)
+    (test, x), (ideal, grid) = find_with_grids(session, mapping.test_id, fit.ideal_id)
+    curves = Selection(test, x, len(mapping.columns), names=mapping.columns)
+    return MappingInputs(mapping, fit, ideal, grid, curves)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, Progress, fields_of, find_named, queued_columns, silent
-from api.jobs.functions import ChosenFunctions, load_functions
+from api.jobs.common import Answer, Progress, fields_of, ids_from, queued_columns, silent
+from api.jobs.functions import ChosenFunctions, read_functions
+from api.jobs.inputs import MappingInputs
+from api.jobs.tools import Tools
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, curve_names, read_grid, read_table
+from api.store.datasets import Selection, curve_names, find_with_grids, read_table
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping, add_items
@@ -150,37 +152,47 @@ def _outcome(
     )
 
 
-def plan_mapping(session: Session, request: dict[str, Any]) -> Mapping:
-    """The record of a mapping as the body of `POST /v1/mappings` asks for it."""
-    fit = find_named(session, Fit, request, "fit_id")
-    test = find_named(session, Dataset, request, "test_id")
+def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
+    """Make the record of a mapping from the body of `POST /v1/mappings`; nothing is stored."""
+    with ids_from(request, "fit_id", "test_id"):
+        fit = find(session, Fit, request["fit_id"])
+        (test, x), (ideal, grid) = find_with_grids(session, request["test_id"], fit.ideal_id)
     require_succeeded(fit, "mapped with")
-    grid = read_grid(session, find(session, Dataset, fit.ideal_id))
-    columns = curve_names(session, test, range(test.n_curves))
-    return Mapping(
-        **queued_columns(session, test.n_points * test.n_curves),
+    names = list(curve_names(session, test, range(test.n_curves)).values())
+    curves = Selection(test, x, test.n_curves, names=names)
+    n_points = test.n_points * test.n_curves
+    mapping = Mapping(
+        **queued_columns(session, n_points),
         name=request.get("name") or f"{test.name} / {fit.name}"[:200],
         fit_id=fit.id,
         test_id=test.id,
         test_sha256=test.sha256,
-        columns=list(columns.values()),
+        columns=names,
         **fields_of(map_options(request, fit, grid)),
-        **fields_of(Outcome(test.n_points * test.n_curves)),
+        **fields_of(Outcome(n_points)),
     )
+    return MappingInputs(mapping, fit, ideal, grid, curves)
 
 
-def compute_mapping(
-    session: Session, record: Mapping, spool: IO[bytes], progress: Progress
-) -> Answer:
-    functions = load_functions(session, find(session, Fit, record.fit_id))
-    test = find(session, Dataset, record.test_id)
-    table = read_table(session, Selection(test, len(record.columns)))
+def check_mapping(_session: Session, _inputs: MappingInputs) -> None:
+    """Refuse nothing: `plan_mapping` has seen all that can be wrong with a mapping."""
+
+
+def compute_mapping(session: Session, inputs: MappingInputs, tools: Tools) -> Answer:
+    """Map the test points."""
+    mapping, spool = inputs.job, tools.spool
+    functions = read_functions(session, inputs.fit, inputs.ideal, inputs.grid)
+    table = read_table(session, inputs.test)
     outcome = assign_points(
-        table, functions, record.options, lambda items: spool.write(items.tobytes()), progress
+        table,
+        functions,
+        mapping.options,
+        lambda items: spool.write(items.tobytes()),
+        tools.progress,
     )
 
     def add_rows(session: Session) -> None:
         spool.seek(0)
-        add_items(session, record, spool)
+        add_items(session, mapping, spool)
 
     return Answer(fields_of(outcome), add_rows)

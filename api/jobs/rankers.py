@@ -9,25 +9,24 @@ from sqlalchemy.orm import Session
 
 from api.jobs.common import Progress
 from api.jobs.estimate import rate
-from api.jobs.inputs import ideal_of
+from api.jobs.inputs import FitInputs
 from api.store.datasets import open_library
-from api.store.fits import Fit
 from services.fitting.blocks import split
 from services.fitting.cache import Cache
 from services.fitting.fit import PreparedFit, rank_library
 from services.scoring.ranking import Ranking
 
 NUMPY = "numpy"
-"""What computed a fit, in its record."""
+"""Name of NumPy in the record of a fit that it computed."""
 
 
 class Ranker(Protocol):
     """Compares the training curves of a fit with its library."""
 
     def rank(
-        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, /
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress, /
     ) -> tuple[Ranking, str]:
-        """The ranking, and what computed it."""
+        """Rank the library; also say what computed the ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +37,23 @@ class LocalRanker:
     """Keeps what was prepared of a library for the next fit."""
 
     def rank(
-        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress
     ) -> tuple[Ranking, str]:
-        """All of the library."""
-        everything = range(fit.n_ideal)
-        return self.rank_part(session, fit, prepared, progress, everything), NUMPY
+        """Rank all of the library."""
+        everything = range(inputs.job.n_ideal)
+        return self.rank_part(session, inputs, prepared, progress, everything), NUMPY
 
     def rank_part(
-        self, session: Session, fit: Fit, prepared: PreparedFit, progress: Progress, part: range
+        self,
+        session: Session,
+        inputs: FitInputs,
+        prepared: PreparedFit,
+        progress: Progress,
+        part: range,
     ) -> Ranking:
-        """The curves of the library in some of its places."""
-        library = open_library(session, ideal_of(session, fit), part.start, part.stop)
+        """Rank the curves of the library in some of its places."""
+        fit = inputs.job
+        library = open_library(session, inputs.ideal, part.start, part.stop)
         cells = fit.n_training * len(library.grid)
         most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
         blocks = (piece for block in library.blocks for piece in split(block, most))

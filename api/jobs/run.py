@@ -1,10 +1,9 @@
-"""Doing a job, in the request or in a worker: load the curves, compute, store the answer.
+"""Doing a job, in the request or in a worker: read its inputs, compute, store the answer.
 
-A request becomes a record first (`plan_fit`, `plan_mapping`). Small work is then done at once,
-large work is queued for a worker (api/worker.py); `compute` is the same for both. It reads in a
-transaction that blocks nobody; the answer is written in a second, short one. Values never
-change, so what was read is still true then; a dataset deleted in between is refused by its
-foreign key.
+A request becomes a record first. Small work is then done at once, large work is queued for a
+worker (api/worker.py); `compute` is the same for both. It reads in a transaction that blocks
+nobody; the answer is written in a second, short one. Values never change, so the inputs are
+still true then; a dataset deleted in between is refused by its foreign key.
 """
 
 from __future__ import annotations
@@ -16,28 +15,20 @@ from typing import IO, Any
 from sqlalchemy.orm import Session
 
 from api.jobs.common import Answer, J, Progress, silent
-from api.jobs.estimate import estimate
-from api.jobs.fits import check_grids, compute_fit
-from api.jobs.mappings import compute_mapping
+from api.jobs.kinds import KINDS, JobKind
 from api.jobs.rankers import UNCACHED, Ranker
+from api.jobs.tools import Tools
 from api.store.base import Database
-from api.store.exports import Export
-from api.store.fits import Fit
 from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, clock
-from api.store.mappings import Mapping
 from services.scratch import scratch
 
 SPOOL_BYTES = 64 << 20
-"""Items of a mapping held in memory before they go to a temporary file."""
-
-
-JOBS: tuple[type[Job], ...] = (Fit, Mapping, Export)
-"""The kinds of job there are."""
+"""Bytes of a mapping's items held in memory before they go to a temporary file."""
 
 
 def submit(  # noqa: PLR0913 - what a process brings with it, each with a default
     database: Database,
-    plan: Callable[[Session, dict[str, Any]], J],
+    kind: JobKind[J, Any],
     request: dict[str, Any],
     *,
     client: str = "",
@@ -46,22 +37,22 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     progress: Progress = silent,
     ranker: Ranker = UNCACHED,
 ) -> J:
-    """Do what a request asks for, or queue it if that may take more than `most_seconds`.
+    """Do the job that the body of a request asks for, or queue it; nothing refused is stored.
 
-    `may_begin` is asked with the estimate before anything is computed; if not, it is queued too.
-    `plan` makes the record, and refuses what ids, names and options show. Nothing is stored of
-    what is refused. `client` is who asks, for a fair queue.
+    It is queued if it may take more than `most_seconds`, or if `may_begin`, which is asked with
+    the estimate before anything is computed, says no. `client` is who asks, for a fair queue.
     """
     with scratch.spooled(SPOOL_BYTES) as spool:
         with database.reading() as session:
-            job = plan(session, request)
+            inputs = kind.plan(session, request)
+            job: J = inputs.job
             answer = None
-            job.client, job.cost = client, estimate(session, job)
+            job.client, job.cost = client, kind.estimate(inputs)
             job.lane = SMALL if job.cost <= SMALL_SECONDS else LARGE
             if job.cost <= most_seconds and may_begin(job.cost):
-                answer = compute(session, job, spool, progress, ranker)
-            elif isinstance(job, Fit):
-                check_grids(session, job)
+                answer = kind.compute(session, inputs, Tools(spool, progress, ranker))
+            else:
+                kind.check(session, inputs)
         with database.writing() as session:
             if answer:
                 job.state, job.done = "succeeded", job.total
@@ -83,13 +74,6 @@ def compute(
     progress: Progress = silent,
     ranker: Ranker = UNCACHED,
 ) -> Answer:
-    """Compute what the record of a job says; what it reads is read here and now.
-
-    `progress` is told between two pieces, and what it raises ends the work. `spool` takes what
-    may be too long for memory, until the answer is stored. `ranker` compares the curves of a
-    fit.
-    """
-    if isinstance(job, Mapping):
-        return compute_mapping(session, job, spool, progress)
-    assert isinstance(job, Fit)  # noqa: S101 - for the type checker: there are two kinds
-    return compute_fit(session, job, progress, ranker)
+    """Compute the answer of a stored job, with all that it needs read here and now."""
+    kind = KINDS[type(job)]
+    return kind.compute(session, kind.read(session, job), Tools(spool, progress, ranker))

@@ -15,7 +15,7 @@ from api.http.media import JSON
 from api.http.negotiation import etag, if_match, not_modified
 from api.http.paging import decode_cursor, encode_cursor, listing, records_page
 from api.http.room import Room
-from api.jobs.fits import plan_fit
+from api.jobs.kinds import FITS
 from api.jobs.mappings import map_options
 from api.resources import evaluations, jobs
 from api.running import database, running
@@ -80,7 +80,7 @@ def create_fit(body: dict[str, Any]) -> Any:
     The mathematics is in docs/method.md. A small fit is done in the request; a large one is
     queued, and its record says how far it is.
     """
-    return jobs.create(plan_fit, body, show, "fits")
+    return jobs.create(FITS, body, show, "fits")
 
 
 @room.route("", methods=["GET"])

@@ -18,14 +18,12 @@ from api.errors import Problem, problem, problem_type
 from api.http.described import ETAG, LOCATION, RETRY
 from api.http.negotiation import etag
 from api.http.room import Handler, Room
+from api.jobs.kinds import JobKind
 from api.jobs.run import submit
 from api.running import database, running
 from api.store.base import NotFound, find, find_version
 from api.store.jobs import Job, cancel
 from services.errors import Fact
-
-Plan = Callable[[Session, dict[str, Any]], Job]
-"""Makes the record of what a body asks for."""
 
 Show = Callable[[Session, list[Any]], Sequence[dict[str, Any]]]
 """Records in the words of the contract."""
@@ -101,14 +99,14 @@ def preferences() -> Preferences:
     return Preferences("respond-async" in found, min(int(wait), LONGEST_WAIT) if known else None)
 
 
-def create(plan: Plan, body: dict[str, Any], show: Show, endpoint: str) -> Any:
+def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: str) -> Any:
     """Do the job in the request if it is small, queue it otherwise; the reply."""
     running().disk.require()
     wish = preferences()
     most = -math.inf if wish.respond_async else running().settings.inline_seconds
     job = submit(
         database(),
-        plan,
+        kind,
         body,
         client=client(),
         most_seconds=most,

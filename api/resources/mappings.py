@@ -15,7 +15,7 @@ from api.http.media import JSON, SQLITE
 from api.http.negotiation import etag, if_match, not_modified
 from api.http.paging import decode_cursor, encode_cursor, listing, records_page
 from api.http.room import Room
-from api.jobs.mappings import plan_mapping
+from api.jobs.kinds import MAPPINGS
 from api.resources import exports, jobs
 from api.running import database
 from api.schemas.fits import NamePatch
@@ -79,7 +79,7 @@ def create_mapping(body: dict[str, Any]) -> Any:
     A point is admitted within max_deviation times tolerance_factor. A small mapping is done in
     the request; a large one is queued, and its record says how far it is.
     """
-    return jobs.create(plan_mapping, body, show, "mappings")
+    return jobs.create(MAPPINGS, body, show, "mappings")
 
 
 @room.route("", methods=["GET"])

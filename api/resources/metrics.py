@@ -25,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from api import metrics
 from api.config import Settings
-from api.jobs.run import JOBS
+from api.jobs.kinds import JOBS
 from api.meter import SUM, Key
 from api.running import running
 from api.store.base import Database

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,14 @@ def stream_values(
             yield first, np.frombuffer(data, NUMBER).reshape(count, -1)
 
 
+class _Blocks(NamedTuple):
+    """Blocks of a dataset: position of the first curve, number of curves, and key of each."""
+
+    firsts: NDArray[np.intp]
+    counts: Sequence[int]
+    keys: Sequence[int]
+
+
 class CurveReader:
     """Reader for curves of a dataset by position.
 
@@ -81,17 +90,20 @@ class CurveReader:
         self._connection = connection
         self._dataset_id = dataset_id
         self._n = n_points
-        sqlite = connection.dialect.name == "sqlite"
-        key: Any = literal_column("rowid") if sqlite else CurveBlock.first
-        found = connection.execute(
+        self._is_sqlite = connection.dialect.name == "sqlite"
+
+    @functools.cached_property
+    def _blocks(self) -> _Blocks:
+        """Where the blocks are; looked up once a curve is wanted."""
+        key: Any = literal_column("rowid") if self._is_sqlite else CurveBlock.first
+        query = (
             select(CurveBlock.first, CurveBlock.count, key)
-            .where(CurveBlock.dataset_id == dataset_id)
+            .where(CurveBlock.dataset_id == self._dataset_id)
             .order_by(CurveBlock.first)
-        ).all()
-        self.firsts = np.array([first for first, _, _ in found], dtype=np.intp)
-        self._counts: list[int] = [count for _, count, _ in found]
-        self._keys: list[int] = [where for _, _, where in found]
-        self._part = self._part_of_file if sqlite else self._part_by_query
+        )
+        found = self._connection.execute(query).all()
+        firsts = np.array([first for first, _, _ in found], dtype=np.intp)
+        return _Blocks(firsts, [count for _, count, _ in found], [key for _, _, key in found])
 
     def __call__(
         self, indices: NDArray[np.intp], start: int = 0, stop: int | None = None
@@ -104,34 +116,36 @@ class CurveReader:
         edges = np.flatnonzero(np.diff(block_of[order])) + 1
         for places in np.split(order, edges) if len(indices) else ():
             block = int(block_of[places[0]])
-            y[places] = self._read(block, indices[places] - self.firsts[block], start, stop)
+            rows = indices[places] - self._blocks.firsts[block]
+            y[places] = self._read(block, rows, start, stop)
         return y
 
     def block_of(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the number of the block of each curve."""
-        return np.searchsorted(self.firsts, indices, side="right") - 1
+        return np.searchsorted(self._blocks.firsts, indices, side="right") - 1
 
     def _read(self, block: int, rows: NDArray[np.intp], start: int, stop: int) -> FloatArray:
         wanted = len(rows) * (stop - start)
-        if LARGE_PART * wanted > self._counts[block] * self._n:
+        if LARGE_PART * wanted > self._blocks.counts[block] * self._n:
             query = select(CurveBlock.data).where(
                 CurveBlock.dataset_id == self._dataset_id,
-                CurveBlock.first == int(self.firsts[block]),
+                CurveBlock.first == int(self._blocks.firsts[block]),
             )
             data = self._connection.scalars(query, execution_options=BINARY).one()
             return np.frombuffer(data, NUMBER).reshape(-1, self._n)[rows, start:stop]
         offsets = [row * self._n + start for row in rows.tolist()]
-        data = b"".join(self._part(block, offsets, stop - start))
+        part = self._part_of_file if self._is_sqlite else self._part_by_query
+        data = b"".join(part(self._blocks.keys[block], offsets, stop - start))
         return np.frombuffer(data, NUMBER).reshape(len(rows), -1)
 
-    def _part_of_file(self, block: int, offsets: list[int], count: int) -> Iterator[bytes]:
+    def _part_of_file(self, key: int, offsets: list[int], count: int) -> Iterator[bytes]:
         raw: Any = self._connection.connection.driver_connection
-        with raw.blobopen("curve_blocks", "data", self._keys[block], readonly=True) as blob:
+        with raw.blobopen("curve_blocks", "data", key, readonly=True) as blob:
             for offset in offsets:
                 blob.seek(offset * NUMBER.itemsize)
                 yield blob.read(count * NUMBER.itemsize)
 
-    def _part_by_query(self, block: int, offsets: list[int], count: int) -> Iterator[bytes]:
+    def _part_by_query(self, key: int, offsets: list[int], count: int) -> Iterator[bytes]:
         size = NUMBER.itemsize
         # One query for all parts; one query each would take ten times as long.
         starts = func.unnest(cast([offset * size + 1 for offset in offsets], ARRAY(Integer)))
@@ -139,7 +153,7 @@ class CurveReader:
         query = (
             select(func.substr(CurveBlock.data, parts.c.start, count * size))
             .join(parts, literal_column("true"))
-            .where(CurveBlock.dataset_id == self._dataset_id, CurveBlock.first == self._keys[block])
+            .where(CurveBlock.dataset_id == self._dataset_id, CurveBlock.first == key)
             .order_by(parts.c.place)
         )
         yield from self._connection.scalars(query, execution_options=BINARY)

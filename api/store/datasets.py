@@ -19,6 +19,7 @@ from api.store.base import (
     Blob,
     Document,
     Name,
+    NotFound,
     Page,
     Record,
     Timestamp,
@@ -26,7 +27,7 @@ from api.store.base import (
     new_id,
     now,
 )
-from api.store.blocks import BLOCK_BYTES, CurveReader, add_blocks, stream_values
+from api.store.blocks import BLOCK_BYTES, NUMBER, CurveReader, add_blocks, stream_values
 from api.store.sketches import add_sketches, read_basis, stream_sketches
 from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
@@ -216,7 +217,22 @@ def read_grid(session: Session, dataset: Dataset) -> FloatArray:
     """Read the x column, shape (n_points,)."""
     query = select(Grid.data).where(Grid.dataset_id == dataset.id)
     data = session.scalars(query, execution_options=BINARY).one()
-    return np.frombuffer(data, dtype="<f8")
+    return np.frombuffer(data, dtype=NUMBER)
+
+
+def find_with_grids(session: Session, *ids: str) -> list[tuple[Dataset, FloatArray]]:
+    """Read datasets and their x columns in one statement; NotFound for the first that is none."""
+    # PostgreSQL refuses even to look for NUL.
+    wanted = {dataset_id for dataset_id in ids if "\0" not in dataset_id}
+    query = select(Dataset, Grid.data).join(Grid).where(Dataset.id.in_(wanted))
+    found = {
+        dataset.id: (dataset, np.frombuffer(data, dtype=NUMBER))
+        for dataset, data in session.execute(query)
+    }
+    for dataset_id in ids:
+        if dataset_id not in found:
+            raise NotFound("dataset", dataset_id)
+    return [found[dataset_id] for dataset_id in ids]
 
 
 def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
@@ -246,9 +262,13 @@ def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> d
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Curves of a dataset by ascending position; `indices` None means the first `n_curves`."""
+    """Curves of a dataset by ascending position; `indices` None means the first `n_curves`.
+
+    `x` is the x column of the dataset, shape (n_points,).
+    """
 
     dataset: Dataset
+    x: FloatArray
     n_curves: int
     indices: NDArray[np.intp] | None = None
     names: Sequence[str] | None = None
@@ -260,6 +280,15 @@ class Selection:
     @property
     def positions(self) -> NDArray[np.intp]:
         return np.arange(self.n_curves) if self.indices is None else self.indices
+
+
+def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
+    """Return the names of the selected curves, in their order."""
+    if selection.names is not None:
+        return tuple(selection.names)
+    positions = selection.positions.tolist()
+    names = curve_names(session, selection.dataset, positions)
+    return tuple(names[index] for index in positions)
 
 
 def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
@@ -305,10 +334,11 @@ def open_library(
     """
     dataset, connection = selection.dataset, session.connection()
     stop = selection.size if stop is None else stop
-    basis = read_basis(connection, dataset.id) if selection.indices is None else None
+    whole = selection.indices is None
+    basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
     rank = basis.rank if basis else 0
     return Library(
-        read_grid(session, dataset),
+        selection.x,
         stream_blocks(session, selection, start, stop),
         dataset.sha256,
         basis,
@@ -329,10 +359,8 @@ def read_table(session: Session, selection: Selection) -> Table:
     """Read the selected curves into one table in memory."""
     dataset = selection.dataset
     y = np.empty((selection.size, dataset.n_points))
-    names = curve_names(session, dataset, selection.positions.tolist())
     filled = 0
     for block in stream_blocks(session, selection):
         y[filled : filled + len(block.y)] = block.y
         filled += len(block.y)
-    ordered = tuple(names[index] for index in selection.positions.tolist())
-    return Table(read_grid(session, dataset), y, ordered, dataset.x_column)
+    return Table(selection.x, y, read_names(session, selection), dataset.x_column)

@@ -62,7 +62,7 @@ def add_sketches(
     """
     if after < SKETCHED:
         return
-    basis, first = read_basis(connection, dataset_id), before
+    basis, first = read_basis(connection, dataset_id, after), before
     if basis is None:
         if before >= SKETCHED and _doublings(before) == _doublings(after):
             return
@@ -99,8 +99,10 @@ def _add_basis(connection: Connection, dataset_id: str, basis: Basis) -> None:
     connection.execute(insert(SketchBasis), [row])
 
 
-def read_basis(connection: Connection, dataset_id: str) -> Basis | None:
-    """Read the basis of the sketches of a dataset; None if it has none."""
+def read_basis(connection: Connection, dataset_id: str, n_curves: int) -> Basis | None:
+    """Read the basis of the sketches of a dataset with so many curves; None if it has none."""
+    if n_curves < SKETCHED:
+        return None
     query = select(
         SketchBasis.n_points, SketchBasis.exponent, SketchBasis.centre, SketchBasis.data
     ).where(SketchBasis.dataset_id == dataset_id)

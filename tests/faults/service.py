@@ -13,7 +13,7 @@ import requests
 from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import InternalError, OperationalError
 
-from api.jobs.run import JOBS
+from api.jobs.kinds import JOBS
 from api.store.base import Database
 from api.store.fits import Fit, FitMatch
 from api.store.mappings import ItemBlock, Mapping

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from api.jobs.fits import plan_fit
+from api.jobs.kinds import FITS
 from api.jobs.rankers import UNCACHED
 from api.jobs.run import submit
 from api.schemas.fits import FitRequest
@@ -122,7 +122,7 @@ def noise(tmp_path_factory):
             source = Source("json", None, None, None, None)
             ids.append(add_dataset(session, table, source, name="noise").id)
     body = {"training_id": ids[0], "ideal_id": ids[1], "criterion": "mae"}
-    undisturbed = submit(database, plan_fit, FitRequest().load(body), ranker=UNCACHED)
+    undisturbed = submit(database, FITS, FitRequest().load(body), ranker=UNCACHED)
     yield folder, body, undisturbed.id
     database.close()
 

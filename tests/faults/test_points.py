@@ -13,9 +13,8 @@ from sqlalchemy import Engine, event, func, select
 
 from api.app import create_app
 from api.config import Settings
-from api.jobs.fits import plan_fit
-from api.jobs.mappings import plan_mapping
-from api.jobs.run import JOBS, submit
+from api.jobs.kinds import FITS, JOBS, MAPPINGS
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs
@@ -109,15 +108,15 @@ def states(database):
 @pytest.mark.parametrize("kind", ["fit", "mapping"])
 def test_a_worker_killed_at_any_point(database, database_url, curves, tmp_path, kind):
     body = dict(zip(("training_id", "ideal_id"), curves, strict=True))
-    fit = submit(database, plan_fit, FitRequest().load(body))
-    plan, request = plan_fit, FitRequest().load(body)
+    fit = submit(database, FITS, FitRequest().load(body))
+    kind_of_job, request = FITS, FitRequest().load(body)
     if kind == "mapping":
         body = {"fit_id": fit.id, "test_id": curves[0]}
-        plan, request = plan_mapping, MappingRequest().load(body)
-    undisturbed = submit(database, plan, request).id
+        kind_of_job, request = MAPPINGS, MappingRequest().load(body)
+    undisturbed = submit(database, kind_of_job, request).id
     whole = states(database)[undisturbed]
     for point in itertools.count(1):
-        job = submit(database, plan, request, most_seconds=-1.0).id
+        job = submit(database, kind_of_job, request, most_seconds=-1.0).id
         ended = survived(work, database_url, tmp_path, point)
         state, rows = states(database)[job]
         assert (state, rows) in {whole, ("queued", 0), ("running", 0)}

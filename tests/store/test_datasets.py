@@ -19,6 +19,7 @@ from api.store.datasets import (
     Selection,
     add_dataset,
     append_curves,
+    find_with_grids,
     read_curves,
     read_table,
     stream_blocks,
@@ -54,8 +55,8 @@ def appended(database, dataset_id, table):
 
 def read(database, dataset_id):
     with database.reading() as session:
-        dataset = session.get(Dataset, dataset_id)
-        return dataset, read_table(session, Selection(dataset, dataset.n_curves))
+        [(dataset, x)] = find_with_grids(session, dataset_id)
+        return dataset, read_table(session, Selection(dataset, x, dataset.n_curves))
 
 
 @pytest.fixture(params=[1, 100, 1 << 20])
@@ -90,8 +91,8 @@ def test_a_selection_streams_its_curves_only_and_in_order(database):
     dataset_id = stored(database, table)
     chosen = np.array([0, 5, 11])
     with database.reading() as session:
-        selection = Selection(session.get(Dataset, dataset_id), 12, chosen)
-        blocks = list(stream_blocks(session, selection))
+        [(dataset, x)] = find_with_grids(session, dataset_id)
+        blocks = list(stream_blocks(session, Selection(dataset, x, 12, chosen)))
     assert np.concatenate([block.indices for block in blocks]).tolist() == chosen.tolist()
     assert np.concatenate([block.y for block in blocks]).tobytes() == table.y[chosen].tobytes()
 

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from api.jobs.fits import plan_fit
-from api.jobs.mappings import plan_mapping
-from api.jobs.run import JOBS, submit
+from api.jobs.kinds import FITS, JOBS, MAPPINGS
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs, lanes
@@ -42,10 +41,10 @@ def curves(database):
 def queue(database, curves):
     """Factory of jobs that wait, of each kind asked for; their ids in the order made."""
     body = {"training_id": curves, "ideal_id": curves}
-    fit = submit(database, plan_fit, FitRequest().load(body))
+    fit = submit(database, FITS, FitRequest().load(body))
     bodies = {
-        Fit: (plan_fit, FitRequest().load(body)),
-        Mapping: (plan_mapping, MappingRequest().load({"fit_id": fit.id, "test_id": curves})),
+        Fit: (FITS, FitRequest().load(body)),
+        Mapping: (MAPPINGS, MappingRequest().load({"fit_id": fit.id, "test_id": curves})),
     }
 
     def make(*kinds):

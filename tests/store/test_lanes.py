@@ -10,9 +10,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, insert, select, text, update
 
-from api.jobs.fits import plan_fit
-from api.jobs.mappings import plan_mapping
-from api.jobs.run import JOBS, submit
+from api.jobs.kinds import FITS, JOBS, MAPPINGS
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs, lanes
@@ -38,15 +37,15 @@ class Queue:
             table = a_table([1.0, 2.0, 3.0], [1.0, 4.0, 9.0])
             curves = add_dataset(session, table, SOURCE, name="curves").id
         body = FitRequest().load({"training_id": curves, "ideal_id": curves})
-        fit = submit(database, plan_fit, body)
+        fit = submit(database, FITS, body)
         mapping = MappingRequest().load({"fit_id": fit.id, "test_id": curves})
-        self.plans = {Fit: (plan_fit, body), Mapping: (plan_mapping, mapping)}
+        self.bodies = {Fit: (FITS, body), Mapping: (MAPPINGS, mapping)}
 
     def add(self, client, lane, count=1, model=Fit):
         """Queue some jobs; their ids."""
         with self.database.reading() as session:
-            plan, body = self.plans[model]
-            row = plan(session, body).as_dict()
+            kind, body = self.bodies[model]
+            row = kind.plan(session, body).job.as_dict()
         row = {column.key: row.get(column.key) for column in model.__table__.columns}
         row |= {"client": client, "lane": lane, "cost": 0.0, "setbacks": 0, "version": 1}
         rows = [row | {"id": new_id()} for _ in range(count)]

@@ -4,8 +4,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from api.jobs.fits import plan_fit
-from api.jobs.run import JOBS, submit
+from api.jobs.kinds import FITS, JOBS
+from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find
@@ -49,7 +49,7 @@ def test_jobs_go_down_and_up_and_none_waits_for_workers_that_are_not_there(datab
     with database.writing() as session:
         curves = add_dataset(session, a_table([1.0], [2.0]), SOURCE, name="curves").id
     body = FitRequest().load({"training_id": curves, "ideal_id": curves})
-    fits = {state: submit(database, plan_fit, body).id for state in STATES}
+    fits = {state: submit(database, FITS, body).id for state in STATES}
     with database.writing() as session:
         for state, identifier in fits.items():
             find(session, Fit, identifier).state = state
@@ -74,7 +74,7 @@ def test_jobs_from_before_the_lanes_are_large_and_of_one_more_client(database):
     body = FitRequest().load({"training_id": curves, "ideal_id": curves})
     for _ in range(3):
         fits = [
-            submit(database, plan_fit, body, client="192.0.2.1", most_seconds=seconds)
+            submit(database, FITS, body, client="192.0.2.1", most_seconds=seconds)
             for seconds in (-1.0, 1.0)
         ]
         assert {(fit.client, fit.lane) for fit in fits} == {("192.0.2.1", "small")}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select
 
-from api.jobs.fits import plan_fit
+from api.jobs.kinds import FITS
 from api.jobs.rankers import LocalRanker
 from api.jobs.run import submit
 from api.schemas.fits import FitRequest
@@ -21,6 +21,7 @@ from api.store.datasets import (
     add_dataset,
     append_curves,
     curve_names,
+    find_with_grids,
     open_library,
     read_table,
 )
@@ -81,7 +82,7 @@ def sketched(database, dataset_id):
     with database.reading() as session:
         connection = session.connection()
         dataset = session.get(Dataset, dataset_id)
-        basis = read_basis(connection, dataset_id)
+        basis = read_basis(connection, dataset_id, dataset.n_curves)
         if basis is None:
             return None
         pieces = stream_sketches(connection, dataset_id, basis.rank, (0, dataset.n_curves))
@@ -105,7 +106,7 @@ def test_stored_sketches_are_those_of_the_curves(database):
     dataset_id = stored(database, y)
     with database.reading() as session:
         connection = session.connection()
-        basis = read_basis(connection, dataset_id)
+        basis = read_basis(connection, dataset_id, 300)
         for piece in stream_sketches(connection, dataset_id, basis.rank, (0, 300)):
             fresh = sketch(piece.indices, y[piece.indices], basis)
             assert piece.to_bytes() == fresh.to_bytes()
@@ -114,11 +115,11 @@ def test_stored_sketches_are_those_of_the_curves(database):
 def test_appended_curves_get_sketches_by_the_same_basis(database):
     dataset_id = stored(database, smooth(120))
     with database.reading() as session:
-        before = read_basis(session.connection(), dataset_id).digest
+        before = read_basis(session.connection(), dataset_id, 120).digest
     appended(database, dataset_id, smooth(50, seed=2), "g")
     appended(database, dataset_id, smooth(40, seed=3), "h")
     with database.reading() as session:
-        assert read_basis(session.connection(), dataset_id).digest == before
+        assert read_basis(session.connection(), dataset_id, 120).digest == before
     assert list(itertools.chain(*sketched(database, dataset_id))) == list(range(210))
 
 
@@ -178,12 +179,12 @@ def test_no_answer_depends_on_how_the_library_is_read(database, options):
     answers = []
     for _ in range(2):
         with database.reading() as session:
-            dataset = session.get(Dataset, dataset_id)
-            library = open_library(session, Selection(dataset, 420))
+            [(dataset, x)] = find_with_grids(session, dataset_id)
+            library = open_library(session, Selection(dataset, x, 420))
             assert library.basis is not None
             answers.append(fit_library(table, places, library, options, cache))
         with database.reading() as session:
-            plain = open_library(session, Selection(dataset, 420, np.arange(420)))
+            plain = open_library(session, Selection(dataset, x, 420, np.arange(420)))
             assert plain.basis is None
             answers.append(fit_library(table, places, plain, options, cache))
     whole = a_table(y)
@@ -203,11 +204,11 @@ def test_a_fit_through_the_store_is_that_without_sketches(database):
     ids = {"training_id": stored(database, y[[7, 30]] + 0.01, "training")}
     body = FitRequest().load(ids | {"ideal_id": stored(database, y)})
     cache = Cache(1 << 24)
-    fits = [submit(database, plan_fit, body, ranker=LocalRanker(cache)) for _ in range(2)]
+    fits = [submit(database, FITS, body, ranker=LocalRanker(cache)) for _ in range(2)]
     with database.writing() as session:
         session.execute(delete(SketchBasis))
         session.execute(delete(SketchBlock))
-    fits.append(submit(database, plan_fit, body))
+    fits.append(submit(database, FITS, body))
     fields = ("ideal", "score", "sse", "rmse", "mae", "max_deviation", "r2", "n")
     with database.reading() as session:
         found = [[[getattr(m, f) for f in fields] for m in chosen(session, fit)] for fit in fits]
@@ -220,7 +221,7 @@ def test_progress_of_a_sketched_library_ends_at_all_its_curves(database):
     body = FitRequest().load(
         {"training_id": stored(database, y[[3]]), "ideal_id": stored(database, y)}
     )
-    submit(database, plan_fit, body, progress=lambda done, total: seen.append((done, total)))
+    submit(database, FITS, body, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(160, 420), (320, 420), (420, 420)]
 
 
@@ -240,7 +241,7 @@ def test_curves_are_read_by_position_in_any_order(database, count):
 def test_names_of_a_large_selection_are_found(database):
     dataset_id = stored(database, smooth(120))
     with database.reading() as session:
-        dataset = session.get(Dataset, dataset_id)
+        [(dataset, x)] = find_with_grids(session, dataset_id)
         assert curve_names(session, dataset, [119, 0]) == {0: "f0", 119: "f119"}
-        table = read_table(session, Selection(dataset, 120, np.array([2, 50, 119])))
+        table = read_table(session, Selection(dataset, x, 120, np.array([2, 50, 119])))
         assert table.names == ("f2", "f50", "f119")
