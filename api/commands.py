@@ -17,13 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import demo, examples, logs, metrics
 from api.app import create_app
 from api.config import SettingError, Settings
+from api.jobs.worker import work
 from api.processes import Run, Supervisor
 from api.running import running
 from api.server import Server
 from api.store.base import Database, new_id
 from api.store.migrate import migrate
 from api.store.private import keep_private
-from api.worker import work
 
 OPENAPI = Path("openapi/openapi.json")
 

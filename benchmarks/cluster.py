@@ -23,8 +23,8 @@ from pathlib import Path
 
 from distributed import Client
 
-from api.cluster import Cluster, cut
 from api.config import Settings
+from api.jobs.cluster import Cluster, cut
 from api.jobs.common import silent
 from api.jobs.fits import plan_fit, prepare_fit
 from api.jobs.inputs import read_fit_inputs

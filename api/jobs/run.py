@@ -1,7 +1,7 @@
 """Doing a job, in the request or in a worker: read its inputs, compute, store the answer.
 
 A request becomes a record first. Small work is then done at once, large work is queued for a
-worker (api/worker.py); `compute` is the same for both. It reads in a transaction that blocks
+worker (api/jobs/worker.py); `compute` is the same for both. It reads in a transaction that blocks
 nobody; the answer is written in a second, short one. Values never change, so the inputs are
 still true then; a dataset deleted in between is refused by its foreign key.
 """

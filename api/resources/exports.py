@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import slots
 from api.errors import problem
-from api.exports import export_seconds, open_export, plan_export
 from api.http.downloads import disposition
+from api.http.jobs import client, refuse
 from api.http.media import SQLITE
-from api.resources.jobs import client, refuse
+from api.jobs.exports import export_seconds, open_export, plan_export
 from api.running import database, running
 from api.store.base import NotFound, find
 from api.store.exports import Export, export_of, is_noted, note_use

@@ -9,6 +9,7 @@ import pyarrow as pa
 from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
+from api.http import jobs
 from api.http.described import ETAG, LINK
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON
@@ -17,7 +18,7 @@ from api.http.paging import decode_cursor, encode_cursor, listing, records_page
 from api.http.room import Room
 from api.jobs.kinds import FITS
 from api.jobs.mappings import map_options
-from api.resources import evaluations, jobs
+from api.resources import evaluations
 from api.running import database, running
 from api.schemas.fits import (
     FIT_EXAMPLE,

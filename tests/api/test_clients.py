@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.resources import jobs
+from api.http import jobs
 from api.running import running
 from api.store.base import find
 from api.store.fits import Fit

@@ -14,9 +14,9 @@ import pytest
 from api import disk as disks
 from api.config import SettingError, Settings
 from api.disk import Disk, NoRoom, TooManyFiles
+from api.jobs.worker import Worker
 from api.running import running
 from api.shares import Shares
-from api.worker import Worker
 from services.scratch import Scratch, allow_all, scratch
 from tests.calls import CURVES, LIBRARY, check_problem, over_wsgi
 

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from api.config import Settings
+from api.jobs.worker import work
 from api.processes import Supervisor, stop_when_told
 from api.store.base import Database, find
 from api.store.fits import Fit
-from api.worker import work
 from tests.calls import over_socket
 from tests.server import Server
 from tests.waiting import PATIENCE, until

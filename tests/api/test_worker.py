@@ -12,16 +12,15 @@ import pytest
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
-from api import keeper
 from api.config import Settings
-from api.jobs import run
+from api.jobs import keeper, run
+from api.jobs.worker import Worker
 from api.running import running
 from api.store import jobs, lanes
 from api.store.base import find
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import ATTEMPTS
 from api.store.mappings import ItemBlock
-from api.worker import Worker
 from tests.calls import CURVES, LIBRARY, POINTS, check_problem, over_wsgi
 
 LATER = {"Prefer": "respond-async"}

@@ -9,13 +9,12 @@ from contextlib import closing
 import pytest
 from sqlalchemy import func, select
 
-from api import exports
 from api.app import create_app
 from api.config import Settings
-from api.jobs import export
+from api.jobs import export, exports
+from api.jobs.worker import Worker
 from api.running import running
 from api.store.exports import Export, ExportBlock
-from api.worker import Worker
 from services.export.project import write_project
 from tests.calls import check_problem, over_wsgi
 

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.config import Settings
 from api.jobs.kinds import FITS, JOBS, MAPPINGS
 from api.jobs.run import submit
+from api.jobs.worker import Worker
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs
@@ -22,7 +23,6 @@ from api.store.base import Database
 from api.store.datasets import Dataset, add_dataset
 from api.store.fits import Fit, FitMatch
 from api.store.mappings import ItemBlock, Mapping
-from api.worker import Worker
 from services.files import Source
 from tests.calls import CURVES, LIBRARY, over_wsgi
 from tests.factories import a_table

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from api.config import Settings
+from api.jobs.worker import Worker
 from api.running import running
 from api.store import vacuum
 from api.store.base import Database
 from api.store.vacuum import give_back
-from api.worker import Worker
 from tests.calls import over_wsgi
 
 ROWS = 32_000

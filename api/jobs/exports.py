@@ -7,22 +7,27 @@ ours.
 
 from __future__ import annotations
 
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from api.config import Settings
 from api.disk import Disk
 from api.jobs.common import Progress, silent
-from api.jobs.export import export_parts
+from api.jobs.inputs import read_fit_inputs, read_mapping_inputs
+from api.jobs.keeper import Held
 from api.store import jobs
 from api.store.base import Database, find, new_id
-from api.store.datasets import Dataset
+from api.store.datasets import Dataset, read_table
 from api.store.exports import FILE_BLOCK, Export, add_block, keep_within
-from api.store.fits import Fit
-from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Claim, Lost, clock
-from api.store.mappings import Mapping
+from api.store.fits import Fit, chosen
+from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Claim, Lost, clock, require_succeeded
+from api.store.mappings import ItemFilter, Mapping, point_columns, stream_items
 from services.export.project import MOST_CURVES, spool_project
+from services.tables import Table
 
 ROWS_PER_SECOND, VALUES_PER_SECOND = 5e5, 5e6
 """Rows of the three tables, and values in them, that are written in a second."""
@@ -66,29 +71,51 @@ def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
     )
 
 
+def export_parts(
+    session: Session, mapping_id: str, progress: Progress = silent
+) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
+    """Training, library and test of a mapping, and what was mapped."""
+    mapping = find(session, Mapping, mapping_id)
+    require_succeeded(mapping, "exported")
+    inputs = read_mapping_inputs(session, mapping)
+    fit = read_fit_inputs(session, inputs.fit)
+    library = fit.ideal
+    if library.size > MOST_CURVES:
+        indices = np.unique([match.ideal_index for match in chosen(session, fit.job)])
+        library = replace(library, indices=indices, names=None)
+    return (
+        read_table(session, fit.training),
+        read_table(session, library),
+        read_table(session, inputs.test),
+        _mapped_rows(session, mapping, progress),
+    )
+
+
+def _mapped_rows(
+    session: Session, record: Mapping, progress: Progress
+) -> Iterator[list[tuple[Any, ...]]]:
+    """X, Y, DeltaY, IdealFunction, TrainingFunction of each item, a block at a time."""
+    total = record.n_assignments + record.unmapped_points
+    for places, items in stream_items(session, record, ItemFilter()):
+        named = point_columns(items, record.columns, record.functions)
+        fields = (named[name] for name in ("x", "y", "deviation", "ideal", "training"))
+        yield list(zip(*fields, strict=True))
+        progress(int(places[-1]) + 1, total)
+
+
 def open_export(database: Database, mapping_id: str, progress: Progress = silent) -> BinaryIO:
     """The file of a mapping, open and without a name."""
     with database.reading() as session:
         return spool_project(*export_parts(session, mapping_id, progress))
 
 
-class Keeper(Protocol):
-    """Keeps a job while it is worked on."""
-
-    def tell(self, done: int, total: int) -> None:
-        """Hear of progress; Lost if the job is not ours any more."""
-
-    def leave(self) -> None:
-        """Leave the job to the transaction that ends it."""
-
-
 def make_export(
-    database: Database, disk: Disk, settings: Settings, claim: Claim, keeper: Keeper
+    database: Database, disk: Disk, settings: Settings, claim: Claim, held: Held
 ) -> None:
     """Do the job of an export."""
     with database.reading() as session:
         mapping_id = find(session, Export, claim.id).mapping_id
-    with open_export(database, mapping_id, keeper.tell) as file:
+    with open_export(database, mapping_id, held.tell) as file:
         nbytes = file.seek(0, 2)
         disk.require(nbytes)
         file.seek(0)
@@ -99,7 +126,7 @@ def make_export(
                     raise Lost
                 add_block(session, claim.id, number, data)
             number += 1
-    keeper.leave()
+    held.leave()
     with database.writing() as session:
         values = {"nbytes": nbytes, "used_at": clock(session)}
         jobs.end(session, claim, "succeeded", done=Export.total, **values)

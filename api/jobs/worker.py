@@ -1,7 +1,7 @@
 """A worker: takes the job whose turn it is, does it, stores its answer, and takes the next.
 
-While the main thread computes, its keeper (api/keeper.py) renews the lease, tells the progress,
-and finds out when the job is not ours any more (docs/adr/0005).
+While the main thread computes, its keeper (api/jobs/keeper.py) renews the lease, tells the
+progress, and finds out when the job is not ours any more (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import IO, Any, Self
 from sqlalchemy.orm import Session
 
 from api import logs, metrics, processes
-from api.cluster import Cluster
 from api.config import Settings
 from api.disk import Disk
-from api.exports import make_export
 from api.jobs import run
+from api.jobs.cluster import Cluster
 from api.jobs.common import Answer, Progress
+from api.jobs.exports import make_export
+from api.jobs.keeper import AWAY, Held, Keeper
 from api.jobs.kinds import JOBS
 from api.jobs.rankers import LocalRanker, Ranker
-from api.keeper import AWAY, Held, Keeper
 from api.problems import FULL, curve_problem, problem_document
 from api.store import jobs, lanes, leases
 from api.store.base import Database, NotFound, find
