@@ -1,4 +1,4 @@
-"""The least a Flask service could do; requests_per_second.py measures idealfit against it."""
+"""A minimal Flask service, with which requests_per_second.py compares Idealfit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER = os.environ.get("BARE_ANSWER", "{}").encode()
 
 @app.get("/health/ready")
 def ready() -> str:
-    """Tell that the server is up."""
+    """Answer that the server is up."""
     return "ok"
 
 
@@ -43,7 +43,7 @@ def datasets() -> Response:
 
 
 def database() -> sqlite3.Connection:
-    """One connection a thread, with the PRAGMAs of the service."""
+    """Return one connection per thread, with the PRAGMAs of the service."""
     if not hasattr(local, "connection"):
         local.connection = sqlite3.connect(os.environ["BARE_FILE"], isolation_level=None)
         for pragma in (

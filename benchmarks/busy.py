@@ -1,7 +1,7 @@
-"""Milliseconds of `evaluate` while the workers do nothing, and while all of them compute.
+"""Time `evaluate` while the workers are idle and while all of them compute.
 
-One service with the default processes and workers, as `idealfit serve` starts it. By turns: idle,
-then with a long fit for every worker.
+One service runs with the default processes and workers, as `idealfit serve` starts it. Idle rounds
+alternate with rounds in which every worker has a long fit.
 Run it with: python -m benchmarks.busy
 """
 
@@ -25,13 +25,13 @@ ROUNDS = 3
 
 
 def dataset(port: int, name: str, columns: dict[str, object]) -> str:
-    """Post columns; the id."""
+    """Post columns and return the id of the dataset."""
     body = orjson.dumps({"name": name, "columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
     return str(orjson.loads(post(port, "/v1/datasets", body))["id"])
 
 
 def queue(port: int, body: dict[str, str]) -> str:
-    """Queue a fit; its path."""
+    """Queue a fit and return its path."""
     url = f"http://127.0.0.1:{port}/v1/fits"
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
     request = urllib.request.Request(url, orjson.dumps(body), headers)
@@ -40,7 +40,7 @@ def queue(port: int, body: dict[str, str]) -> str:
 
 
 def show(title: str, times: Times) -> float:
-    """Print a line; the 99th percentile in milliseconds."""
+    """Print a line and return the 99th percentile in milliseconds."""
     cuts = [1000 * cut for cut in statistics.quantiles(times, n=100)]
     print(f"{title:6} {len(times):6} calls  p50 {cuts[49]:6.2f} ms  p99 {cuts[98]:6.2f} ms")
     return cuts[98]

@@ -1,7 +1,7 @@
-"""One large fit on a Dask cluster of 1 and 2 workers, next to the same fit without one.
+"""Time one large fit on a Dask cluster of 1 and 2 workers, and without a cluster.
 
-Then a dry run: from the costs measured here, how long a library of 100 million curves takes with
-more workers, what each of them reads, and what holds them up.
+A dry run then extrapolates these costs to a library of 100 million curves and more workers: the
+time, the bytes that each worker reads, and the bottleneck.
 
     python -m benchmarks.cluster
     python -m benchmarks.cluster --database postgresql://...   (an empty one)
@@ -47,7 +47,7 @@ NETWORK = 1.2e9
 
 @contextmanager
 def workers(count: int, environment: dict[str, str]) -> Iterator[str]:
-    """A scheduler and its workers, one thread each; its address."""
+    """Run a scheduler with workers of one thread each, and yield its address."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scheduler.json"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -72,7 +72,7 @@ def workers(count: int, environment: dict[str, str]) -> Iterator[str]:
 
 
 def queued(database: Database, body: dict[str, object]) -> str:
-    """A fit that is stored and that nobody has begun; its id."""
+    """Store a fit without beginning it, and return its id."""
     with database.writing() as session:
         fit = plan_fit(session, FitRequest().load(body)).job
         session.add(fit)
@@ -81,7 +81,7 @@ def queued(database: Database, body: dict[str, object]) -> str:
 
 
 def seconds(database: Database, fit_id: str, ranker: LocalRanker | Cluster, rounds: int) -> float:
-    """Median time to rank the library."""
+    """Return the median time of ranking the library."""
     took = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -93,9 +93,9 @@ def seconds(database: Database, fit_id: str, ranker: LocalRanker | Cluster, roun
 
 
 def dry_run(parts: int, part_seconds: float, part_bytes: float, count: int) -> tuple[float, str]:
-    """Seconds for all parts on so many workers, and what holds them up.
+    """Estimate the seconds for all parts on a number of workers, and name the bottleneck.
 
-    Each part goes to the worker that is free first; all read from one database.
+    Each part goes to the first free worker; all workers read from one database.
     """
     free = [0.0] * count
     for number in range(parts):
@@ -109,7 +109,7 @@ def dry_run(parts: int, part_seconds: float, part_bytes: float, count: int) -> t
 
 
 def show_dry_runs(step: int, curve_seconds: float, share: float) -> None:
-    """Print a line for each size of cluster; a part has `step` curves, `share` of them is read."""
+    """Print a line for each size of cluster; of `step` curves a part, `share` is read."""
     parts, part_seconds = -(-LARGE // step), step * curve_seconds
     part_bytes = 8 * POINTS * step * share
     print(f"  dry run: {LARGE:,} curves, {parts} parts of {part_seconds:.3f} s each")

@@ -1,21 +1,22 @@
-"""The fit of curves in memory side by side with exact nearest-neighbour libraries, in one run.
+"""Compare fits of curves in memory with exact nearest-neighbour libraries, in one run.
 
-No request, no database: `benchmarks.fit_request` times what a user gets.
+This measures neither requests nor the database; `benchmarks.fit_request` times whole requests.
 
     python -m benchmarks.fit                # 4 x 50 and 100 x 20 000 curves, some minutes
     python -m benchmarks.fit --full         # up to 1 000 000 curves, half an hour, 10 GB
     python -m benchmarks.fit --sizes 1000x100000x400 --kinds smooth --threads 1 2
 
-Four tables: fits beside peers; the original script's size, 4 x 50 curves, beside its loop; what
-offset, scale, affine, gaps and ten matches cost over a plain fit; mae and max beside the loop.
+It prints four tables: fits beside peers; 4 x 50 curves, the size of the original script, beside its
+loop; the extra cost of offset, scale, affine, gaps and ten matches over a plain fit; mae and max
+beside the loop.
 
-Every round runs every contender once, so that a noisy machine is noisy for all; times are
+Every round runs every contender once, so that noise of the machine affects all; times are
 medians over the rounds, ratios are medians of the ratios within a round (above 1: Idealfit is
-faster). `cold` starts from float64 blocks with nothing prepared, `warm` finds in the cache what
-an earlier fit of other curves prepared; the peers' indexes are built before the clock starts.
-Idealfit uses one thread; `--threads` are those of the peers.
-FAISS runs with OMP_WAIT_POLICY=passive: its waiting threads would else spin on the processors that
-the next contender needs.
+faster). `cold` starts from float64 blocks with nothing prepared; `warm` uses the cache that an
+earlier fit of other curves filled. The peers' indexes are built before the clock starts.
+Idealfit uses one thread; `--threads` sets the threads of the peers.
+FAISS runs with OMP_WAIT_POLICY=passive, because its waiting threads would otherwise spin on the
+processors that the next contender needs.
 A peer's answer is wrong if the plain float64 score of its choice is larger than ours; ours is
 compared with a full plain scan for a few of the curves.
 """
@@ -63,7 +64,7 @@ SLICE = 4_000_000
 
 
 def smooth(random: np.random.Generator, m: int, n: int) -> FloatArray:
-    """Sums of a few slow waves of random strength and phase."""
+    """Make sums of a few slow waves of random strength and phase."""
     x = np.linspace(0, 2 * np.pi, n)
     waves = np.concatenate([[np.sin(j * x), np.cos(j * x)] for j in range(1, 9)])
     strength = random.normal(size=(m, len(waves))) / np.repeat(np.arange(1, 9), 2)
@@ -78,7 +79,7 @@ KINDS = {
 
 
 def a_problem(kind: str, k: int, m: int, n: int) -> tuple[FloatArray, FloatArray]:
-    """Training curves near some of the library's, and the library."""
+    """Make a library, and training curves near some of its curves."""
     random = np.random.default_rng(1)
     library = np.concatenate(
         [KINDS[kind](random, min(50_000, m - start), n) for start in range(0, m, 50_000)]
@@ -111,7 +112,7 @@ def ours(
 def faiss_search(
     training: FloatArray, library: FloatArray, threads: int, *, tuned: bool
 ) -> Search | None:
-    """Search of FAISS, its index built; None if it is not installed."""
+    """Return the search of FAISS with its index built; None if FAISS is not installed."""
     try:
         faiss = importlib.import_module("faiss")
     except ImportError:
@@ -133,7 +134,7 @@ def faiss_search(
 
 
 def sklearn_search(training: FloatArray, library: FloatArray, threads: int) -> Search | None:
-    """Search of scikit-learn in float64."""
+    """Return the search of scikit-learn in float64."""
     try:
         metrics = importlib.import_module("sklearn.metrics")
         control = importlib.import_module("threadpoolctl")
@@ -148,7 +149,7 @@ def sklearn_search(training: FloatArray, library: FloatArray, threads: int) -> S
 
 
 def plain_cdist(training: FloatArray, library: FloatArray) -> IndexArray:
-    """Search of SciPy, which takes plain differences."""
+    """Return the search of SciPy, which computes plain differences."""
     distance = importlib.import_module("scipy.spatial.distance")
     return np.asarray(distance.cdist(training, library, "sqeuclidean").argmin(axis=1))
 
@@ -158,7 +159,7 @@ def plain_loop(
     library: FloatArray,
     measure: Callable[[FloatArray], FloatArray] = lambda r: np.sum(r**2),
 ) -> IndexArray:
-    """Search as the original script does."""
+    """Search with the loop of the original script."""
     return np.array(
         [min(range(len(library)), key=lambda j: measure(y - library[j])) for y in training]
     )
@@ -169,7 +170,7 @@ def slowly(
     training: FloatArray,
     library: FloatArray,
 ) -> float:
-    """Time of a slow contender on a slice, scaled to the whole."""
+    """Time a slow contender on a slice and scale the time to the whole."""
     k = min(len(training), 4)
     m = max(1, min(len(library), SLICE // (k * library.shape[1])))
     started = time.perf_counter()
@@ -180,7 +181,7 @@ def slowly(
 def contenders(
     training: FloatArray, library: FloatArray, options: FitOptions, threads: int
 ) -> dict[str, Search]:
-    """What is timed each round, by name."""
+    """Return the functions that each round times, by name."""
     warm, cold = Cache(8 << 30), None
     # The cache is filled by a fit of other curves.
     ours(training[::-1] + 0.5, library, options, warm)
@@ -222,7 +223,7 @@ def run(
 def wrong(
     training: FloatArray, library: FloatArray, answers: dict[str, IndexArray]
 ) -> dict[str, int]:
-    """Wrong answers of each contender."""
+    """Count the wrong answers of each contender."""
     choice = answers["idealfit warm"]
     for row in range(0, len(training), max(1, len(training) // 4)):
         best = [scores_of(training[row], library[s : s + 100]) for s in range(0, len(library), 100)]
@@ -235,7 +236,7 @@ def wrong(
 
 
 def scores_of(y: FloatArray, f: FloatArray) -> FloatArray:
-    """Plain sums of squares."""
+    """Return plain sums of squares."""
     return np.asarray(np.sum((y - f) ** 2, axis=-1))
 
 
@@ -252,7 +253,7 @@ def report(label: str, times: dict[str, list[float]], errors: dict[str, int]) ->
 
 
 def peers(args: argparse.Namespace) -> None:
-    """Fits beside peers."""
+    """Print the table of fits beside peers."""
     print(f"\n{'problem':34} {'contender':14} {'median':>13} {'range':>19} {'ratio':>8}")
     print("(* on a slice, scaled)")
     for size, kind in itertools.product(args.sizes, args.kinds):
@@ -262,7 +263,7 @@ def peers(args: argparse.Namespace) -> None:
 
 
 def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Times of some things, by name, in turns."""
+    """Time some functions in alternating rounds, by name."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run_it in work.items():
@@ -273,7 +274,7 @@ def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[
 
 
 def chosen_alone(group: Group, library: FloatArray) -> IndexArray:
-    """Choice of a fit of few curves, proven, without any figures of it."""
+    """Choose curves for a few training curves, with proof but without statistics."""
     compared = compare(group.y, group.read(library))
     assert compared is not None
     rows, likely = np.arange(len(group.y)), compared[0].argmax(axis=1)
@@ -284,7 +285,7 @@ def chosen_alone(group: Group, library: FloatArray) -> IndexArray:
 
 
 def original(rounds: int) -> None:
-    """The original script's size beside its loop; nothing is prepared or kept."""
+    """Compare fits of the original script's size with its loop; nothing is cached."""
     training, library = a_problem("smooth", 4, 50, 400)
     grid, first, blocks = np.arange(400.0), np.arange(4), [Block(np.arange(50), library)]
     table, options = Table(grid, training, ("y1", "y2", "y3", "y4")), FitOptions()
@@ -314,7 +315,7 @@ def original(rounds: int) -> None:
 
 
 def variants(size: str, rounds: int) -> None:
-    """What options cost over a plain fit, warm, one thread."""
+    """Print the extra cost of options over a plain fit, warm, on one thread."""
     print(f"\n{size + ', warm, over a plain fit':44} {'median':>11} {'ratio':>9}")
     for kind in ("smooth", "noise"):
         training, library = a_problem(kind, *map(int, size.split("x")))
@@ -344,7 +345,7 @@ def variants(size: str, rounds: int) -> None:
 
 
 def deviations(size: str, rounds: int) -> None:
-    """The mae and the max criterion beside the plain loop, one thread."""
+    """Compare the mae and max criteria with the plain loop, on one thread."""
     print(f"\n{size + ', warm, beside the loop*':44} {'median':>11} {'loop / it':>9}")
     for kind in ("smooth", "noise"):
         training, library = a_problem(kind, *map(int, size.split("x")))

@@ -1,11 +1,11 @@
-"""A user's whole POST /v1/fits beside searches in memory, in one run.
+"""Compare a whole POST /v1/fits with searches in memory, in one run.
 
     python -m benchmarks.fit_request                     # 100 x 20 000 curves of 400 points
     python -m benchmarks.fit_request --curves 100000
 
-Ours is one request over HTTP to a running service on SQLite: it finds, scores and stores a match
-with all figures for each training curve. `warm` repeats the request, `cold` is the first one after
-the service has started. The peers get arrays in the same process, an index that is built, and
+Ours is one request over HTTP to a running service on SQLite. It finds, scores and stores a match
+with all statistics for each training curve. `warm` repeats the request; `cold` is the first one
+after the service has started. The peers get arrays in the same process and a built index, and they
 return positions only: FAISS IndexFlatL2 on one thread with `distance_compute_blas_threshold = 1`,
 and the expanded squares in one line of NumPy. Every round runs every contender once; ratios are
 medians of the ratios within a round (above 1: Idealfit is faster).
@@ -35,7 +35,7 @@ POINTS = 400
 
 
 def upload(port: int, name: str, curves: FloatArray) -> str:
-    """Store curves, one a row of an Arrow stream; the id of the dataset."""
+    """Store curves, one per row of an Arrow stream, and return the id of the dataset."""
     rows = np.concatenate([np.arange(float(curves.shape[1]))[np.newaxis], curves])
     offsets = np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32)
     lists = pa.ListArray.from_arrays(offsets, rows.ravel())
@@ -48,7 +48,7 @@ def upload(port: int, name: str, curves: FloatArray) -> str:
 
 
 def fit_over_http(port: int, body: bytes, wanted: int) -> float:
-    """Seconds of one request, which has to be answered with all its matches."""
+    """Return the seconds of one request, whose reply must have all matches."""
     started = time.perf_counter()
     record = orjson.loads(post(port, "/v1/fits", body))
     took = time.perf_counter() - started
@@ -64,7 +64,7 @@ def one_line(training: FloatArray, library: FloatArray) -> object:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Seconds of a call."""
+    """Return the seconds of a call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -1,9 +1,9 @@
-"""A CSV file of 100 MB, read by pandas and by us, in one run and by turns.
+"""Compare pandas and Idealfit at reading a CSV file of 100 MB, alternating in one run.
 
-First reading alone: the file becomes numbers that can be taken curve by curve. pandas checks
-nothing; we check that no row is ragged, no cell is anything but a number or a gap, and none is
-infinite. Then all of it: reading, the checks of the values, the fingerprint, and storing.
-Three shapes, because what a column costs and what a number costs differ.
+The first measurement is reading alone: the file becomes numbers that can be read curve by curve.
+pandas checks nothing; Idealfit checks that no row is ragged, and that each cell is a finite number
+or a gap. The second one includes the checks of the values, the fingerprint, and storing. There are
+three shapes, because the costs per column and per number differ.
 Run it with: make bench
 """
 
@@ -34,7 +34,7 @@ ROUNDS = 5
 
 
 def write(path: Path, columns: int, size: float) -> None:
-    """A file of so many bytes, with all digits of normal numbers; always the same."""
+    """Write a file of a given size, with all digits of normal numbers, always the same."""
     random = np.random.default_rng(columns)
     rows = int(size / (NUMBER_BYTES * columns))
     values = random.normal(size=(columns, rows))
@@ -44,14 +44,14 @@ def write(path: Path, columns: int, size: float) -> None:
 
 
 def read(path: Path) -> None:
-    """Read as an upload is read."""
+    """Read like an upload."""
     with path.open("rb") as file:
         curves, _ = read_text(file, format="csv")
     curves.close()
 
 
 def store(path: Path, database: Database) -> None:
-    """Read and store as an upload is."""
+    """Read and store like an upload."""
     with path.open("rb") as file:
         curves, source = read_text(file, format="csv")
     with closing(curves), database.writing() as session:
@@ -59,7 +59,7 @@ def store(path: Path, database: Database) -> None:
 
 
 def check(path: Path) -> None:
-    """Both read the same numbers."""
+    """Assert that both read the same numbers."""
     expected = pd.read_csv(path).to_numpy().T
     with path.open("rb") as file:
         curves, _ = read_text(file, format="csv")
@@ -70,7 +70,7 @@ def check(path: Path) -> None:
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Time that passed, and time of the processor."""
+    """Return the elapsed time and the processor time."""
     passed, worked = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - passed, time.process_time() - worked
@@ -102,7 +102,7 @@ def compare(name: str, path: Path, database: Database) -> None:
 
 
 def main() -> None:
-    """All shapes."""
+    """Compare all shapes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=float, default=100)
     size = parser.parse_args().megabytes * 1e6

@@ -1,8 +1,8 @@
-"""A fit of four curves to libraries that do not fit in memory, through the store.
+"""Fit four curves to libraries that do not fit in memory, through the store.
 
-For each size a library of 400 points a curve is stored, then fitted to in a process of its own:
-time, bytes read from files (on SQLite: the database) and peak memory; first and again, with the
-sketches and without them.
+For each size it stores a library of 400 points a curve and fits to it in a separate process. It
+prints the time, the bytes read from files (on SQLite: the database) and the peak memory, of the
+first and the second fit, with sketches and without.
 
     python -m benchmarks.library --curves 10000 100000 1000000
     python -m benchmarks.library --curves 100000 --database postgresql://...
@@ -42,7 +42,7 @@ SOURCE = Source("json", None, None, None, None)
 
 
 def batches(kind: str, curves: int) -> Iterator[FloatArray]:
-    """The library, some curves at a time."""
+    """Yield the library in batches of curves."""
     random = np.random.default_rng(1)
     for start in range(0, curves, BATCH):
         yield KINDS[kind](random, min(BATCH, curves - start), POINTS)
@@ -54,7 +54,7 @@ def a_table(y: FloatArray, start: int = 0) -> Table:
 
 
 def store(database: Database, kind: str, curves: int) -> tuple[str, list[str]]:
-    """Store a library and three sets of training curves near some of its own; their ids."""
+    """Store a library and three sets of training curves near its curves, and return their ids."""
     random = np.random.default_rng(2)
     library, near = "", np.empty((0, POINTS))
     for number, y in enumerate(batches(kind, curves)):
@@ -90,7 +90,7 @@ def fit(database: Database, library: str, training: list[str]) -> None:
 
 
 def _figure(file: str, name: str) -> int:
-    """A number that Linux keeps of this process."""
+    """Return a number that Linux keeps about this process."""
     text = Path(f"/proc/self/{file}").read_text()
     return int(next(line for line in text.splitlines() if line.startswith(name)).split()[1])
 

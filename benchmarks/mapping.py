@@ -1,9 +1,9 @@
-"""Mapping a million points, next to a pandas merge and the row loop, by turns in one run.
+"""Compare the mapping of a million points with a pandas merge and a row loop, in one run.
 
-All sides give the same assignments and reasons, which is asserted; pandas need not put them in
-order. Ours streams: a block is dropped when the next one comes, "all kept" holds them all. Each
-pandas run is timed right after one that is not, because the first gigabytes that a process takes
-from the system cost it seconds. Run it with: python -m benchmarks.mapping
+All of them must give the same assignments and reasons; pandas may give them in any order. Ours
+streams: it drops a block when the next one comes, and "all kept" keeps them all. Each timed pandas
+run follows an untimed one, because allocating its first gigabytes takes a process seconds.
+Run it with: python -m benchmarks.mapping
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SLICE = 500
 
 
 def some_functions(k: int) -> Functions:
-    """Waves that lie 3 apart, seven at each height."""
+    """Make waves at heights 3 apart, seven at each height."""
     place = np.arange(k)[:, np.newaxis]
     curves = np.sin(GRID * (1 + place % 7) / 5) + (place % 3) * GRID / 10 + place // 7 * 3.0
     return Functions(curves, np.ones(k), np.zeros(k), admission_limits(np.full(k, 0.5), 2**0.5))
 
 
 def some_points(p: int, functions: Functions, *, between: bool = False) -> Table:
-    """Points around the functions, on the grid or between its values, made piece by piece."""
+    """Make points around the functions, on the grid or between its values, in pieces."""
     random = np.random.default_rng(1)
     x, y = np.empty(p), np.empty((1, p))
     k, n = functions.curves.shape
@@ -56,18 +56,18 @@ def some_points(p: int, functions: Functions, *, between: bool = False) -> Table
 
 
 def ours(test: Table, functions: Functions, **options: str) -> list[Items]:
-    """All blocks of items."""
+    """Return all blocks of items."""
     return list(assign(test, GRID, functions, MapOptions(**options)))  # type: ignore[arg-type]
 
 
 def streamed(test: Table, functions: Functions, **options: str) -> None:
-    """All blocks of items, one at a time."""
+    """Go through all blocks of items, one at a time."""
     for _ in assign(test, GRID, functions, MapOptions(**options)):  # type: ignore[arg-type]
         pass
 
 
 def tallied(test: Table, functions: Functions) -> Tally:
-    """What a mapping in the service does, but for storing the blocks."""
+    """Map as the service does, without storing the blocks."""
     tally = Tally(len(functions.limit))
     for items in assign(test, GRID, functions, MapOptions()):
         tally.add(items)
@@ -75,7 +75,7 @@ def tallied(test: Table, functions: Functions) -> Tally:
 
 
 def merged(test: Table, functions: Functions) -> pd.DataFrame:
-    """Items by pandas, the assignments first."""
+    """Map with pandas; assignments come first."""
     names = [f"f{position}" for position in range(len(functions.curves))]
     grid = pd.DataFrame(functions.curves.T, columns=names)
     points = pd.DataFrame({"x": test.x, "y": test.y[0]})
@@ -101,7 +101,7 @@ def merged(test: Table, functions: Functions) -> pd.DataFrame:
 
 
 def looped(test: Table, functions: Functions) -> list[tuple[int, int, int, float]]:
-    """Items by the loop over rows of the original script."""
+    """Map with the row loop of the original script."""
     frame = pd.DataFrame(functions.curves.T, index=GRID)
     items = []
     for point, (x, y) in enumerate(zip(test.x[:SLICE], test.y[0, :SLICE], strict=True)):
@@ -131,7 +131,7 @@ def check(test: Table, functions: Functions) -> None:
 
 
 def compare(p: int, k: int, rounds: int) -> None:
-    """Time all sides by turns and print ratios to ours."""
+    """Time all sides in alternating rounds and print their ratios to ours."""
     functions = some_functions(k)
     test, between = some_points(p, functions), some_points(p, functions, between=True)
     check(test, functions)
@@ -161,7 +161,7 @@ def compare(p: int, k: int, rounds: int) -> None:
 
 
 def peak(p: int) -> None:
-    """Map in this process, keep nothing, and print its largest size."""
+    """Map in this process, keep nothing, and print the peak memory."""
     functions = some_functions(4)
     test = some_points(p, functions)
     begin = time.perf_counter()

@@ -1,7 +1,8 @@
-"""Requests per second of small calls, next to a bare Flask route, in one run.
+"""Compare the requests per second of small calls with a bare Flask route, in one run.
 
-Both servers run the same gunicorn (one worker, four threads); one client process per connection
-sends the same bytes over kept-alive connections, by turns, so that a busy machine slows both.
+Both servers run the same gunicorn (one worker, four threads). One client process per connection
+sends the same bytes over kept-alive connections. The servers alternate, so that a busy machine
+slows both.
 Run it with: make bench
 """
 
@@ -31,14 +32,14 @@ Times = list[float]
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def start(command: list[str], port: int, **environment: str) -> subprocess.Popen[bytes]:
-    """A server process, once it answers."""
+    """Start a server process and return it once it answers."""
     process = subprocess.Popen(command, env={**os.environ, **environment})
     for _ in range(200):
         try:
@@ -52,7 +53,7 @@ def start(command: list[str], port: int, **environment: str) -> subprocess.Popen
 
 @contextmanager
 def serving(folder: Path, port: int) -> Iterator[None]:
-    """Our service, with one web process and nothing else."""
+    """Run our service with one web process and nothing else."""
     options = ("--web", "1", "--workers", "0", "--threads", "4")
     command = [sys.executable, "-m", "api.cli", "serve", *options]
     server = start(command, port, IDEALFIT_DATA=str(folder), PORT=str(port))
@@ -64,7 +65,7 @@ def serving(folder: Path, port: int) -> Iterator[None]:
 
 
 def post(port: int, path: str, body: bytes, kind: str = "application/json") -> bytes:
-    """One reply."""
+    """Post a body and return the reply."""
     url = f"http://127.0.0.1:{port}{path}"
     request = urllib.request.Request(url, body, {"Content-Type": kind})
     with urllib.request.urlopen(request) as reply:  # noqa: S310
@@ -72,7 +73,7 @@ def post(port: int, path: str, body: bytes, kind: str = "application/json") -> b
 
 
 def hammer(port: int, path: str, body: bytes, found: multiprocessing.Queue[Times]) -> None:
-    """Send one request after the other; the seconds each took."""
+    """Send requests one after the other, and return the seconds of each."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -90,7 +91,7 @@ def hammer(port: int, path: str, body: bytes, found: multiprocessing.Queue[Times
 
 
 def read_reply(connection: socket.socket) -> None:
-    """Read head and body of one reply; anything but success ends the run."""
+    """Read head and body of one reply; an error ends the run."""
     data = connection.recv(65536)
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
@@ -103,7 +104,7 @@ def read_reply(connection: socket.socket) -> None:
 
 
 def measure(port: int, path: str, body: bytes) -> Times:
-    """Seconds of every request of all connections."""
+    """Return the seconds of every request of all connections."""
     found: multiprocessing.Queue[Times] = multiprocessing.Queue()
     clients = [
         multiprocessing.Process(target=hammer, args=(port, path, body, found))

@@ -1,9 +1,9 @@
-"""The whole original job, as a script in pandas does it and over HTTP, by turns in one run.
+"""Compare the whole original job over HTTP with a pandas script, alternating in one run.
 
 The script reads the three files with pandas, stores them in SQLite, finds the best function of
 the library for each training curve by least squares, maps the test points row by row and stores
-what it mapped. Over HTTP the same files are posted, fitted and mapped, and the points come back.
-Neither the start of Python nor that of the server counts. Both must find the same.
+the assignments. Over HTTP, the same files are posted, fitted and mapped, and the points are
+downloaded. The start of Python and of the server does not count. Both must give the same answer.
 Run it with: make bench
 """
 
@@ -99,14 +99,14 @@ def over_http(files: dict[str, Path], connection: http.client.HTTPConnection) ->
 
 
 def timed(job: Callable[[], Found]) -> tuple[float, Found]:
-    """Milliseconds, and the answer."""
+    """Return the milliseconds of a call, and its answer."""
     begin = time.perf_counter()
     found = job()
     return (time.perf_counter() - begin) * 1000, found
 
 
 def compare(source: Path, connection: http.client.HTTPConnection) -> None:
-    """Print one line: the medians of both, and the ratio."""
+    """Print one line: both medians, and the ratio."""
     files = {name: source / f"{name}.csv" for name in FILES}
     script, ours = [], []
     for turn in range(ROUNDS + 1):

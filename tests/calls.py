@@ -1,4 +1,4 @@
-"""Calls of the service that read the same over a socket and without one, and makers of records."""
+"""Calls of the service, over a socket or without one, and factories of records."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How many examples Hypothesis tries: all in `make test-all`, a tenth in `make test-quick`.
+"""Number of examples that Hypothesis tries.
 
-Otherwise a third.
+All in `make test-all`, a tenth in `make test-quick`, and a third otherwise.
 """
 
 from __future__ import annotations

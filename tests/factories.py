@@ -1,4 +1,4 @@
-"""Makers of things for tests: a table from a few numbers, and random ones for hypothesis."""
+"""Factories for tests: tables from a few numbers, and random ones for Hypothesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makers of files: the same columns in every format, and files that lie or swell."""
+"""Factories of files: the same columns in every format, and files that lie or expand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Files with random changes, read by the readers themselves: `python -m tests.hostile 20000 1`.
 
-Each batch is read in a process of its own, with the limits that the service sets, so one that
-dies is seen. It prints how many inputs ended how.
+Each batch is read in a separate process with the limits of the service, so that a crash is noticed.
+The program prints how many inputs ended in which way.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The slow, obvious answers that the services have to give.
+"""Reference implementation: the slow, obvious answers that the services must give.
 
-Written from docs/method.md alone, one loop after the other, as a specification to read. Floats
-are Python's, which are IEEE 754 binary64 and round after every operation. NumPy appears only
-where method.md defines bits by it (``np.sum`` over one contiguous row), and in the containers.
+It is written from docs/method.md alone, in plain loops, as a readable specification. Floats are
+Python's, which are IEEE 754 binary64 and round after every operation. NumPy appears only where
+method.md defines bits by it (``np.sum`` over one contiguous row), and in the containers.
 """
 
 from __future__ import annotations

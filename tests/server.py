@@ -1,4 +1,4 @@
-"""A real server: `idealfit serve` as a process of its own."""
+"""A real server: `idealfit serve` as a separate process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The pictures of docs/architecture.md are those of the imports.
+"""The pictures of docs/architecture.md agree with the imports.
 
-To write them anew: python -m tests.test_architecture
+To rewrite them: python -m tests.test_architecture
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The benchmarks are not run by the tests, but they must not be left behind."""
+"""The benchmarks are up to date with the code, although the tests do not run them."""
 
 import importlib
 from pathlib import Path

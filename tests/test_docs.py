@@ -1,4 +1,4 @@
-"""The documentation says what the code does: its commands run here and give what it shows."""
+"""The documentation agrees with the code: its commands give the output that it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what happens, on a machine that may be busy with other tests."""
+"""Waiting for events, on a machine that may be busy with other tests."""
 
 from __future__ import annotations
 

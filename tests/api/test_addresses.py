@@ -1,4 +1,4 @@
-"""Hosts, origins and prefixes: what is well formed, and what a setting may be."""
+"""Hosts, origins and prefixes: which are well formed, and which a setting accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Borders of the contract: the last byte, the last column, a cursor of another list."""
+"""Edge cases of the contract: the last byte, the last column, a cursor of another list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who posts a job: what the queue shares its workers by."""
+"""The client of a job, among which the queue shares the workers."""
 
 from __future__ import annotations
 

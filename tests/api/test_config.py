@@ -1,4 +1,4 @@
-"""Settings that cannot be used are refused in one line that names them."""
+"""Invalid settings are refused in one line that names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DATABASE_URL that cannot be used ends with one line, which shows nothing of it."""
+"""An invalid DATABASE_URL ends the start with one line that shows no part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reserve of the disks and the budget of temporary files, without a disk that is full."""
+"""The reserve of the disks and the budget of temporary files, without a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What depends on the database, the same on SQLite and on PostgreSQL."""
+"""Behaviour that depends on the database is the same on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 

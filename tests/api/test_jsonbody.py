@@ -1,4 +1,4 @@
-"""JSON of every shape, up to the longest body: answered soon, and read as it was written."""
+"""JSON bodies of every shape and length are read exactly, and answered soon."""
 
 from __future__ import annotations
 

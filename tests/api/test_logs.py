@@ -1,4 +1,4 @@
-"""One line for each event, readable or JSON, that says nothing it must not."""
+"""The log has one line for each event, as text or JSON, and no secrets."""
 
 from __future__ import annotations
 

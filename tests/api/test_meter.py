@@ -1,4 +1,4 @@
-"""Counters that processes share: nothing is lost, whoever dies, and restarts take no more room."""
+"""Shared counters survive the death of any process, and restarts take no more memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: the same bytes each time, bounded, and deaf to markup in names."""
+"""Pictures have the same bytes each time, have a bounded size, and ignore markup in names."""
 
 from __future__ import annotations
 

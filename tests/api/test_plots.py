@@ -1,4 +1,4 @@
-"""Plots: bounded, true to the numbers, and deaf to markup in names."""
+"""Plots have a bounded size, show the right numbers, and ignore markup in names."""
 
 from __future__ import annotations
 

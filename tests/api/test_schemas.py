@@ -1,4 +1,4 @@
-"""Requests are read by a short way of our own, which must be marshmallow's to the last message."""
+"""Our own way to load requests agrees with marshmallow's, to the last message."""
 
 import marshmallow as ma
 import pytest

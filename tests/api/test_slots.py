@@ -1,4 +1,4 @@
-"""Slots: at most so many run, at most so many wait, in order, and who leaves makes room."""
+"""Slots: how many requests run and wait, in order, and that leaving frees a place."""
 
 from __future__ import annotations
 

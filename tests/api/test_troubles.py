@@ -1,4 +1,4 @@
-"""A database or a disk in trouble: short lines in the log, not a flood, and never a 500."""
+"""A database or disk in trouble gives a few short lines in the log, and never a 500."""
 
 from __future__ import annotations
 

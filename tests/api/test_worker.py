@@ -1,4 +1,4 @@
-"""What a worker does with a job, and what becomes of the job when something goes wrong."""
+"""A worker and its job, also when something goes wrong."""
 
 from __future__ import annotations
 

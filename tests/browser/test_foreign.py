@@ -1,4 +1,4 @@
-"""A page of another site, in a real browser: it stores nothing, reads nothing, shows nothing."""
+"""A page of another site, in a real browser, can store, read and show nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: the first page, the docs and the plots, in a real browser."""
+"""The first page, the docs and the plots, in a real browser."""
 
 from __future__ import annotations
 

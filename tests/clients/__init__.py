@@ -1,1 +1,1 @@
-"""Clients that are generated from the committed document, and used as their users would."""
+"""Clients that are generated from the committed document and used as users would."""

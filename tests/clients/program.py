@@ -1,4 +1,4 @@
-"""What a user writes with the client that openapi-python-client generates, in strict types.
+"""A user's program for the client that openapi-python-client generates, strictly typed.
 
 The test generates `idealfit_client`, type-checks this file against it and runs it.
 """

@@ -1,4 +1,4 @@
-"""The client that openapi-python-client generates: its types hold, and it works as it comes."""
+"""The client that openapi-python-client generates: its types are right, and it works unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types that openapi-typescript generates, with openapi-fetch: they hold, and calls work."""
+"""The types that openapi-typescript generates, with openapi-fetch: they are right, and work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed OpenAPI document, to make a test of each operation."""
+"""The committed OpenAPI document, for tests of each operation."""
 
 from __future__ import annotations
 

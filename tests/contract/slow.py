@@ -1,4 +1,4 @@
-"""Clients that stall, for as long as a test needs them."""
+"""Clients that stall for as long as a test needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that swell, lie or are absurd: refused, and the service hardly grows."""
+"""Files that expand, lie or are absurd are refused, and the service hardly grows."""
 
 from __future__ import annotations
 

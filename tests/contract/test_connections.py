@@ -1,4 +1,4 @@
-"""Connections as clients open, fill and leave them: over sockets, byte for byte."""
+"""Connections that clients open, use and close in every way, over sockets, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets: every kind of upload, the record, values, curves and what is refused."""
+"""Datasets: every kind of upload, the record, values, curves and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations at their limits: how many points, how long a reply, and the same bytes either way."""
+"""Evaluations at the limits of points and reply, with the same bytes either way."""
 
 from __future__ import annotations
 

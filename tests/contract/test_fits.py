@@ -1,4 +1,4 @@
-"""Fits: the record, every option against the slow answer, matches, evaluate and what is refused."""
+"""Fits: the record, every option against the slow answer, matches, evaluate and refusals."""
 
 from __future__ import annotations
 

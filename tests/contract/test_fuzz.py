@@ -1,4 +1,4 @@
-"""Thousands of requests that schemathesis makes of our own document, right ones and wrong ones."""
+"""Thousands of valid and invalid requests that schemathesis makes from our document."""
 
 from __future__ import annotations
 

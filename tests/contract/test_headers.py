@@ -1,4 +1,4 @@
-"""Headers of every reply that keep a browser from doing more with it than it should."""
+"""Headers of every reply that restrict how a browser may use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds at every address: problems, negotiation, versions, lists, bodies and browsers."""
+"""Rules for every address: problems, negotiation, versions, lists, bodies and browsers."""
 
 from __future__ import annotations
 

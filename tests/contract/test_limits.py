@@ -1,7 +1,7 @@
-"""Each limit of `GET /v1/limits` is in force: at its value, one above, as its variable says.
+"""Each limit of `GET /v1/limits` is in force: at its value, above it, and as its variable sets it.
 
 A new limit without a case here fails. A case is a small value and a function that sends a request
-which needs so much; where a limit cannot be seen by one request, `ELSEWHERE` names its test.
+which needs a given amount; if no single request can show a limit, `ELSEWHERE` names its test.
 """
 
 from __future__ import annotations

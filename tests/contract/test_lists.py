@@ -1,4 +1,4 @@
-"""A record in a list leaves out what it holds many of, and a list does not read it."""
+"""A record in a list leaves out its long fields, and the list does not read them."""
 
 from __future__ import annotations
 

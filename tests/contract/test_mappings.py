@@ -1,4 +1,4 @@
-"""Mappings: the record, policies and limits, points, the export, and the known figures."""
+"""Mappings: the record, policies and limits, points, the export, and the known results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A web page that the user visits cannot use the service: not by a name, not by a form."""
+"""A web page that the user visits cannot use the service, neither by a name nor by a form."""
 
 from __future__ import annotations
 

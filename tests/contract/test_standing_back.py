@@ -1,4 +1,4 @@
-"""Replies that are made while they are sent, of which only so many are made at once."""
+"""Replies that are made while they are sent; only a few are made at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any file in: every format, as a body and in a form, packed or not, and what hurts nothing."""
+"""Uploads of every format, as a body and in a form, compressed or not."""
 
 from __future__ import annotations
 

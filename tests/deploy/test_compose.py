@@ -1,4 +1,4 @@
-"""compose.yaml: the names it publishes are known, and it holds no password."""
+"""compose.yaml: the service knows the names it publishes, and it contains no password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services to be killed, a PostgreSQL server of their own, and the table of what was tried."""
+"""Services to kill, a separate PostgreSQL server, and the table of fault tests."""
 
 from __future__ import annotations
 

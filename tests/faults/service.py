@@ -1,4 +1,4 @@
-"""A service that can be killed in parts, and jobs that are long enough to be killed in."""
+"""A service whose processes can be killed, and jobs that run long enough for it."""
 
 from __future__ import annotations
 

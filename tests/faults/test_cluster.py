@@ -1,4 +1,4 @@
-"""Fits on a real Dask cluster: the same bits, whatever part of the cluster is killed."""
+"""Fits on a real Dask cluster have the same bits, whichever part of it is killed."""
 
 from __future__ import annotations
 

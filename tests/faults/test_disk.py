@@ -1,4 +1,4 @@
-"""A disk that is full and a database that cannot be written: 503, nothing half, all well after."""
+"""A full disk or a read-only database gives 503, stores nothing in part, and recovers."""
 
 from __future__ import annotations
 

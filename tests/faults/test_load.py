@@ -1,4 +1,4 @@
-"""Sixteen of the heaviest requests at once: others are answered, memory stays and comes back."""
+"""Under sixteen of the heaviest requests, others are answered and memory is returned."""
 
 from __future__ import annotations
 

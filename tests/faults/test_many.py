@@ -1,4 +1,4 @@
-"""Many at once: writers that count, and clients that queue."""
+"""Many writers and many clients at once."""
 
 from __future__ import annotations
 

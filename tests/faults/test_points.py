@@ -1,4 +1,4 @@
-"""Processes killed at every point between two statements: the old state or the new, never half."""
+"""Killing a process between any two statements leaves the old state or the new one."""
 
 from __future__ import annotations
 

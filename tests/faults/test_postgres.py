@@ -1,4 +1,4 @@
-"""PostgreSQL killed under the service: 503 meanwhile, then all goes on by itself."""
+"""Killing PostgreSQL gives 503 meanwhile, and the service recovers by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room on a small disk, and exports, with real processes."""
+"""Space on a small disk, and exports, with real processes."""
 
 from __future__ import annotations
 

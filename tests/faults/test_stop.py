@@ -1,4 +1,4 @@
-"""SIGTERM under load: accepted calls are answered, and jobs go on elsewhere at once."""
+"""After SIGTERM under load, accepted calls are answered and jobs continue elsewhere."""
 
 from __future__ import annotations
 

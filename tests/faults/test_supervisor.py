@@ -1,4 +1,4 @@
-"""The supervisor killed: nothing it started goes on without it, and all goes on with the next."""
+"""Killing the supervisor ends its children, and the next supervisor continues their work."""
 
 from __future__ import annotations
 

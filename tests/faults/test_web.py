@@ -1,4 +1,4 @@
-"""Web processes that are killed while clients post, and what they had acknowledged."""
+"""Killing web processes while clients post loses no acknowledged record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an x lies on a grid (docs/method.md, "Pair")."""
+"""Places of x on a grid (docs/method.md, "Pair")."""
 
 import math
 from types import SimpleNamespace

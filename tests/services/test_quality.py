@@ -1,4 +1,4 @@
-"""Which cells look wrong, and which do not."""
+"""Warnings of cells that look wrong."""
 
 from __future__ import annotations
 

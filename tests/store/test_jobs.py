@@ -1,4 +1,4 @@
-"""Whose a job is: claims, leases, attempts, and writes that come too late."""
+"""The owner of a job: claims, leases, attempts, and writes that come too late."""
 
 from __future__ import annotations
 

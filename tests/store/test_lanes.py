@@ -1,4 +1,4 @@
-"""Whose turn it is: clients share the workers, lanes take turns, nobody waits for ever."""
+"""The order of jobs: clients share the workers, lanes alternate, and nobody starves."""
 
 from __future__ import annotations
 

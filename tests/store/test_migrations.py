@@ -1,4 +1,4 @@
-"""The schema: from empty, down, up again, and the same as the models."""
+"""Migrations from empty, down and up again give the schema of the models."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext

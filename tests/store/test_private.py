@@ -1,4 +1,4 @@
-"""What is stored is for its owner only."""
+"""Only their owner can read stored files."""
 
 from __future__ import annotations
 

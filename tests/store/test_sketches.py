@@ -1,4 +1,4 @@
-"""Sketches beside the blocks: they are there when they should be, and change no answer."""
+"""Sketches exist from the right size on, and change no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that read slowly hold nothing of the database, and see what they would have seen."""
+"""Slow readers keep no transaction open and get the same data."""
 
 from __future__ import annotations
 

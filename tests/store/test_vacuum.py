@@ -1,4 +1,4 @@
-"""The room of deleted records goes back to the disk while the service runs."""
+"""The space of deleted records returns to the disk while the service runs."""
 
 from __future__ import annotations
 

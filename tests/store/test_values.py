@@ -1,4 +1,4 @@
-"""Values on their way out: the rows and columns that were asked for, however they are cut."""
+"""Values in batches: the requested rows and columns, however they are cut."""
 
 from __future__ import annotations
 

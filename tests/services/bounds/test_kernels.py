@@ -1,4 +1,4 @@
-"""OpenBLAS has kernels for each processor; some raise floating-point flags that mean nothing."""
+"""Some kernels of OpenBLAS raise floating-point flags that mean nothing."""
 
 import os
 import subprocess

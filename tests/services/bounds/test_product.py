@@ -1,4 +1,4 @@
-"""Nothing that could win is left out, and the fast path gives the slow answer (docs/bounds.md)."""
+"""No possible winner is left out, and the fast path gives the slow answer (docs/bounds.md)."""
 
 import math
 from fractions import Fraction

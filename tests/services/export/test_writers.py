@@ -1,4 +1,4 @@
-"""What `services.export.writers` writes, read back by the libraries that read such files."""
+"""Files of `services.export.writers`, read back by common libraries."""
 
 from __future__ import annotations
 

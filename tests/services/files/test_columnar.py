@@ -1,4 +1,4 @@
-"""Parquet and Arrow: every type that is a number, by its value; all others refused by name."""
+"""Parquet and Arrow: every numeric type is read by value; others are refused by name."""
 
 from __future__ import annotations
 

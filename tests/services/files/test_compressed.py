@@ -1,4 +1,4 @@
-"""gzip and zstd: all of it or an error, and never more than allowed."""
+"""gzip and zstd give all bytes or an error, and never more than allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers of binary files meet changed bytes: a table or an error of ours, never anything else."""
+"""Readers of binary files give a table or one of our errors for any changed bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places of reading processes: one count for all processes, and a dead holder frees its own."""
+"""Places of reading processes are counted over all processes and freed by dead ones."""
 
 from __future__ import annotations
 

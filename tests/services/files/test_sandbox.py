@@ -1,4 +1,4 @@
-"""The process that reads a binary file: what it gives back, and how it may end."""
+"""The process that reads a binary file: its output, and how it may end."""
 
 from __future__ import annotations
 

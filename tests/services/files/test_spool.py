@@ -1,4 +1,4 @@
-"""What `services.files.spool` gives back is what was put in, wherever it lies."""
+"""A spool gives back the numbers that were put in, from memory or from a file."""
 
 from __future__ import annotations
 

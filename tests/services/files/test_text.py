@@ -1,4 +1,4 @@
-"""What `services.files` accepts, and what it refuses and where."""
+"""Text files that are accepted, and the place at which others are refused."""
 
 from __future__ import annotations
 

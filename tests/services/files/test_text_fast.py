@@ -1,4 +1,4 @@
-"""Plain lines read at once are what reading with care gives, or are left to it."""
+"""The fast reader of plain lines agrees with the careful one, or leaves lines to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast ways of a mapping give the bits of the slow ones (services/grids.py, mapping.py)."""
+"""The fast paths of a mapping give the bits of the slow ones (services/grids.py, mapping.py)."""
 
 import math
 from dataclasses import fields, replace
