@@ -72,7 +72,7 @@ def stream_values(
 
 
 class _Blocks(NamedTuple):
-    """Blocks of a dataset: position of the first curve, number of curves, and key of each."""
+    """Position of the first curve, number of curves and key of each block of a dataset."""
 
     firsts: NDArray[np.intp]
     counts: Sequence[int]
@@ -94,7 +94,7 @@ class CurveReader:
 
     @functools.cached_property
     def _blocks(self) -> _Blocks:
-        """Where the blocks are; looked up once a curve is wanted."""
+        """The blocks of the dataset, read when the first curve is read."""
         key: Any = literal_column("rowid") if self._is_sqlite else CurveBlock.first
         query = (
             select(CurveBlock.first, CurveBlock.count, key)

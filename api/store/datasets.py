@@ -221,8 +221,8 @@ def read_grid(session: Session, dataset: Dataset) -> FloatArray:
 
 
 def find_with_grids(session: Session, *ids: str) -> list[tuple[Dataset, FloatArray]]:
-    """Read datasets and their x columns in one statement; NotFound for the first that is none."""
-    # PostgreSQL refuses even to look for NUL.
+    """Read datasets with their x columns in one statement; NotFound names the first missing one."""
+    # PostgreSQL raises an error for NUL.
     wanted = {dataset_id for dataset_id in ids if "\0" not in dataset_id}
     query = select(Dataset, Grid.data).join(Grid).where(Dataset.id.in_(wanted))
     found = {

@@ -77,7 +77,7 @@ def note_use(session: Session, export: Export) -> None:
 
 
 def is_noted(session: Session, export: Export) -> bool:
-    """Whether the recorded last use is recent enough."""
+    """Return whether the recorded last use is recent enough."""
     return clock(session) - export.used_at < USED_AGAIN
 
 

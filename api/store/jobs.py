@@ -121,7 +121,7 @@ def clock(session: Session) -> datetime:
 
 
 def is_held(session: Session, claim: Claim) -> bool:
-    """Whether the worker still owns the job."""
+    """Return whether the worker still owns the job."""
     return session.execute(select(claim.model.id).where(claim.holds)).first() is not None
 
 

@@ -71,7 +71,7 @@ class Line:
 
 
 def is_any_due(session: Session, models: tuple[type[Job], ...]) -> bool:
-    """Whether any job can be taken now; one statement if none is queued."""
+    """Return whether any job can be taken now; one statement if none is queued."""
     if not session.scalar(_is_any_queued(models)):
         return False
     moment = clock(session)

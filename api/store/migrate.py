@@ -36,7 +36,7 @@ def migrate(database: Database, revision: str = "head") -> None:
 
 
 def is_current(database: Database) -> bool:
-    """Whether the database has the schema of this code."""
+    """Return whether the database has the schema of this code."""
     with database.reading() as session:
         current = MigrationContext.configure(session.connection()).get_current_revision()
     return current == ScriptDirectory.from_config(config()).get_current_head()

@@ -100,7 +100,7 @@ def _add_basis(connection: Connection, dataset_id: str, basis: Basis) -> None:
 
 
 def read_basis(connection: Connection, dataset_id: str, n_curves: int) -> Basis | None:
-    """Read the basis of the sketches of a dataset with so many curves; None if it has none."""
+    """Read the basis of the sketches of a dataset with `n_curves` curves; None if it has none."""
     if n_curves < SKETCHED:
         return None
     query = select(
