@@ -41,6 +41,7 @@ VARIABLE = re.compile(
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE_FILE = re.compile(r"(?<![\w/])(?:api|services|tests|benchmarks)/[\w/]+\.(?:py|ts)\b")
 BASE_URL = "http://127.0.0.1:8000"
 
 
@@ -137,6 +138,11 @@ class TestPages:
             for name in re.findall(r"docs/(?:adr/\d{4}|\w+\.md)", text):
                 found = ROOT.glob(f"{name}*" if "adr" in name else name)
                 assert any(found), f"{path}: {name}"
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+    def test_every_file_of_code_that_a_page_names_is_there(self, page):
+        for name in CODE_FILE.findall(page.read_text()):
+            assert (ROOT / name).is_file(), name
 
     def test_the_changelog_has_a_place_for_what_is_not_released(self):
         assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
