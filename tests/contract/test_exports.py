@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from api.app import create_app
 from api.config import Settings
-from api.jobs import export, exports
+from api.jobs import exports
 from api.jobs.worker import Worker
 from api.running import running
 from api.store.exports import Export, ExportBlock
