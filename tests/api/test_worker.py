@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.config import Settings
 from api.jobs import keeper, run
+from api.jobs.kinds import JOBS
 from api.jobs.worker import Worker
 from api.running import running
 from api.store import jobs, lanes
@@ -254,7 +255,7 @@ def test_a_job_that_kills_its_workers_is_given_up_too(app, calls, pair, one):
     database = running(app).database
     for _ in range(ATTEMPTS):
         with database.writing() as session:
-            assert lanes.claim(session, run.JOBS, "dead", 30.0)
+            assert lanes.claim(session, JOBS, "dead", 30.0)
         with database.writing() as session:
             jobs.release(session, Fit, "dead")
     assert one.step()
@@ -323,7 +324,7 @@ def test_what_a_lost_connection_left_claimed_is_queued_again(app, calls, pair, o
         steps.append(1)
         if len(steps) == 1:
             with database.writing() as session:
-                assert lanes.claim(session, run.JOBS, "one", 600.0)
+                assert lanes.claim(session, JOBS, "one", 600.0)
             raise OperationalError("COMMIT", {}, Exception("gone"))
         # Told to stop any sooner, it would hand back a job that takes long on a busy machine.
         done = step()

@@ -80,7 +80,7 @@ def test_a_large_export_is_made_once_and_kept(place, tmp_path):
     assert headers["Content-Disposition"].endswith('.db"')
     expected = tmp_path / "expected.db"
     with place.database.reading() as session:
-        write_project(expected, *export.export_parts(session, address.rpartition("/")[2]))
+        write_project(expected, *exports.export_parts(session, address.rpartition("/")[2]))
     kept = tables_of(data, tmp_path / "kept.db")
     assert kept == tables_of(expected.read_bytes(), tmp_path / "same.db")
     assert len(kept["mapped_test_data"]) >= ROWS
