@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Four processes on two cores, because tests with a service mostly wait. A file stays in one of them,
-# so that its services are started once.
-AT_ONCE := -n 4 --dist loadfile --no-loadscope-reorder
+# Three processes on two cores, because tests with a service wait now and then; each more imports all
+# tests and starts a PostgreSQL. A file stays in one of them, so that its services are started once.
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
+
+# Every process of the tests would compile the tests and the service anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"

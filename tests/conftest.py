@@ -93,7 +93,9 @@ def new_postgres_url(admin, name):
     from sqlalchemy import text
 
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_idealfit"))
+        # Without fsync a third of the processor time that the default takes.
+        copy = "TEMPLATE template_idealfit STRATEGY FILE_COPY"
+        connection.execute(text(f"CREATE DATABASE {name} {copy}"))
     return _on(admin.url.render_as_string(hide_password=False), name)
 
 

@@ -1,6 +1,6 @@
 """Number of examples that Hypothesis tries.
 
-All in `make test-all`, a tenth in `make test-quick`, and a third otherwise.
+All in `make test-all`, a tenth in `make test-quick`, and a fifth otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ ALL = 100
 """Examples of a test that asks for no other number."""
 
 settings.register_profile("all", max_examples=ALL, deadline=None)
-settings.register_profile("default", settings.get_profile("all"), max_examples=ALL // 3)
+settings.register_profile("default", settings.get_profile("all"), max_examples=ALL // 5)
 settings.register_profile("quick", settings.get_profile("all"), max_examples=ALL // 10)
 
 

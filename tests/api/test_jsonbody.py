@@ -196,8 +196,29 @@ def test_json_of_any_shape_is_answered_soon(calls, ids, shape, route):
     assert seconds_of(calls, ids, shape, route, MEBIBYTE // 2) < 1
 
 
+OF_EACH_FAMILY = {
+    "unknown fields that are not too many, one twice",
+    "curve names that are numbers",
+    "attributes, one of them long",
+    "texts among numbers",
+    "deep inside numbers",
+    "escaped backslashes",
+    "minus zeros",
+    "columns of zeros",
+    "long whole numbers",
+    "a long name, twice",
+}
+"""Shapes that `make test` tries at full length."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, marks=() if shape in OF_EACH_FAMILY else pytest.mark.thorough)
+        for shape in SHAPES
+    ],
+)
 def test_the_longest_json_takes_no_more_than_its_share(calls, ids, shape):
     route = "fit" if SHAPES[shape](200).startswith(FIT) else "evaluate"
     route = "dataset" if b'"columns"' in SHAPES[shape](200) else route

@@ -55,8 +55,19 @@ def test_threads_do_not_disturb_each_other():
     assert found == [expected] * 4
 
 
+NAMES = [HOSTILE[0], "$\\frac{", "", "\x7f\x00"]
+"""A name of each kind: markup, mathematics, nothing, and characters that cannot be drawn."""
+
+
 @pytest.mark.parametrize(
-    "name", [*HOSTILE, "$\\frac{", "$x$", "温度 😀 é", "", "\x7f\x00", "a" * 200]
+    "name",
+    [
+        *NAMES,
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in [*HOSTILE[1:], "$x$", "温度 😀 é", "a" * 200]
+        ),
+    ],
 )
 def test_a_name_is_text_and_nothing_else(name):
     for picture in every_picture(name):

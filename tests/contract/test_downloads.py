@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import socket
 import time
 
@@ -21,7 +22,7 @@ from services.export.batches import MATCHES, POINTS
 from services.files import Source
 from services.tables import Table
 from tests.calls import check_fact, check_problem, next_link, over_socket, same_bits, some_doubles
-from tests.conftest import ENGINES
+from tests.conftest import ENGINES, new_postgres_url
 from tests.server import Server
 from tests.waiting import PATIENCE
 
@@ -39,14 +40,11 @@ def calls(request, tmp_path_factory):
         yield over_socket(request.getfixturevalue("server"))
         return
     admin = request.getfixturevalue("postgres")
-    with admin.connect() as connection:
-        connection.exec_driver_sql("CREATE DATABASE downloads TEMPLATE template_idealfit")
-    url = admin.url.set(database="downloads").render_as_string(hide_password=False)
-    server = Server(tmp_path_factory.mktemp("downloads"), DATABASE_URL=url)
+    url = new_postgres_url(admin, f"downloads_{os.getpid()}")
+    folder = tmp_path_factory.mktemp("downloads")
+    server = Server(folder, DATABASE_URL=url, WEB_CONCURRENCY="1", IDEALFIT_WORKERS="0")
     yield over_socket(server)
     server.stop()
-    with admin.connect() as connection:
-        connection.exec_driver_sql("DROP DATABASE downloads WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
@@ -345,18 +343,30 @@ def test_readers_that_stall_free_their_threads(short, large):
         connection.close()
 
 
+@pytest.fixture(scope="module")
+def artist(server):
+    """Calls of one service."""
+    return over_socket(server)
+
+
+@pytest.fixture(scope="module")
+def drawn(artist):
+    """A mapping with every kind of point."""
+    return artist.a_mapping(test=TEST)
+
+
 class TestPictures:
-    """Plots as pictures, drawn by the server."""
+    """Plots as pictures, drawn by the server, which draws arrays of any database alike."""
 
     @pytest.mark.parametrize("noun", ["datasets", "fits", "mappings"])
-    def test_a_plot_is_a_picture_if_asked_for(self, calls, mapping, noun):
+    def test_a_plot_is_a_picture_if_asked_for(self, artist, drawn, noun):
         ids = {"datasets": "test_id", "fits": "fit_id", "mappings": "id"}
-        path = f"/v1/{noun}/{mapping[ids[noun]]}/plot"
+        path = f"/v1/{noun}/{drawn[ids[noun]]}/plot"
         for kind, start in (("image/png", b"\x89PNG"), ("image/svg+xml", b"<?xml")):
-            reply = calls.get(path, headers={"Accept": kind})
+            reply = artist.get(path, headers={"Accept": kind})
             assert (reply.status, reply.type) == (200, kind)
             assert reply.body.startswith(start)
-            assert reply.body == calls.get(path, headers={"Accept": kind}).body
+            assert reply.body == artist.get(path, headers={"Accept": kind}).body
             assert reply.headers["Content-Disposition"].startswith("inline; filename=")
             assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
             assert "Accept" in reply.headers["Vary"]
@@ -371,12 +381,12 @@ class TestPictures:
             ("image/webp, application/json;q=0.1", JSON),
         ],
     )
-    def test_q_values_choose(self, calls, mapping, accept, expected):
-        reply = calls.get(f"/v1/mappings/{mapping['id']}/plot", headers={"Accept": accept})
+    def test_q_values_choose(self, artist, drawn, accept, expected):
+        reply = artist.get(f"/v1/mappings/{drawn['id']}/plot", headers={"Accept": accept})
         assert (reply.status, reply.type) == (200, expected)
 
-    def test_406_names_all(self, calls, mapping):
-        reply = calls.get(f"/v1/fits/{mapping['fit_id']}/plot", headers={"Accept": "image/webp"})
+    def test_406_names_all(self, artist, drawn):
+        reply = artist.get(f"/v1/fits/{drawn['fit_id']}/plot", headers={"Accept": "image/webp"})
         detail = check_problem(reply, 406)["detail"]
         assert all(kind in detail for kind in ("text/html", JSON, "image/svg+xml", "image/png"))
 

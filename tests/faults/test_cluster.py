@@ -28,7 +28,7 @@ ROUNDS = int(os.environ.get("IDEALFIT_FAULT_ROUNDS", "1"))
 
 pytestmark = pytest.mark.slow
 
-POINTS, LIBRARY, TRAINING = 150, 4500, 1500
+POINTS, LIBRARY, TRAINING = 150, 3000, 1000
 
 
 class Cluster:

@@ -33,27 +33,26 @@ def calls(app):
     return over_wsgi(app)
 
 
-@pytest.fixture
-def large(calls):
-    """A dataset of several batches."""
+def values_of(calls):
+    """Address of values in several batches."""
     values = np.random.default_rng(1).normal(size=(9, ROWS)).round(1).tolist()
-    return calls.a_dataset(dict(zip("xabcdefgh", [list(range(ROWS)), *values[1:]], strict=True)))
+    columns = dict(zip("xabcdefgh", [list(range(ROWS)), *values[1:]], strict=True))
+    return f"/v1/datasets/{calls.a_dataset(columns)['id']}/values"
 
 
-@pytest.fixture
-def addresses(calls, large):
-    """Replies of several batches, by what they hold."""
+def matches_of(calls):
+    """Address of matches in several batches."""
     wide = {f"y{number}": [float(number), 1.0] for number in range(200)} | {"x": [0.0, 1.0]}
     other = {f"f{number}": [float(number), 1.0] for number in range(100)} | {"x": [0.0, 1.0]}
-    fit = calls.a_fit(wide, other, top_k=100)
+    return f"/v1/fits/{calls.a_fit(wide, other, top_k=100)['id']}/matches"
+
+
+def points_of(calls):
+    """Address of points in several batches."""
     test = {"x": [0.5] * 70_000, "y": [1.0] * 70_000}
     plain = calls.a_fit({"x": [0.0, 1.0], "y": [1.0, 1.0]}, {"x": [0.0, 1.0], "f": [1.0, 1.0]})
     mapping = calls.a_mapping(plain["id"], test, alignment="linear")
-    return {
-        "values": f"/v1/datasets/{large['id']}/values",
-        "matches": f"/v1/fits/{fit['id']}/matches",
-        "points": f"/v1/mappings/{mapping['id']}/points",
-    }
+    return f"/v1/mappings/{mapping['id']}/points"
 
 
 def write(database, mebibytes):
@@ -65,11 +64,12 @@ def write(database, mebibytes):
             connection.exec_driver_sql("INSERT INTO junk VALUES (zeroblob(4194304))")
 
 
-@pytest.mark.parametrize("kind", ["values", "matches", "points"])
+@pytest.mark.parametrize("address_of", [values_of, matches_of, points_of])
 @pytest.mark.slow
-def test_the_log_of_sqlite_stays_short_under_a_slow_reader(app, calls, addresses, kind):
-    whole = calls.get(addresses[kind], headers=CSV).body
-    reply = app.test_client().get(addresses[kind], headers=CSV)
+def test_the_log_of_sqlite_stays_short_under_a_slow_reader(app, calls, address_of):
+    address = address_of(calls)
+    whole = calls.get(address, headers=CSV).body
+    reply = app.test_client().get(address, headers=CSV)
     pieces = iter(reply.response)
     found = [next(pieces), next(pieces)]
     assert len(b"".join(found)) < len(whole)
@@ -81,24 +81,26 @@ def test_the_log_of_sqlite_stays_short_under_a_slow_reader(app, calls, addresses
     reply.close()
 
 
-def test_no_batch_is_left_out_or_sent_twice(calls, addresses):
-    whole = calls.get(addresses["matches"], headers=CSV).body.decode().splitlines()
+def test_no_batch_is_left_out_or_sent_twice(calls):
+    matches, of_points = matches_of(calls), points_of(calls)
+    whole = calls.get(matches, headers=CSV).body.decode().splitlines()
     assert len(whole) == len(set(whole)) == 1 + 200 * 100
-    kept = calls.get(addresses["matches"], headers=CSV, params={"rank": 2})
+    kept = calls.get(matches, headers=CSV, params={"rank": 2})
     assert kept.body.decode().splitlines()[1:] == [
         line for line in whole[1:] if line.split(",")[2] == "2"
     ]
-    points = calls.get(addresses["points"], headers=CSV).body.decode().splitlines()
+    points = calls.get(of_points, headers=CSV).body.decode().splitlines()
     assert [int(line.split(",")[0]) for line in points[1:]] == list(range(70_000))
-    none = calls.get(addresses["points"], headers=CSV, params={"status": "unmapped"})
+    none = calls.get(of_points, headers=CSV, params={"status": "unmapped"})
     assert len(none.body.decode().splitlines()) == 1
 
 
-def test_a_record_deleted_while_it_is_sent_ends_the_reply(app, calls, addresses):
-    reply = app.test_client().get(addresses["values"], headers=CSV)
+def test_a_record_deleted_while_it_is_sent_ends_the_reply(app, calls):
+    address = values_of(calls)
+    reply = app.test_client().get(address, headers=CSV)
     pieces = iter(reply.response)
     next(pieces)
-    assert calls.delete(addresses["values"].removesuffix("/values")).status == 204
+    assert calls.delete(address.removesuffix("/values")).status == 204
     with pytest.raises(Exception, match="There is no dataset"):
         list(pieces)
     reply.close()
