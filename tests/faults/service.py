@@ -220,7 +220,7 @@ class Store:
 class Jobs:
     """Kinds of jobs with the answers that nobody disturbed, and the jobs that were queued."""
 
-    def __init__(self, service, *, curves=6000, functions=80):
+    def __init__(self, service, *, curves=3000, functions=80):
         self.service = service
         self.store = Store(service.database_url)
         self.queued = []

@@ -16,6 +16,7 @@ from api.config import Settings
 from api.jobs.kinds import FITS, JOBS, MAPPINGS
 from api.jobs.run import submit
 from api.jobs.worker import Worker
+from api.running import running
 from api.schemas.fits import FitRequest
 from api.schemas.mappings import MappingRequest
 from api.store import jobs
@@ -74,6 +75,14 @@ def call(url, folder, point, method, path, body, headers):  # noqa: PLR0917 - of
 def database_url(request, new_database_url):
     """URL of a migrated database, on each engine in turn."""
     return new_database_url(request.param)
+
+
+@pytest.fixture
+def app(database_url, tmp_path):
+    """An application on this database."""
+    app = create_app(Settings(data=tmp_path, database_url=database_url))
+    yield app
+    running(app).database.close()
 
 
 @pytest.fixture
