@@ -1,4 +1,4 @@
-"""What plots and pictures show, as arrays and words: bounded, thinned, and in the order of x."""
+"""Content of plots and pictures, as arrays and words: bounded, thinned, and in the order of x."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ MAX_DRAWN = 1000
 """Points of one line after thinning, about one for each pixel of the width."""
 MAX_POINTS = 20_000
 """Mapped and unmapped points that are drawn."""
+MOST_LARGE_MARKS = 200
+"""Mapped points of one function up to which they are drawn as large marks."""
 
 _LEAST = 8
-"""Fewer positions than this cannot hold both ends, both extremes and the gaps between."""
+"""Fewest positions that hold both ends, both extremes and the gaps between."""
 _HUGE = 8e307
-"""The browser subtracts the ends of an axis; up to here the difference is finite."""
+"""Largest end of an axis; the browser subtracts the ends, and the difference stays finite."""
 _TINY = 1e-304
-"""The browser divides pixels by the length of an axis; from here on the quotient is finite."""
+"""Least length of an axis; the browser divides by it, and the quotient stays finite."""
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale here.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -77,8 +79,41 @@ class MappedPoints:
     reason: Sequence[str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetScene:
+    """A plot of a dataset; `left_out` more curves are not among `lines`."""
+
+    title: str
+    lines: Sequence[Line]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class FitScene:
+    """A plot of a fit; `left_out` more training curves are not among `panels`."""
+
+    title: str
+    panels: Sequence[Panel]
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class MappingScene:
+    """A plot of a mapping; `points_left_out` more items are not among `points`."""
+
+    title: str
+    panels: Sequence[Panel]
+    points: MappedPoints
+    left_out: int
+    points_left_out: int
+
+
+Scene = DatasetScene | FitScene | MappingScene
+"""Content of a plot, which is drawn by Bokeh or Matplotlib."""
+
+
 def thin(x: FloatArray, y: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
-    """Fewer points that look the same: both ends and the extremes of each stretch between.
+    """Thin a curve so that it looks the same: keep its ends and the extremes of each stretch.
 
     Parameters
     ----------
@@ -110,7 +145,7 @@ def thin(x: FloatArray, y: FloatArray, most: int) -> tuple[FloatArray, FloatArra
 
 
 def _extremes(y: FloatArray, buckets: int) -> NDArray[np.intp]:
-    """Positions of both ends and of each bucket's least and greatest value, ascending."""
+    """Find the positions of both ends and of each bucket's least and greatest value, ascending."""
     width = -(-y.size // buckets)
     rows = np.minimum(np.arange(buckets * width), y.size - 1).reshape(buckets, width)
     values = y[rows]
@@ -119,15 +154,23 @@ def _extremes(y: FloatArray, buckets: int) -> NDArray[np.intp]:
     return np.unique(np.concatenate([[0, y.size - 1], *found]))
 
 
-def ordered(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+def prepare_line(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Sort a curve by x, without missing x, and thin it."""
     known = ~np.isnan(x)
     x, y = x[known], y[known]
     order = np.argsort(x, kind="stable")
     return thin(x[order], y[order], MAX_DRAWN)
 
 
-def ends(pad: float, *values: FloatArray) -> tuple[float, float]:
-    """Ends of an axis that holds all finite values and a little more, and can be computed with."""
+def find_lonely(y: FloatArray) -> NDArray[np.bool_]:
+    """Find the numbers that have a gap on both sides, where a line would show nothing."""
+    number = np.concatenate([[False], ~np.isnan(y), [False]])
+    alone: NDArray[np.bool_] = number[1:-1] & ~number[:-2] & ~number[2:]
+    return alone
+
+
+def find_ends(pad: float, *values: FloatArray) -> tuple[float, float]:
+    """Find the ends of an axis that holds all finite values and a margin."""
     every = np.concatenate([np.empty(0), *values])
     every = every[np.isfinite(every)].clip(-_HUGE, _HUGE)
     low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
@@ -139,8 +182,8 @@ def ends(pad: float, *values: FloatArray) -> tuple[float, float]:
     return max(middle - half, -_HUGE), min(middle + half, _HUGE)
 
 
-def drawable(points: MappedPoints, n_panels: int) -> NDArray[np.intp]:
-    """Positions of the points that have a place in the figure, evenly chosen when too many."""
+def choose_points(points: MappedPoints, n_panels: int) -> NDArray[np.intp]:
+    """Choose the points that have a place in the figure, evenly where there are too many."""
     placed = np.isfinite(points.x) & np.isfinite(points.y) & (points.panel < n_panels)
     kept = np.flatnonzero(placed)
     if kept.size > MAX_POINTS:
@@ -148,26 +191,28 @@ def drawable(points: MappedPoints, n_panels: int) -> NDArray[np.intp]:
     return kept
 
 
-def shown(count: int, total: int, noun: str) -> str:
-    """Sentence that says how many of all are shown."""
+def note_count(count: int, total: int, noun: str) -> str:
+    """Say how many of all are shown."""
     plural = noun if total == 1 else f"{noun}s"
     if count == total:
         return f"{total:,} {plural}."
     return f"{count:,} of {total:,} {plural} {'is' if count == 1 else 'are'} shown."
 
 
-def thinned(sizes: Iterable[int]) -> str:
+def note_thinning(sizes: Iterable[int]) -> str:
+    """Say that curves of these sizes are thinned; empty if none is."""
     if max(sizes, default=0) <= MAX_DRAWN:
         return ""
     return f"Curves of more than {MAX_DRAWN:,} points are thinned; their peaks are kept."
 
 
-def short(name: str, length: int = 32) -> str:
+def shorten(name: str, length: int = 32) -> str:
+    """Cut a long name."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
-def facts(panel: Panel) -> list[str]:
-    """The numbers of a panel, in words."""
+def describe_panel(panel: Panel) -> list[str]:
+    """Say the numbers of a panel in words."""
     said = [
         f"score {panel.score:.6g}",
         f"largest deviation {panel.max_deviation:.6g}",

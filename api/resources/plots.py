@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -14,10 +15,21 @@ from sqlalchemy.orm import Session
 from api import slots
 from api.headers import PICTURE
 from api.http.downloads import disposition
-from api.http.media import HTML, JSON
+from api.http.media import HTML, JSON, PNG, SVG
 from api.http.replies import computed
-from api.http.room import Room
-from api.pages.shapes import MAX_LINES, MAX_PANELS, MAX_POINTS, Line, MappedPoints, Panel
+from api.http.room import Handler, Room
+from api.pages.shapes import (
+    MAX_LINES,
+    MAX_PANELS,
+    MAX_POINTS,
+    DatasetScene,
+    FitScene,
+    Line,
+    MappedPoints,
+    MappingScene,
+    Panel,
+    Scene,
+)
 from api.running import database
 from api.schemas.base import Reply
 from api.store.base import find
@@ -25,8 +37,9 @@ from api.store.datasets import Dataset, curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, page_of_items, point_columns
+from services.mapping.functions import Functions
 from services.mapping.limits import admission_limits
-from services.tables import FloatArray
+from services.mapping.options import MapOptions
 
 room = Room("plots", prefix="/v1", description="Pictures of datasets, fits and mappings.")
 
@@ -34,14 +47,7 @@ MOST_NUMBERS = 8_000_000
 """Values of curves that are read for one plot (64 MB)."""
 
 PICTURE_NUMBERS = 1 + slots.SMALL_NUMBERS
-"""A picture is as heavy as a plot of so many numbers, at least."""
-
-DEFAULT_FACTOR = float(np.sqrt(2))
-"""A fit has no tolerance yet; its band shows the one a mapping takes by default."""
-
-
-SVG, PNG = "image/svg+xml", "image/png"
-_ENDINGS = {SVG: ".svg", PNG: ".png"}
+"""A picture is as heavy as a plot of this many numbers, at least."""
 
 
 class PlotReply(Reply):
@@ -57,64 +63,88 @@ class PlotReply(Reply):
     )
 
 
-def plotted(function: Any) -> Any:
-    """Document the formats of a plot."""
-    formats: dict[str, Any] = {
-        PNG: {"type": "string", "format": "binary"},
-        SVG: {"type": "string"},
-        JSON: PlotReply,
-        HTML: {"type": "string"},
+Read = Callable[[], Scene]
+"""Reads what a plot shows."""
+
+# Bokeh and Matplotlib are imported when something is drawn: that takes a second, a third of the
+# start of the service, and most processes never draw.
+
+
+def _send_page(title: str, numbers: int, read: Read) -> Response:
+    from api.pages import plot_page, plots  # noqa: PLC0415
+
+    # A policy inside the page cannot forbid frames.
+    headers = {"Content-Security-Policy": f"{plot_page.make_policy()}; frame-ancestors 'none'"}
+    kind = "text/html; charset=utf-8"
+    return computed(
+        lambda: plot_page.write_page(plots.draw(read()), title), kind, headers, numbers=numbers
+    )
+
+
+def _send_json(_title: str, numbers: int, read: Read) -> Response:
+    from api.pages import plot_page, plots  # noqa: PLC0415
+
+    def draw() -> bytes:
+        return orjson.dumps(plot_page.make_json_item(plots.draw(read())))
+
+    return computed(draw, JSON, numbers=numbers)
+
+
+def _send_svg(title: str, numbers: int, read: Read) -> Response:
+    return _send_picture(title, numbers, read, SVG, "svg")
+
+
+def _send_png(title: str, numbers: int, read: Read) -> Response:
+    return _send_picture(title, numbers, read, PNG, "png")
+
+
+def _send_picture(
+    title: str, numbers: int, read: Read, media: str, kind: Literal["svg", "png"]
+) -> Response:
+    def draw() -> bytes:
+        from api.pages import pictures  # noqa: PLC0415
+
+        return pictures.draw(read()).save(kind)
+
+    headers = {
+        "Content-Disposition": disposition("inline", title, f".{kind}"),
+        "Content-Security-Policy": PICTURE,
     }
-    for content_type, schema in formats.items():
-        function = room.response(200, schema, content_type=content_type)(function)
-    return room.offers(HTML, JSON, SVG, PNG)(room.problems(404)(function))
+    # A picture takes its time, however few numbers it shows.
+    return computed(draw, media, headers, numbers=max(numbers, PICTURE_NUMBERS))
 
 
-def _reply(noun: str, title: str, numbers: int, read: Callable[[], Sequence[Any]]) -> Response:
-    """The plot of what `dataset`, `fit` or `mapping` takes, in the format of `g.media`.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of plots: its schema in the OpenAPI document, and the function that sends it."""
 
-    `read` gives that; about so many `numbers` are read for it.
-    """
-    if g.media in _ENDINGS:
-        headers = {
-            "Content-Disposition": disposition("inline", title, _ENDINGS[g.media]),
-            "Content-Security-Policy": PICTURE,
-        }
-        # A picture takes its time, however few numbers it shows.
-        numbers = max(numbers, PICTURE_NUMBERS)
-        return computed(lambda: _picture(noun, title, read()), g.media, headers, numbers=numbers)
-    kind, headers = JSON, {}
-    if g.media == HTML:
-        from api.pages import plots  # noqa: PLC0415
-
-        # A policy inside the page cannot forbid frames.
-        policy = f"{plots.page_policy()}; frame-ancestors 'none'"
-        kind, headers = "text/html; charset=utf-8", {"Content-Security-Policy": policy}
-    return computed(lambda: _drawing(noun, title, read()), kind, headers, numbers=numbers)
+    schema: Any
+    send: Callable[[str, int, Read], Response]
 
 
-# Bokeh and Matplotlib take a second to load, a third of what the service takes to start, and most
-# processes never draw.
+FORMATS = {
+    HTML: Format({"type": "string"}, _send_page),
+    JSON: Format(PlotReply, _send_json),
+    SVG: Format({"type": "string"}, _send_svg),
+    PNG: Format({"type": "string", "format": "binary"}, _send_png),
+}
+"""The formats of plots; a client that accepts anything gets the first."""
 
 
-def _picture(noun: str, title: str, parts: Sequence[Any]) -> Any:
-    from api.pages import pictures  # noqa: PLC0415
+def offers_plots(function: Handler) -> Handler:
+    """Document and negotiate the formats of a plot."""
+    for media, form in FORMATS.items():
+        function = room.response(200, form.schema, content_type=media)(function)
+    return room.offers(*FORMATS)(room.problems(404)(function))
 
-    picture = getattr(pictures, f"{noun}_picture")(title, *parts)
-    return picture.save("svg" if g.media == SVG else "png")
 
-
-def _drawing(noun: str, title: str, parts: Sequence[Any]) -> Any:
-    from api.pages import plots  # noqa: PLC0415
-
-    figure = getattr(plots, f"{noun}_figure")(title, *parts)
-    if g.media == HTML:
-        return plots.page(figure, title)
-    return orjson.dumps(plots.json_item(figure))
+def send_plot(title: str, numbers: int, read: Read) -> Response:
+    """Draw a plot in the format that the client accepts; about `numbers` are read for it."""
+    return FORMATS[g.media].send(title, numbers, read)
 
 
 @room.route("/datasets/<dataset_id>/plot", methods=["GET"])
-@plotted
+@offers_plots
 def plot_dataset(dataset_id: str) -> Any:
     """Plot the curves of a dataset
 
@@ -125,10 +155,10 @@ def plot_dataset(dataset_id: str) -> Any:
     most = max(1, MOST_NUMBERS // dataset.n_points)
     count = min(dataset.n_curves, MAX_LINES, most)
     numbers = (count + 1) * dataset.n_points
-    return _reply("dataset", dataset.name, numbers, lambda: _dataset_parts(dataset_id, count))
+    return send_plot(dataset.name, numbers, lambda: _read_dataset(dataset_id, count))
 
 
-def _dataset_parts(dataset_id: str, count: int) -> tuple[list[Line], int]:
+def _read_dataset(dataset_id: str, count: int) -> DatasetScene:
     shown = np.arange(count)
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
@@ -136,11 +166,11 @@ def _dataset_parts(dataset_id: str, count: int) -> tuple[list[Line], int]:
         x = read_grid(session, dataset)
         curves = read_curves(session, dataset, shown)
     lines = [Line(names[i], x, y) for i, y in enumerate(curves)]
-    return lines, dataset.n_curves - len(lines)
+    return DatasetScene(dataset.name, lines, dataset.n_curves - len(lines))
 
 
 @room.route("/fits/<fit_id>/plot", methods=["GET"])
-@plotted
+@offers_plots
 @room.problems(409)
 def plot_fit(fit_id: str) -> Any:
     """Plot a fit
@@ -150,26 +180,27 @@ def plot_fit(fit_id: str) -> Any:
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
         require_succeeded(fit, "plotted")
-        numbers = _numbers(session, fit)
-    return _reply("fit", fit.name, numbers, lambda: _fit_parts(fit_id))
+        numbers = _count_numbers(session, fit)
+    return send_plot(fit.name, numbers, lambda: _read_fit(fit_id))
 
 
-def _fit_parts(fit_id: str) -> tuple[list[Panel], int]:
+def _read_fit(fit_id: str) -> FitScene:
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
         matches = list(chosen(session, fit))
-        panels = _panels(session, fit, matches[:MAX_PANELS], DEFAULT_FACTOR)
-    return panels, len(matches) - len(panels)
+        # A fit has no tolerance; its band is the one of a mapping that names none.
+        panels = _read_panels(session, fit, matches[:MAX_PANELS], MapOptions().tolerance_factor)
+    return FitScene(fit.name, panels, len(matches) - len(panels))
 
 
-def _numbers(session: Session, fit: Fit) -> int:
-    """Numbers that are read for the panels of a fit."""
+def _count_numbers(session: Session, fit: Fit) -> int:
+    """Count the numbers that are read for the panels of a fit."""
     sides = (find(session, Dataset, fit.training_id), find(session, Dataset, fit.ideal_id))
     return min(fit.n_training, MAX_PANELS) * sum(side.n_points for side in sides)
 
 
 @room.route("/mappings/<mapping_id>/plot", methods=["GET"])
-@plotted
+@offers_plots
 @room.problems(409)
 def plot_mapping(mapping_id: str) -> Any:
     """Plot a mapping
@@ -180,23 +211,19 @@ def plot_mapping(mapping_id: str) -> Any:
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
         require_succeeded(mapping, "plotted")
-        numbers = mapping.n_points + _numbers(session, find(session, Fit, mapping.fit_id))
-    return _reply("mapping", mapping.name, numbers, lambda: _mapping_parts(mapping_id))
+        numbers = mapping.n_points + _count_numbers(session, find(session, Fit, mapping.fit_id))
+    return send_plot(mapping.name, numbers, lambda: _read_mapping(mapping_id))
 
 
-def _mapping_parts(mapping_id: str) -> Sequence[Any]:
+def _read_mapping(mapping_id: str) -> MappingScene:
     with database().reading() as session:
-        return mapping_parts(session, find(session, Mapping, mapping_id))
-
-
-def mapping_parts(session: Session, mapping: Mapping) -> tuple[list[Panel], MappedPoints, int, int]:
-    """What the plot of a mapping shows: panels, points, and how many of each are left out."""
-    require_succeeded(mapping, "plotted")
-    fit = find(session, Fit, mapping.fit_id)
-    matches = _chosen(session, fit)
-    panels = _panels(session, fit, matches[:MAX_PANELS], mapping.tolerance_factor)
-    wanted = ItemFilter(functions=[-1, *range(len(panels))])
-    items = page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
+        mapping = find(session, Mapping, mapping_id)
+        require_succeeded(mapping, "plotted")
+        fit = find(session, Fit, mapping.fit_id)
+        matches = list(chosen(session, fit))
+        panels = _read_panels(session, fit, matches[:MAX_PANELS], mapping.tolerance_factor)
+        wanted = ItemFilter(functions=[-1, *range(len(panels))])
+        items = page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
     named = point_columns(items, mapping.columns, mapping.functions)
     points = MappedPoints(
         x=items["x"],
@@ -207,47 +234,46 @@ def mapping_parts(session: Session, mapping: Mapping) -> tuple[list[Panel], Mapp
         column=named["column"],
         reason=named["reason"],
     )
-    left_out = mapping.n_assignments + mapping.unmapped_points - len(items)
-    return panels, points, len(matches) - len(panels), left_out
+    points_left_out = mapping.n_assignments + mapping.unmapped_points - len(items)
+    left_out = len(matches) - len(panels)
+    return MappingScene(mapping.name, panels, points, left_out, points_left_out)
 
 
-def _chosen(session: Session, fit: Fit) -> list[FitMatch]:
-    require_succeeded(fit, "plotted")
-    return list(chosen(session, fit))
-
-
-def _panels(session: Session, fit: Fit, matches: list[FitMatch], factor: float) -> list[Panel]:
+def _read_panels(
+    session: Session, fit: Fit, matches: list[FitMatch], tolerance_factor: float
+) -> list[Panel]:
     training = find(session, Dataset, fit.training_id)
     ideal = find(session, Dataset, fit.ideal_id)
     x, grid = read_grid(session, training), read_grid(session, ideal)
     measured = read_curves(session, training, np.array([m.training_index for m in matches]))
-    library = read_curves(session, ideal, np.array([m.ideal_index for m in matches]))
-    return [
-        _panel(match, (x, y), (grid, f), factor)
-        for match, y, f in zip(matches, measured, library, strict=True)
-    ]
-
-
-def _panel(
-    match: FitMatch,
-    measured: tuple[FloatArray, FloatArray],
-    library: tuple[FloatArray, FloatArray],
-    factor: float,
-) -> Panel:
-    deviation = np.array([match.max_deviation], dtype=np.float64)
-    with np.errstate(over="ignore"):
-        g_values = match.scale * library[1] + match.offset
-    return Panel(
-        training=match.training,
-        ideal=match.ideal,
-        x=measured[0],
-        y=measured[1],
-        grid=library[0],
-        g=g_values,
-        limit=float(admission_limits(deviation, factor)[0]),
-        scale=match.scale,
-        offset=match.offset,
-        score=match.score,
-        max_deviation=float(deviation[0]),
-        n=match.n,
+    deviations = np.array([m.max_deviation for m in matches], dtype=np.float64)
+    functions = Functions(
+        read_curves(session, ideal, np.array([m.ideal_index for m in matches])),
+        np.array([m.scale for m in matches]),
+        np.array([m.offset for m in matches]),
+        admission_limits(deviations, tolerance_factor),
     )
+    return [
+        Panel(
+            training=match.training,
+            ideal=match.ideal,
+            x=x,
+            y=y,
+            grid=grid,
+            g=g_values,
+            limit=float(limit),
+            scale=match.scale,
+            offset=match.offset,
+            score=match.score,
+            max_deviation=float(deviation),
+            n=match.n,
+        )
+        for match, y, g_values, limit, deviation in zip(
+            matches,
+            measured,
+            functions.compute_values(),
+            functions.limit,
+            deviations,
+            strict=True,
+        )
+    ]

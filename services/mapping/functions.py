@@ -66,6 +66,16 @@ class Functions:
     limit: FloatArray
     tables: Mapping[AlignmentKind, FunctionTable] = field(default_factory=dict)
 
+    def compute_values(self) -> FloatArray:
+        """Compute the functions g on the grid of their curves.
+
+        Returns
+        -------
+        ndarray of shape (k, n)
+            NaN where a curve has a gap. [unit of y]
+        """
+        return apply_transforms(self.curves.T.copy(), self).T
+
 
 def tabulate(
     functions: Functions, grid: SortedGrid, alignment: AlignmentKind

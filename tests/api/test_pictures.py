@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from api.pages import pictures, shapes
+from api.pages import picture_parts, pictures, shapes
 from tests.api.test_plots import HOSTILE, a_line, a_panel, no_points, some_points
 
 NAN = np.nan
@@ -24,9 +24,9 @@ def every_picture(name="name"):
     panels = [a_panel(training=name, ideal=name), a_panel(ideal="f8")]
     points = some_points(column=[name] * 4, reason=[None, None, name, name])
     return [
-        pictures.dataset_picture(name, [a_line(name)], 3),
-        pictures.fit_picture(name, panels, 3),
-        pictures.mapping_picture(name, panels, points, 3, 3),
+        pictures.draw_dataset(name, [a_line(name)], 3),
+        pictures.draw_fit(name, panels, 3),
+        pictures.draw_mapping(name, panels, points, 3, 3),
     ]
 
 
@@ -112,19 +112,19 @@ def test_any_numbers_can_be_drawn(values):
     panel = a_panel(x=y, y=y, grid=y, g=y, limit=abs(values[0]))
     points = some_points(y.size, panel=np.zeros(y.size, dtype=int), x=y, y=y)
     for picture in (
-        pictures.dataset_picture("d", [a_line(y=y, x=x), a_line(y=x, x=y)], 0),
-        pictures.fit_picture("f", [panel, a_panel(limit=np.inf)], 0),
-        pictures.mapping_picture("m", [panel], points, 0, 0),
+        pictures.draw_dataset("d", [a_line(y=y, x=x), a_line(y=x, x=y)], 0),
+        pictures.draw_fit("f", [panel, a_panel(limit=np.inf)], 0),
+        pictures.draw_mapping("m", [panel], points, 0, 0),
     ):
-        assert size_of(picture.save("png"))[0] == round(pictures.WIDTH * pictures.DPI)
+        assert size_of(picture.save("png"))[0] == round(picture_parts.WIDTH * picture_parts.DPI)
 
 
 def test_nothing_to_draw_is_a_picture_too():
     for picture in (
-        pictures.dataset_picture("d", [], 0),
-        pictures.fit_picture("f", [], 0),
-        pictures.mapping_picture("m", [], no_points(), 0, 0),
-        pictures.mapping_picture("m", [], some_points(panel=(-1, -1, -1, -1)), 0, 0),
+        pictures.draw_dataset("d", [], 0),
+        pictures.draw_fit("f", [], 0),
+        pictures.draw_mapping("m", [], no_points(), 0, 0),
+        pictures.draw_mapping("m", [], some_points(panel=(-1, -1, -1, -1)), 0, 0),
     ):
         assert len(picture.save("png")) > 1000
 
@@ -136,19 +136,19 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     y = np.where(x % 7 == 0, NAN, np.sin(x / 900))
     n = shapes.MAX_POINTS + 5_000
     points = some_points(n, panel=np.arange(n) % 13 - 1)
-    picture = pictures.mapping_picture("m", [a_panel(x=x, y=y, grid=x, g=y)] * 20, points, 0, 0)
+    picture = pictures.draw_mapping("m", [a_panel(x=x, y=y, grid=x, g=y)] * 20, points, 0, 0)
     assert len(picture.figure.axes) == 1 + shapes.MAX_PANELS
     drawn = max(line.get_xdata().size for axes in picture.figure.axes for line in axes.lines)
     assert drawn <= shapes.MAX_POINTS
     assert size_of(picture.save("png"))[1] < 4000
     assert len(picture.save("svg")) < 12_000_000
-    many = pictures.dataset_picture("d", [a_line(y=y)] * 100, 0)
+    many = pictures.draw_dataset("d", [a_line(y=y)] * 100, 0)
     (axes,) = many.figure.axes
     assert len(axes.get_legend().get_texts()) == shapes.MAX_LINES
 
 
 def test_a_name_that_begins_with_an_underscore_is_in_the_legend():
-    picture = pictures.dataset_picture("d", [a_line(name="_y1"), a_line(name="y2")], 0)
+    picture = pictures.draw_dataset("d", [a_line(name="_y1"), a_line(name="y2")], 0)
     (axes,) = picture.figure.axes
     assert [text.get_text().strip() for text in axes.get_legend().get_texts()] == ["_y1", "y2"]
 
@@ -157,7 +157,7 @@ def test_functions_differ_in_more_than_colour():
     """In black and white dashes and markers tell them apart."""
     panels = [a_panel(training=f"y{i}") for i in range(5)]
     points = some_points(5, panel=range(5))
-    picture = pictures.mapping_picture("m", panels, points, 0, 0)
+    picture = pictures.draw_mapping("m", panels, points, 0, 0)
     handles = picture.figure.axes[0].get_legend().legend_handles
     assert len({handle.get_linestyle() for handle in handles[:4]}) == 4
     assert len({handle.get_marker() for handle in handles}) == 5

@@ -32,7 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from api.pages import plots, shapes
+from api.pages import plot_page, plots, shapes
 
 NAN = np.nan
 GRID = np.arange(10.0)
@@ -49,11 +49,11 @@ curves = hnp.arrays(np.float64, st.integers(0, 400), elements=numbers | st.just(
 
 def a_line(name="y", y=GRID, x=None):
     y = np.asarray(y, dtype=np.float64)
-    return plots.Line(name, np.arange(float(y.size)) if x is None else x, y)
+    return shapes.Line(name, np.arange(float(y.size)) if x is None else x, y)
 
 
 def a_panel(**changes):
-    panel = plots.Panel(
+    panel = shapes.Panel(
         training="y1",
         ideal="f7",
         x=GRID,
@@ -71,7 +71,7 @@ def a_panel(**changes):
 
 
 def some_points(n=4, panel=(0, 0, -1, -1), **changes):
-    points = plots.MappedPoints(
+    points = shapes.MappedPoints(
         x=np.arange(float(n)),
         y=np.arange(float(n)) + 0.25,
         deviation=np.full(n, 0.25),
@@ -104,9 +104,9 @@ def every_figure(name="name"):
     panels = [a_panel(training=name, ideal=name)]
     points = some_points(column=[name] * 4, reason=[None, None, name, name])
     return [
-        plots.dataset_figure(name, [a_line(name)], 3),
-        plots.fit_figure(name, panels, 3),
-        plots.mapping_figure(name, panels, points, 3, 3),
+        plots.draw_dataset(name, [a_line(name)], 3),
+        plots.draw_fit(name, panels, 3),
+        plots.draw_mapping(name, panels, points, 3, 3),
     ]
 
 
@@ -167,26 +167,26 @@ def test_thin_refuses_too_small_a_number():
 def test_a_line_is_drawn_in_the_order_of_x_and_gaps_break_it():
     x = np.array([3.0, 1.0, NAN, 2.0, 5.0, 4.0])
     y = np.array([30.0, 10.0, 99.0, NAN, 50.0, 40.0])
-    (data,) = data_of(Line, plots.dataset_figure("d", [a_line(y=y, x=x)], 0))
+    (data,) = data_of(Line, plots.draw_dataset("d", [a_line(y=y, x=x)], 0))
     assert list(data["x"]) == [1, 2, 3, 4, 5]
     assert np.array_equal(data["y"], [10, NAN, 30, 40, 50], equal_nan=True)
 
 
 def test_a_point_between_gaps_is_a_dot():
-    figure = plots.dataset_figure("d", [a_line(y=[NAN, 1, NAN, 2, 3, NAN, 4])], 0)
+    figure = plots.draw_dataset("d", [a_line(y=[NAN, 1, NAN, 2, 3, NAN, 4])], 0)
     (dots,) = data_of(Scatter, figure)
     assert (list(dots["x"]), list(dots["y"])) == ([1, 6], [1, 4])
 
 
 def test_too_many_curves_are_left_out_and_counted():
-    figure = plots.dataset_figure("d", [a_line()] * 100, 900)
+    figure = plots.draw_dataset("d", [a_line()] * 100, 900)
     assert len(data_of(Line, figure)) == shapes.MAX_LINES
     assert "60 of 1,000 curves are shown." in text_of(figure)
 
 
 def test_too_many_panels_are_left_out_and_counted():
-    fit = plots.fit_figure("f", [a_panel()] * 30, 370)
-    mapping = plots.mapping_figure("m", [a_panel()] * 30, no_points(), 0, 0)
+    fit = plots.draw_fit("f", [a_panel()] * 30, 370)
+    mapping = plots.draw_mapping("m", [a_panel()] * 30, no_points(), 0, 0)
     assert "12 of 400 training curves are shown." in text_of(fit)
     assert "12 of 30 chosen functions are shown." in text_of(mapping)
     assert (len(all_of(Plot, fit)), len(all_of(Plot, mapping))) == (12, 13)
@@ -199,9 +199,9 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     panels = [a_panel(x=x, y=y, grid=x, g=y)] * 20
     points = some_points(n, panel=np.arange(n) % 13 - 1)
     figures = [
-        plots.dataset_figure("d", [a_line(y=y)] * 100, 0),
-        plots.fit_figure("f", panels, 0),
-        plots.mapping_figure("m", panels, points, 0, 0),
+        plots.draw_dataset("d", [a_line(y=y)] * 100, 0),
+        plots.draw_fit("f", panels, 0),
+        plots.draw_mapping("m", panels, points, 0, 0),
     ]
     for figure in figures:
         for data in data_of(Line, figure):
@@ -211,25 +211,25 @@ def test_what_is_drawn_is_bounded_whatever_comes_in():
     assert 0 < mapped <= shapes.MAX_POINTS
     assert f"{shapes.MAX_POINTS:,} of {n:,} marks are shown." in text_of(figures[2])
     assert "thinned" in text_of(figures[0])
-    assert len(plots.page(figures[2], "t")) < 4_500_000
+    assert len(plot_page.write_page(figures[2], "t")) < 4_500_000
 
 
 def test_the_band_is_the_function_plus_and_minus_the_limit():
-    (data,) = data_of(Patch, plots.fit_figure("f", [a_panel(g=GRID**2, limit=0.5)], 0))
+    (data,) = data_of(Patch, plots.draw_fit("f", [a_panel(g=GRID**2, limit=0.5)], 0))
     assert list(data["x"][:-1]) == [*GRID, *GRID[::-1]]
     assert list(data["y"][:-1]) == [*(GRID**2 + 0.5), *(GRID**2 - 0.5)[::-1]]
 
 
 def test_a_gap_parts_the_band():
     g = np.array([1.0, 2.0, NAN, 4.0])
-    figure = plots.fit_figure("f", [a_panel(grid=np.arange(4.0), g=g, limit=1.0)], 0)
+    figure = plots.draw_fit("f", [a_panel(grid=np.arange(4.0), g=g, limit=1.0)], 0)
     (data,) = data_of(Patch, figure)
     assert np.array_equal(data["x"], [0, 1, 1, 0, NAN, 3, 3, NAN], equal_nan=True)
     assert np.array_equal(data["y"], [2, 3, 1, 0, NAN, 5, 3, NAN], equal_nan=True)
 
 
 def test_an_infinite_limit_has_no_band_and_says_so():
-    figure = plots.fit_figure("f", [a_panel(limit=np.inf)], 0)
+    figure = plots.draw_fit("f", [a_panel(limit=np.inf)], 0)
     assert [len(data["x"]) for data in data_of(Patch, figure)] == [0]
     assert "limit infinite, so no band" in text_of(figure)
 
@@ -238,13 +238,13 @@ def test_a_panel_tells_its_numbers():
     panel = a_panel(scale=2.0, offset=-0.5, n=1)
     assert (
         "y1 → f7</h2><p>score 0.1 · largest deviation 0.35 · limit ±0.5 · 1 pair"
-        " · f is drawn as 2 · f - 0.5" in text_of(plots.fit_figure("f", [panel], 0))
+        " · f is drawn as 2 · f - 0.5" in text_of(plots.draw_fit("f", [panel], 0))
     )
 
 
 def test_mapped_points_have_the_colour_of_their_function_and_the_others_are_grey():
     panels = [a_panel(), a_panel(ideal="f8")]
-    figure = plots.mapping_figure("m", panels, some_points(panel=(1, 0, -1, 1)), 0, 0)
+    figure = plots.draw_mapping("m", panels, some_points(panel=(1, 0, -1, 1)), 0, 0)
     (overview,) = (
         plot.renderers
         for plot in all_of(Plot, figure)
@@ -262,18 +262,18 @@ def test_mapped_points_have_the_colour_of_their_function_and_the_others_are_grey
 
 def test_a_point_without_x_or_y_or_with_a_function_that_is_not_shown_is_counted_as_left_out():
     points = some_points(x=np.array([0, NAN, 2, 3.0]), panel=np.array([0, -1, -1, 5]))
-    figure = plots.mapping_figure("m", [a_panel()], points, 1, 6)
+    figure = plots.draw_mapping("m", [a_panel()], points, 1, 6)
     assert "1 of 2 chosen functions is shown. 2 of 10 marks are shown." in text_of(figure)
 
 
 def test_names_may_come_as_an_array():
     points = some_points(column=np.array(["y"] * 4), reason=np.array([None, None, "a", "b"]))
-    item = plots.json_item(plots.mapping_figure("m", [a_panel()], points, 0, 0))
+    item = plot_page.make_json_item(plots.draw_mapping("m", [a_panel()], points, 0, 0))
     assert b'"y","y"' in orjson.dumps(item)
 
 
 def test_panels_move_along_x_together():
-    figure = plots.mapping_figure("m", [a_panel(), a_panel()], some_points(), 0, 0)
+    figure = plots.draw_mapping("m", [a_panel(), a_panel()], some_points(), 0, 0)
     assert len({plot.x_range.id for plot in all_of(Plot, figure)}) == 1
 
 
@@ -295,9 +295,9 @@ def test_hover_and_legend_know_names_but_no_templates_hold_them():
 
 def test_nothing_to_draw_is_said_in_words():
     figures = [
-        plots.dataset_figure("d", [], 0),
-        plots.fit_figure("f", [], 0),
-        plots.mapping_figure("m", [], no_points(), 0, 0),
+        plots.draw_dataset("d", [], 0),
+        plots.draw_fit("f", [], 0),
+        plots.draw_mapping("m", [], no_points(), 0, 0),
     ]
     for figure in figures:
         assert not all_of(Plot, figure)
@@ -307,15 +307,15 @@ def test_nothing_to_draw_is_said_in_words():
 
 def test_unmapped_points_are_drawn_without_any_function():
     points = some_points(panel=(-1, -1, -1, -1))
-    figure = plots.mapping_figure("m", [], points, 0, 0)
+    figure = plots.draw_mapping("m", [], points, 0, 0)
     assert [len(data["x"]) for data in data_of(Scatter, figure)] == [4]
 
 
 def test_a_curve_of_gaps_is_named():
-    figure = plots.dataset_figure("d", [a_line("hollow", [NAN, NAN]), a_line()], 0)
+    figure = plots.draw_dataset("d", [a_line("hollow", [NAN, NAN]), a_line()], 0)
     assert "Without a number: hollow." in text_of(figure)
     panel = a_panel(g=np.full(10, NAN), y=np.full(10, NAN))
-    assert "the function has no numbers" in text_of(plots.fit_figure("f", [panel], 0))
+    assert "the function has no numbers" in text_of(plots.draw_fit("f", [panel], 0))
 
 
 @pytest.mark.parametrize(
@@ -339,15 +339,15 @@ def test_the_axes_can_be_computed_by_a_browser(values, caplog):
     panel = a_panel(x=y, y=y, grid=y, g=y, limit=abs(values[0]))
     points = some_points(y.size, panel=np.zeros(y.size, dtype=int), x=y, y=y)
     figures = [
-        plots.dataset_figure("d", [a_line(y=y, x=x), a_line(y=x, x=y)], 0),
-        plots.mapping_figure("m", [panel], points, 0, 0),
+        plots.draw_dataset("d", [a_line(y=y, x=x), a_line(y=x, x=y)], 0),
+        plots.draw_mapping("m", [panel], points, 0, 0),
     ]
     for figure in figures:
         for axis in all_of(Range1d, figure):
             length = axis.end - axis.start
             assert np.isfinite([length, 10_000 / length]).all()
             assert length > 0
-        orjson.dumps(plots.json_item(figure))
+        orjson.dumps(plot_page.make_json_item(figure))
     assert not caplog.records
 
 
@@ -357,7 +357,7 @@ def test_the_axes_can_be_computed_by_a_browser(values, caplog):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_in_the_page(name):
     for figure in every_figure(name):
-        page = plots.page(figure, name)
+        page = plot_page.write_page(figure, name)
         head, item, tail = _parts(page)
         assert f"<title>{html.escape(name)}</title>" in head
         assert "<" not in item
@@ -377,7 +377,7 @@ def _parts(page):
 
 def test_the_page_asks_for_nothing():
     for figure in every_figure():
-        page = plots.page(figure, "t")
+        page = plot_page.write_page(figure, "t")
         for tag in re.findall(r"<(?:script|link|img|iframe)[^>]{0,300}>", page):
             assert "http:" not in tag
             assert "https:" not in tag
@@ -387,7 +387,7 @@ def test_the_page_asks_for_nothing():
 
 
 def test_the_policy_of_the_page_allows_its_own_scripts_and_no_others():
-    page = plots.page(every_figure()[0], "t")
+    page = plot_page.write_page(every_figure()[0], "t")
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()) for one in scripts]
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -398,10 +398,10 @@ def test_the_policy_of_the_page_allows_its_own_scripts_and_no_others():
 
 def test_the_item_goes_through_json_and_is_the_one_in_the_page(caplog):
     for figure in every_figure("y₁"):
-        item = plots.json_item(figure)
+        item = plot_page.make_json_item(figure)
         assert orjson.loads(orjson.dumps(item)) == json.loads(json.dumps(item, allow_nan=False))
         assert set(item) >= {"doc", "root_id", "version"}
-        shown = json.loads(_parts(plots.page(figure, "t"))[1])
+        shown = json.loads(_parts(plot_page.write_page(figure, "t"))[1])
         assert shown["root_id"] == item["root_id"]
     assert not caplog.records
 
