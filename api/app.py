@@ -10,7 +10,7 @@ from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
-from api.http.documents import Document
+from api.http.openapi import Document
 from api.http.service import Service
 from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker

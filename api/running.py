@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from api.config import Settings
     from api.disk import Disk
-    from api.http.documents import Document
+    from api.http.openapi import Document
     from api.jobs.functions import FunctionCache
     from api.jobs.rankers import Ranker
     from api.resources.metrics import Look

@@ -1,1 +1,1 @@
-"""HTTP as the service speaks it: what the libraries do otherwise."""
+"""HTTP as the service speaks it, where it differs from Flask and flask-smorest."""

@@ -1,4 +1,4 @@
-"""Fields of bodies and queries, read by their schemas."""
+"""Bodies and queries, read by their schemas."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from services.errors import Fact
 
 
 def read_body(schema: ma.Schema) -> Any:
-    """The fields of a JSON body."""
+    """Read the fields of a JSON body."""
     expect_type(JSON, *((MERGE_PATCH,) if request.method == "PATCH" else ()))
     return load(schema, parse_json(json_body()), "json")
 
 
 def read_query(schema: ma.Schema) -> Any:
-    """The fields of the query; 422 for a repeated one, unless it is a list."""
+    """Read the fields of the query; 422 for a repeated one, unless it is a list."""
     given = dict(request.args.lists())
     many = {name for name in given if isinstance(schema.fields.get(name), ma.fields.List)}
     repeated = [name for name, values in given.items() if len(values) > 1 and name not in many]
@@ -38,7 +38,7 @@ READERS = {"json": read_body, "query": read_query}
 
 
 def load(schema: ma.Schema, data: Any, location: str) -> Any:
-    """The fields as the schema wants them, or 422."""
+    """Load fields with a schema; 422 if they do not fit."""
     try:
         return schema.load(data)
     except ma.ValidationError as error:
@@ -46,7 +46,7 @@ def load(schema: ma.Schema, data: Any, location: str) -> Any:
 
 
 def invalid(messages: Any, location: str = "json") -> Problem:
-    """422 from marshmallow's nested messages."""
+    """Make a 422 from marshmallow's nested messages."""
     facts = list(itertools.islice(_facts(messages, (), location), MOST_FACTS))
     return Problem(422, facts[0].detail if facts else "The request does not fit.", facts)
 

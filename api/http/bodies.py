@@ -1,4 +1,4 @@
-"""Bodies of requests: their type, their coding, their size."""
+"""Bodies of requests: media type, content coding and size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.scratch import scratch
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a JSON text; 400 where it is none, or gives one name two values."""
+    """Parse JSON; 400 if it is malformed or gives one name two values."""
     try:
         return jsonbody.parse(data, limits())
     except jsonbody.JSONError as error:
@@ -28,15 +28,15 @@ def parse_json(data: bytes) -> Any:
 
 
 _IN_MEMORY = 1 << 19
-"""Bytes of the file of a form that are kept in memory; one more, and all of it is a file."""
+"""Largest file of a form that is kept in memory, in bytes; a larger one is written to the disk."""
 
 
 _PIECE = 1 << 16
-"""Bytes that are read in one go where it is not known how many there are."""
+"""Bytes that are read at once from a body of unknown length."""
 
 
 def expect_type(*accepted: str) -> str:
-    """The media type of the body; 415 unless it is one of these."""
+    """Return the media type of the body; 415 unless it is accepted."""
     if (got := request.environ.get("CONTENT_TYPE", "")) not in accepted:
         got = request.mimetype or "none"
     if got not in accepted:
@@ -50,7 +50,7 @@ def expect_type(*accepted: str) -> str:
 
 
 def body_coding() -> str | None:
-    """How the body is packed, None if it is not; 415 for what cannot be unpacked."""
+    """Return the content coding of the body, None if it has none; 415 for an unknown one."""
     # RFC 9110: a recipient should take x-gzip for gzip.
     header: str = request.environ.get("HTTP_CONTENT_ENCODING", "")
     coding = header.strip().lower().removeprefix("x-")
@@ -64,7 +64,7 @@ def body_coding() -> str | None:
 
 
 def read_limits() -> ReadLimits:
-    """The limits in force, in the words of the readers."""
+    """Make the limits of the file readers from those in force."""
     most = limits()
     return ReadLimits(
         max_columns=most.columns,
@@ -80,10 +80,10 @@ def read_limits() -> ReadLimits:
 
 
 def json_body() -> bytes:
-    """The whole body, unless it is longer than a JSON body may be."""
+    """Read the whole body; 413 if it is longer than a JSON body may be."""
     in_force = limits()
     most = min(in_force.json_body_bytes, in_force.body_bytes)
-    # A chunked body ends without a word where it may not go on, so it may have one byte more.
+    # werkzeug cuts a chunked body silently at its maximum, so one byte more tells a long body.
     request.max_content_length = most + 1
     length = request.content_length or 0
     if 0 < length <= min(most, _PIECE) and body_coding() is None:
@@ -99,7 +99,7 @@ def json_body() -> bytes:
 
 
 def _at_once(stream: IO[bytes], length: int) -> bytes:
-    """A small body without the library's stream, which takes longer than all else here."""
+    """Read a small body without werkzeug's stream, whose overhead would dominate."""
     try:
         data = stream.read(length)
     except OSError:
@@ -110,10 +110,9 @@ def _at_once(stream: IO[bytes], length: int) -> bytes:
 
 
 class BoundedRequest(Request):
-    """A request whose body is unpacked, and whose form ends and lies on the disk.
+    """A request whose body is decompressed and whose form files are spooled to the disk.
 
-    The library takes a form that is cut off for an empty one, and one that is packed for a small
-    one, whose files it would keep in memory.
+    werkzeug takes a truncated form for an empty one; here it is an error.
     """
 
     @functools.cached_property
@@ -131,7 +130,7 @@ class BoundedRequest(Request):
 
     @functools.cached_property
     def _made(self) -> list[IO[bytes]]:
-        """Files of the form, also of one that is refused before its end."""
+        """Files of the form, so that they are closed even if the form is refused."""
         return []
 
     def _load_form_data(self) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from flask import Response, g
 
 from api.http.media import ARROW, CSV, JSON, PARQUET
-from api.http.replies import computed
+from api.http.replies import compute_reply
 from api.http.room import Handler, Room
 from services.errors import Fact, InvalidOption
 from services.export.writers import arrow_stream, csv_rows, parquet_file
@@ -79,7 +79,7 @@ def file_reply(
     """A file in the format of `g.media`, to be saved under a name."""
     kind = f"{CSV}; charset=utf-8" if g.media == CSV else g.media
     named = {"Content-Disposition": disposition("attachment", stem, _ENDINGS[g.media])}
-    return computed(make, kind, named | (headers or {}))
+    return compute_reply(make, kind, named | (headers or {}))
 
 
 def disposition(kind: str, stem: str, ending: str) -> str:

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.errors import Problem, problem, problem_type
-from api.http.described import ETAG, LOCATION, RETRY
 from api.http.negotiation import etag
+from api.http.openapi_headers import ETAG, LOCATION, RETRY
 from api.http.room import Handler, Room
 from api.jobs.kinds import JobKind
 from api.jobs.run import submit

@@ -1,4 +1,4 @@
-"""The format that a client accepts, and the versions of records it knows."""
+"""Content negotiation and conditional requests: Accept, If-None-Match, If-Match."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.errors import Problem
 
 
 def negotiate(*offered: str) -> str:
-    """The media type of the reply; 406 names what there is."""
+    """Choose the media type of the reply and keep it in `g.media`; 406 if none is accepted."""
     g.media = best = _best(request.environ.get("HTTP_ACCEPT", ""), offered)
     if best is None:
         raise Problem(406, f"This address has {', '.join(offered)}.")
@@ -22,35 +22,38 @@ def negotiate(*offered: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _best(accept: str, offered: tuple[str, ...]) -> str | None:
-    """The offered type that an Accept header likes best; clients send the same one all day."""
+    """Choose the offered type that an Accept header prefers; cached, since clients repeat it."""
     asked = parse_accept_header(accept, MIMEAccept)
     if not asked:
         return offered[0]
-    # What we send has no parameters but charset, so a client that asks for one means the type.
+    # Our types have no parameter but charset, so parameters in Accept are ignored.
     accepted = [(kind.partition(";")[0].strip(), q) for kind, q in asked]
     return MIMEAccept(accepted).best_match(offered)
 
 
 def etag(version: int) -> str:
-    """Values never change and records change only with their version, so it is the tag."""
+    """Make the ETag of a record from its version.
+
+    Values never change, and every change of a record gives it another version.
+    """
     return f'"{version}"'
 
 
 def not_modified(version: int) -> Response | None:
-    """304 if the client has this version; weak and strong tags compare alike (RFC 9110)."""
+    """Make a 304 if the client has this version; weak and strong tags compare alike (RFC 9110)."""
     tags = request.if_none_match
     known = tags.star_tag or tags.contains_weak(str(version))
     return Response(status=304, headers={"ETag": etag(version)}) if known else None
 
 
 def if_match(*, required: bool) -> frozenset[int] | None:
-    """The versions the client knows, None for any; 428 if it must say one and does not."""
+    """Read the versions in If-Match, None for any; 428 if it is required and missing."""
     header = request.headers.get("If-Match")
     if header is None and required:
         raise Problem(428, "Send If-Match with the ETag of the record you read, or *.")
     if header is None or header.strip() == "*":
         return None
-    # A tag that we never gave is no version; a weak one never matches (RFC 9110).
+    # Only our own tags are versions; a weak one never matches (RFC 9110).
     tags = (tag or "" for tag in request.if_match.as_set())
     return frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag))
 

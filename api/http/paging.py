@@ -21,7 +21,7 @@ from services.errors import Fact
 
 
 def records_page(session: Session, model: type[Record], query: dict[str, Any]) -> Page:
-    """The page of records that the query of a list asks for."""
+    """Read the page of records that the query of a list asks for."""
     sort = query.pop("sort")
     kind = str if sort.endswith("name") else datetime
     cursor = decode_cursor(query.pop("cursor"), str, kind, str)
@@ -33,7 +33,7 @@ def records_page(session: Session, model: type[Record], query: dict[str, Any]) -
 
 
 def listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The one shape of lists, and the Link to the next page."""
+    """Make the body of a list, and the Link header to its next page."""
     cursor = encode_cursor(page.next)
     headers = {}
     if cursor is not None:
@@ -44,14 +44,14 @@ def listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def encode_cursor(key: Sequence[Any] | None) -> str | None:
-    """A key as an opaque word; None stays None."""
+    """Encode a key as an opaque word; None stays None."""
     if key is None:
         return None
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
 def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
-    """The key of a cursor that we gave; 422 for any other."""
+    """Decode a cursor; 422 unless this service made it."""
     if text is None:
         return None
     try:

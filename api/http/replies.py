@@ -1,4 +1,4 @@
-"""Replies whose bodies cost something: HEAD does not compute them, a long one lies on the disk."""
+"""Replies with costly bodies: HEAD does not compute them, and long ones are kept on the disk."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from api import slots
 from services.scratch import scratch
 
 _IN_MEMORY = 1 << 20
-"""Bytes of a reply that are kept in memory; one more, and all of it is a file."""
+"""Largest body that is kept in memory, in bytes; a larger one is a file."""
 
 _PIECE = 1 << 16
+"""Bytes that are sent at once."""
 
 
-def computed(
+def compute_reply(
     make: Callable[[], Any],
     content_type: str,
     headers: dict[str, str] | None = None,
     *,
     numbers: int = 0,
 ) -> Response:
-    """A reply whose body is made for GET alone; HEAD gets the headers.
+    """Reply with a body that `make` computes; for HEAD it is not called.
 
-    `numbers` is how many are looked at for it: beyond a few it takes a slot.
+    `numbers` is how many values are read for the body; a large reply takes a slot.
     """
     if request.method == "HEAD":
-        # Not b"", whose length would be told for that of the body.
+        # With b"" the Content-Length would be 0.
         return Response(iter(()), content_type=content_type, headers=headers)
     if numbers > slots.SMALL_NUMBERS:
         slots.enter()
@@ -39,8 +40,8 @@ def computed(
     return body
 
 
-class Written:
-    """A body that was written before it is sent, so that a slow reader keeps nothing waiting."""
+class SpooledBody:
+    """A body that is complete before it is sent, so that a slow reader holds up nothing."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = scratch.spooled(_IN_MEMORY)
@@ -48,11 +49,11 @@ class Written:
 
     @property
     def size(self) -> int:
-        """Bytes that were written."""
+        """Bytes that have been written."""
         return self._file.tell()
 
     def reply(self, content_type: str, head: bytes = b"", tail: bytes = b"") -> Response:
-        """The whole as a reply, between what is only known now."""
+        """Make a reply of `head`, the body and `tail`."""
         length = len(head) + self.size + len(tail)
         response = Response(self._pieces(head, tail), content_type=content_type)
         response.content_length = length
@@ -70,7 +71,7 @@ class Written:
             self.close()
 
     def __enter__(self) -> Self:
-        """Give back the room if the writing fails."""
+        """Close the file if writing fails."""
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
@@ -78,5 +79,5 @@ class Written:
             self.close()
 
     def close(self) -> None:
-        """Give back the room."""
+        """Close the file."""
         self._file.close()

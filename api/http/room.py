@@ -1,6 +1,6 @@
-"""Routes of one noun: strict, and documented by their decorators.
+"""Blueprints whose routes are strict and documented by their decorators.
 
-docs/adr/0006 lists the stock behaviours of the library that these replace.
+docs/adr/0006 lists the behaviour of flask-smorest that they replace.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from flask_smorest.utils import unpack_tuple_response
 
-from api.document import OFFERED
 from api.http.arguments import READERS, invalid
-from api.http.described import describe_header, describe_if_match
 from api.http.media import JSON, MERGE_PATCH
 from api.http.negotiation import negotiate
+from api.http.openapi_finish import OFFERED
+from api.http.openapi_headers import describe_header, describe_if_match
 
 Handler = Callable[..., Any]
 ALWAYS = frozenset({414, 431, 500, 503, 507})
-"""Errors that every operation documents: those of the server, of its database and of its disk."""
+"""Errors of every operation: those of the server, of its database and of its disk."""
 
 
 class Room(Blueprint):
     """The routes of one noun: strict in query and Accept, documented by their decorators.
 
-    The library's decorators only document; what runs at a call is ours (docs/adr/0011). The name
-    of a function is its operationId.
+    The decorators of flask-smorest only document; our own code runs at a call (docs/adr/0011).
+    The name of a function is its operationId.
     """
 
     def __init__(self, name: str, *, prefix: str, description: str) -> None:
@@ -45,7 +45,7 @@ class Room(Blueprint):
         read: Callable[[ma.Schema], Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Read the body or the query, with `read` or as usual; the handler gets its fields."""
+        """Pass the fields of the body or query to the handler; `read` replaces the usual reader."""
         # One instance for all requests: making one copies every field.
         shape = schema()
         read_fields = read or READERS[location]
@@ -61,7 +61,7 @@ class Room(Blueprint):
         return decorator
 
     def response(self, status: int, schema: Any = None, **options: Any) -> Any:
-        """Send the fields of a schema as JSON; a Response of the handler goes as it is."""
+        """Send the fields of a schema as JSON; a Response of the handler is sent as it is."""
         written = isinstance(schema, type)
         shape = schema() if written else schema
         documents = super().response(status, shape, **options)
@@ -93,7 +93,7 @@ class Room(Blueprint):
         identifier = words[0] + "".join(word.title() for word in words[1:])
         parameters = getattr(view_func, "_apidoc", {}).get("arguments", {}).get("parameters", [])
         if not any(parameter["in"] == "query" for parameter in parameters):
-            view_func = self.problems(422)(_without_query(view_func))
+            view_func = self.problems(422)(_refuse_query(view_func))
         if not hasattr(view_func, "offered") and options.get("methods") != ["DELETE"]:
             view_func = self.offers(JSON)(view_func)
         view_func = self.problems(*_refusals(self.url_prefix or rule, options))(view_func)
@@ -126,7 +126,7 @@ class Room(Blueprint):
     def patches(
         self, schema: type[ma.Schema], example: dict[str, Any]
     ) -> Callable[[Handler], Handler]:
-        """A merge patch as JSON or merge-patch+json, with If-Match."""
+        """Read and document a merge patch with If-Match, as JSON or merge-patch+json."""
         parameter = describe_if_match("ETag of the version you read, or *. 428 without it.")
         content = {kind: {"schema": schema, "example": example} for kind in (MERGE_PATCH, JSON)}
 
@@ -143,7 +143,7 @@ class Room(Blueprint):
         return self.matches("Delete this version only.")(self.problems(404, 409)(function))
 
     def matches(self, description: str) -> Callable[[Handler], Handler]:
-        """Document an If-Match that may be left out."""
+        """Document an optional If-Match."""
 
         def decorator(function: Handler) -> Handler:
             function = self.problems(412)(function)
@@ -163,7 +163,7 @@ class Room(Blueprint):
 
 
 def _refusals(path: str, options: dict[str, Any]) -> set[int]:
-    """Errors of any operation on this path with these methods, before its handler is called."""
+    """List the errors of an operation that happen before its handler is called."""
     # A Host that is malformed or not ours; and a page of another origin (api/origins.py).
     by_host = set() if path.startswith("/health/") else {400, 421}
     by_page = set() if set(options.get("methods", ())) <= {"GET"} else {403}
@@ -171,13 +171,13 @@ def _refusals(path: str, options: dict[str, Any]) -> set[int]:
 
 
 def _document(decorator: Any, function: Handler) -> Handler:
-    """Document a handler as a decorator of the library does, without its wrapper."""
+    """Document a handler as a decorator of flask-smorest does, without its wrapper."""
     function._apidoc = decorator(function)._apidoc  # type: ignore[attr-defined] # noqa: SLF001 - where the library keeps it
     return function
 
 
 def reply(result: Any, status: int, schema: ma.Schema) -> Response:
-    """What a handler returned as JSON: a body, with headers or a status of its own if it likes."""
+    """Make a JSON reply from what a handler returned: a body, perhaps with status and headers."""
     if isinstance(result, Response):
         return result
     body, own_status, headers = unpack_tuple_response(result)
@@ -185,7 +185,9 @@ def reply(result: Any, status: int, schema: ma.Schema) -> Response:
     return Response(data, own_status or status, headers, content_type=JSON)
 
 
-def _without_query(function: Handler) -> Handler:
+def _refuse_query(function: Handler) -> Handler:
+    """Refuse a query where a handler takes none."""
+
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if request.environ.get("QUERY_STRING") and request.args:

@@ -1,4 +1,4 @@
-"""The application: Flask with our requests and replies."""
+"""The Flask application with our requests and replies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from api.http.bodies import BoundedRequest
 
 
 class Service(Flask):
-    """Flask with what every request and reply of ours has."""
+    """Flask with bounded requests, protected replies and problems for errors."""
 
     request_class = BoundedRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Nothing: no function of ours is asynchronous, and looking takes 1 us each time."""
+        """Return the function: none of ours is asynchronous, and Flask's check takes 1 us."""
         return func
 
     def process_response(self, response: Response) -> Response:

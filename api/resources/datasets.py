@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from api import slots
 from api.errors import Problem
 from api.http.arguments import invalid
-from api.http.described import ETAG, LINK, LOCATION
 from api.http.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.http.media import CSV, JSON
 from api.http.negotiation import etag, if_match, not_modified
+from api.http.openapi_headers import ETAG, LINK, LOCATION
 from api.http.paging import decode_cursor, listing, records_page
-from api.http.replies import Written, computed
+from api.http.replies import SpooledBody, compute_reply
 from api.http.room import Room
 from api.http.uploads import FILES, FORM, TSV, read_upload
 from api.inforce import limits
@@ -265,7 +265,7 @@ def _values_json(
             find(session, Dataset, dataset.id)
             blocks = list(stream_rows(session, dataset, indices, *rows))
         values = np.concatenate([np.empty((len(names), 0)), *blocks], axis=1)
-        with Written() as written:
+        with SpooledBody() as written:
             before = b'{"columns":{'
             for name, column in zip(names, values, strict=True):
                 written.write(before + orjson.dumps(name) + b":")
@@ -274,7 +274,7 @@ def _values_json(
             written.write(b"}}")
             return written.reply(JSON)
 
-    return computed(write, JSON, numbers=numbers)
+    return compute_reply(write, JSON, numbers=numbers)
 
 
 def _values_file(

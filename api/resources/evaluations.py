@@ -14,7 +14,7 @@ from api.errors import Problem
 from api.http.arguments import load
 from api.http.bodies import body_coding, expect_type, json_body, parse_json
 from api.http.media import JSON
-from api.http.replies import Written
+from api.http.replies import SpooledBody
 from api.inforce import limits
 from api.jobs.common import fields_of
 from api.jobs.functions import ChosenFunctions
@@ -135,14 +135,14 @@ def _fields(options: MapOptions, outcome: Outcome, items: list[Any]) -> dict[str
 def _written(test: Table, functions: ChosenFunctions, options: MapOptions) -> Response:
     """A long reply, whose items are written as they are found."""
     named = named_functions(functions, options)
-    with Written() as written:
+    with SpooledBody() as written:
         keep = functools.partial(_write, written, named)
         outcome = evaluate_many(test, functions, options, keep)
         head = orjson.dumps(_REPLY.dump(_fields(options, outcome, []))).removesuffix(_END)
         return written.reply(JSON, head, _END)
 
 
-def _write(written: Written, named: list[dict[str, Any]], items: Items) -> None:
+def _write(written: SpooledBody, named: list[dict[str, Any]], items: Items) -> None:
     """Write items as parts of one array."""
     for start in range(0, len(items), _BATCH):
         rows = items[start : start + _BATCH].tolist()

@@ -10,10 +10,10 @@ from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
 from api.http import jobs
-from api.http.described import ETAG, LINK
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON
 from api.http.negotiation import etag, if_match, not_modified
+from api.http.openapi_headers import ETAG, LINK
 from api.http.paging import decode_cursor, encode_cursor, listing, records_page
 from api.http.room import Room
 from api.jobs.kinds import FITS

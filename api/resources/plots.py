@@ -16,7 +16,7 @@ from api import slots
 from api.headers import PICTURE
 from api.http.downloads import disposition
 from api.http.media import HTML, JSON, PNG, SVG
-from api.http.replies import computed
+from api.http.replies import compute_reply
 from api.http.room import Handler, Room
 from api.pages.shapes import (
     MAX_LINES,
@@ -76,7 +76,7 @@ def _send_page(title: str, numbers: int, read: Read) -> Response:
     # A policy inside the page cannot forbid frames.
     headers = {"Content-Security-Policy": f"{plot_page.make_policy()}; frame-ancestors 'none'"}
     kind = "text/html; charset=utf-8"
-    return computed(
+    return compute_reply(
         lambda: plot_page.write_page(plots.draw(read()), title), kind, headers, numbers=numbers
     )
 
@@ -87,7 +87,7 @@ def _send_json(_title: str, numbers: int, read: Read) -> Response:
     def draw() -> bytes:
         return orjson.dumps(plot_page.make_json_item(plots.draw(read())))
 
-    return computed(draw, JSON, numbers=numbers)
+    return compute_reply(draw, JSON, numbers=numbers)
 
 
 def _send_svg(title: str, numbers: int, read: Read) -> Response:
@@ -111,7 +111,7 @@ def _send_picture(
         "Content-Security-Policy": PICTURE,
     }
     # A picture takes its time, however few numbers it shows.
-    return computed(draw, media, headers, numbers=max(numbers, PICTURE_NUMBERS))
+    return compute_reply(draw, media, headers, numbers=max(numbers, PICTURE_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The finishing touches of the OpenAPI document, for its readers and for generators of clients."""
+"""Final changes to the OpenAPI document, for its readers and for generators of clients."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 NAME = "x-name"
-"""Key that a named enumeration carries until it is a component."""
+"""Key of the name of an enumeration, until it is a component."""
 
 OFFERED = "x-offered"
-"""Key under which an operation carries the formats of its reply, the one of `Accept: */*` first."""
+"""Key of the formats of an operation's reply; the first is the one of `Accept: */*`."""
 
 METHODS = ("get", "post", "patch", "put", "delete")
 
 
 def finish(document: dict[str, Any]) -> dict[str, Any]:
-    """Complete the document that the routes and schemas gave; it is changed in place."""
+    """Complete the document made from routes and schemas, in place."""
     document["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
-    # A service below a prefix has said so already.
+    # Set already where the service is below a prefix.
     document.setdefault("servers", [{"url": "/"}])
     document["security"] = []
     for operation in _operations(document):
@@ -38,7 +38,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> None:
-    """Take null from the schema of a parameter, which is text and cannot be null."""
+    """Remove null from the schema of a parameter, which is text and cannot be null."""
     if isinstance(schema.get("type"), list):
         schema["type"] = next(kind for kind in schema["type"] if kind != "null")
     if "enum" in schema:
@@ -50,7 +50,7 @@ def _without_null(schema: dict[str, Any]) -> None:
 def _order_formats(operation: dict[str, Any]) -> None:
     """Put the formats of a reply into the order in which they are offered.
 
-    Generators of clients take the first that they know, and most clients accept anything.
+    Generators of clients take the first format that they know.
     """
     offered = operation.pop(OFFERED, ())
     for response in operation["responses"].values():
@@ -61,7 +61,7 @@ def _order_formats(operation: dict[str, Any]) -> None:
 
 
 def _name_enumerations(node: Any, schemas: dict[str, Any]) -> None:
-    """Make a component of each named enumeration, so that a generator makes one type of it."""
+    """Make each named enumeration a component, so that generators make one type of it."""
     inner = list(node.values() if isinstance(node, dict) else node)
     for part in inner:
         if isinstance(part, dict | list):
@@ -80,7 +80,7 @@ def _name_enumerations(node: Any, schemas: dict[str, Any]) -> None:
 
 
 def _drop_unused(document: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Leave out schemas that nothing names."""
+    """Remove schemas that nothing refers to."""
     used = set(_references(document))
     for name in [name for name in schemas if f"#/components/schemas/{name}" not in used]:
         del schemas[name]

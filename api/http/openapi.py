@@ -1,4 +1,4 @@
-"""The OpenAPI document."""
+"""The OpenAPI document, with our errors in place of those of flask-smorest."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 from flask_smorest import Api
 
-from api.document import finish
 from api.errors import PROBLEM_JSON
-from api.http.described import EARLY, ERROR_HEADERS, HEADERS_OF
+from api.http.openapi_finish import finish
+from api.http.openapi_headers import EARLY, ERROR_HEADERS, HEADERS_OF
 from api.schemas.base import ProblemReply
 
 
 class Document(Api):
-    """The OpenAPI document: our problems instead of the library's errors."""
+    """The OpenAPI document of all routes."""
 
     ERROR_SCHEMA = ProblemReply
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     @functools.cached_property
     def finished(self) -> dict[str, Any]:
-        """The whole document, once all rooms are registered."""
+        """The complete document; read it when all rooms are registered."""
         return finish(self.spec.to_dict())
 
     def _register_error_handlers(self) -> None:
-        """`api.errors` answers every error."""
+        """Register nothing: `api.errors` handles every error."""
 
     def _register_responses(self) -> None:
         for name, header in ERROR_HEADERS.items():
@@ -37,7 +37,7 @@ class Document(Api):
 
 
 def _error(document: Document, status: http.HTTPStatus) -> dict[str, Any]:
-    """An error as the document describes it."""
+    """Describe an error."""
     if status in EARLY:
         return {"description": EARLY[status]}
     content = {PROBLEM_JSON: {"schema": document.ERROR_SCHEMA, "example": _example(status)}}

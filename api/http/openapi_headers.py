@@ -1,4 +1,4 @@
-"""Headers and media types as the OpenAPI document describes them."""
+"""Headers of requests and replies in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ ERROR_HEADERS = RETRY | {
 
 
 HEADERS_OF = {503: ("Retry-After",)}
-"""Headers of an error beside its id."""
+"""Headers of an error by its status, beside its id."""
 
 
 EARLY = {
     414: "The address is longer than the server reads. Said before the request is one of ours.",
     431: "The header fields are longer than the server reads. Said before the request is ours.",
 }
-"""Errors that the server answers with a page of its own."""
+"""Errors that gunicorn answers before the request reaches the application."""
 
 
 LINK = {"Link": {"description": "rel=next, if there is more.", "schema": {"type": "string"}}}
 
 
 def describe_header(name: str, description: str) -> dict[str, Any]:
+    """Describe an optional header of a request."""
     return {
         "in": "header",
         "name": name,
@@ -47,6 +48,7 @@ def describe_header(name: str, description: str) -> dict[str, Any]:
 
 
 def describe_if_match(description: str) -> dict[str, Any]:
+    """Describe If-Match with the pattern of entity tags."""
     header = describe_header("If-Match", description)
     header["schema"]["pattern"] = _TAGS
     return header
