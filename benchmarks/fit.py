@@ -39,10 +39,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.bounds.expanded import compare, few, within
+from services.bounds.expanded import expand_squares, find_within, propose_expanded
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
-from services.fitting.fit import fit_library, prepare
+from services.fitting.fit import fit_library
+from services.fitting.prepare import prepare
 from services.grids import IndexArray
 from services.scoring.options import Criterion, FitOptions
 from services.scoring.training import Group
@@ -275,11 +276,11 @@ def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[
 
 def chosen_alone(group: Group, library: FloatArray) -> IndexArray:
     """Choose curves for a few training curves, with proof but without statistics."""
-    compared = compare(group.y, group.read(library))
+    compared = expand_squares(group.y, group.read(library))
     assert compared is not None
-    rows, likely = np.arange(len(group.y)), compared[0].argmax(axis=1)
-    score = group.scores(rows, library[likely], FitOptions())
-    near = within(compared, score, FitOptions())[1]
+    rows, likely = np.arange(len(group.y)), compared.likeness.argmax(axis=1)
+    score = group.score(rows, library[likely], FitOptions())
+    near = find_within(compared, score, FitOptions()).columns
     assert near.tolist() == likely.tolist()
     return likely
 
@@ -296,7 +297,7 @@ def original(rounds: int) -> None:
         {
             "plain loop, chooses": lambda: plain_loop(training, library),
             "complete fit, all figures": lambda: fit_library(table, first, plain, options),
-            "chooses, with the figures": lambda: few(group, library, limits, options),
+            "chooses, with the figures": lambda: propose_expanded(group, library, limits, options),
             "chooses": lambda: chosen_alone(group, library),
         },
         40 * rounds,

@@ -1,4 +1,4 @@
-"""Errors of the domain. They carry facts; the HTTP layer gives them a status (api/errors.py)."""
+"""Errors of the services. They carry facts; api/errors.py gives each a status."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that is wrong, and where.
+    """A single fault, and where it is.
 
     Parameters
     ----------
     detail : str
-        What is wrong and what would be right, as a sentence.
+        The fault and how to correct it, as a sentence.
     code : str
-        The same as a stable word for programs, such as ``not_a_number``.
+        The kind of fault as a stable word for programs, such as ``not_a_number``.
     row : int or None
         Data row, counted from 0.
     line : int or None
@@ -39,14 +39,14 @@ class Fact:
 
 
 class CurveError(Exception):
-    """What was asked cannot be answered with these curves.
+    """A request that these curves do not allow.
 
     Parameters
     ----------
     detail : str
-        One sentence for a person.
+        One sentence for people.
     facts : sequence of Fact
-        Where exactly, as far as it is known.
+        The faults, as far as they are known.
     """
 
     code = "curve-error"
@@ -59,18 +59,18 @@ class CurveError(Exception):
 
 
 class Busy(Exception):  # noqa: N818 - named for what it is
-    """There is no room to work on this now; the same may succeed in a moment."""
+    """Lack of a free slot; the same request may succeed in a moment."""
 
 
 class UnreadableFile(CurveError):  # noqa: N818 - named for what it is, like every class here
-    """The bytes are no text or no table at all."""
+    """Bytes that are no text, or no file of the format."""
 
     code = "unreadable-file"
     title = "The file cannot be read"
 
 
 class InvalidTable(CurveError):  # noqa: N818
-    """The file or body was read, but it is no table of curves."""
+    """A file or body that can be read but is no table of curves."""
 
     code = "invalid-table"
     title = "Not a table of curves"
@@ -84,84 +84,48 @@ class TooLarge(CurveError):  # noqa: N818
 
 
 class GridError(CurveError):
-    """The x columns do not fit error_from_all, or one is no grid."""
+    """X columns that do not fit together, or one that is no grid."""
 
     code = "grid-mismatch"
     title = "The x values do not fit"
 
 
 class NoFit(CurveError):  # noqa: N818
-    """No library curve can be chosen for a training curve."""
+    """A training curve for which no library curve can be chosen."""
 
     code = "no-fit"
     title = "No library curve can be chosen"
 
 
 class InvalidOption(CurveError):  # noqa: N818
-    """An option has a value outside its range, or contradicts another."""
+    """An option outside its range, or in contradiction to another."""
 
     code = "invalid-option"
     title = "An option does not fit"
 
 
 MOST_FACTS = 20
-"""Errors of one file that are told."""
-
+"""Most faults of one file that an error lists."""
 
 _SHOWN = 40
-
+"""Most characters that an error quotes."""
 
 _Error = TypeVar("_Error", bound=CurveError)
 
 
 def quote(text: str) -> str:
-    """Text of a client as it stands in an error.
-
-    Parameters
-    ----------
-    text : str
-        Of any length.
-
-    Returns
-    -------
-    str
-        Quoted, and short.
-    """
+    """Quote text of a client for a message, cut to a short length."""
     quoted = repr(text[:_SHOWN])
     return quoted if len(quoted) <= _SHOWN else quoted[: _SHOWN - 3] + "..."
 
 
 def error_from(kind: type[_Error], fact: Fact) -> _Error:
-    """Make an error of one fact.
-
-    Parameters
-    ----------
-    kind : type
-        Class of the error.
-    fact : Fact
-        What is wrong.
-
-    Returns
-    -------
-    CurveError
-        Of that class.
-    """
+    """Make an error of a given class from one fact."""
     return kind(fact.detail, [fact])
 
 
 def error_from_all(facts: list[Fact]) -> InvalidTable:
-    """Make one error of many facts.
-
-    Parameters
-    ----------
-    facts : list of Fact
-        In the order of the file.
-
-    Returns
-    -------
-    InvalidTable
-        It names the first, and how many there are.
-    """
+    """Make one error from many facts, in the order of the file; it tells the first."""
     if len(facts) == 1:
         return error_from(InvalidTable, facts[0])
     count = f"at least {MOST_FACTS}" if len(facts) >= MOST_FACTS else str(len(facts))

@@ -1,4 +1,4 @@
-"""The SHA-256 of the values of a table."""
+"""Fingerprints: the SHA-256 of the names and values of a table."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ from itertools import chain
 
 import numpy as np
 
-from services.tables import PIECE_BYTES, Curves, FloatArray
+from services.tables import Curves, FloatArray
+
+_PART_BYTES = 8 << 20
+"""Most bytes of curves hashed at once."""
 
 
-def canonical(values: FloatArray) -> FloatArray:
-    """Native, C-contiguous float64 with one single NaN for every gap.
-
-    Parameters
-    ----------
-    values : ndarray
-        Numbers, NaN where there is none.
-
-    Returns
-    -------
-    ndarray
-        The same numbers to the bit, every NaN the quiet one of NumPy.
-    """
+def canonicalize(values: FloatArray) -> FloatArray:
+    """Convert numbers to native, C-contiguous float64 with one and the same NaN for every gap."""
     array = np.ascontiguousarray(values, dtype=np.float64)
     gaps = np.isnan(array)
     if gaps.any():
@@ -32,29 +24,29 @@ def canonical(values: FloatArray) -> FloatArray:
     return array
 
 
-def extend_sha256(sha256: str, names: Iterable[str], pieces: Iterable[FloatArray]) -> str:
-    """Fingerprint of a dataset after more columns.
+def extend_sha256(sha256: str, names: Iterable[str], parts: Iterable[FloatArray]) -> str:
+    """Extend the fingerprint of a dataset by more columns.
 
-    A chain: each link hashes the link before, the length of the name, the name and the values,
-    all little-endian. So appending needs no old values, and the fingerprint of the first r
-    curves is the one the dataset had when it held r.
+    It is a chain: each link hashes the previous link, the length of the name, the name and the
+    values, all little-endian. So appending needs no old values, and the fingerprint of the first
+    r curves is the one that the dataset had when it had r curves.
 
     Parameters
     ----------
     sha256 : str
-        Fingerprint before, hexadecimal; empty before the x column, which is the first link.
+        Fingerprint so far, hexadecimal; empty before the x column, which is the first link.
     names : iterable of m str
         Names of the columns.
-    pieces : iterable of ndarray of shape (some of m, n)
-        Their values, as `canonical` gives them.
+    parts : iterable of ndarray
+        Values of the columns, some at a time, as from `canonicalize`.
 
     Returns
     -------
     str
-        Fingerprint after the last of them, hexadecimal.
+        Fingerprint with these columns, hexadecimal.
     """
     link = bytes.fromhex(sha256)
-    for name, values in zip(names, chain.from_iterable(pieces), strict=True):
+    for name, values in zip(names, chain.from_iterable(parts), strict=True):
         encoded = name.encode()
         digest = hashlib.sha256(link)
         digest.update(len(encoded).to_bytes(8, "little"))
@@ -65,17 +57,6 @@ def extend_sha256(sha256: str, names: Iterable[str], pieces: Iterable[FloatArray
 
 
 def table_sha256(curves: Curves) -> str:
-    """Fingerprint of names and values, the same whatever file they came from.
-
-    Parameters
-    ----------
-    curves : Curves
-        With canonical values.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
+    """Compute the fingerprint of a table; the format of its file does not matter."""
     first = extend_sha256("", (curves.x_name,), [curves.x[np.newaxis]])
-    return extend_sha256(first, curves.names, curves.pieces(PIECE_BYTES))
+    return extend_sha256(first, curves.names, curves.read_parts(_PART_BYTES))

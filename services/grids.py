@@ -1,4 +1,4 @@
-"""Which row of one grid is which row of the other, and what lies between two rows.
+"""Alignment of two x columns: the row of one that is at an x of the other, or the rows around it.
 
 The definitions are in docs/method.md, "Pair".
 """
@@ -19,7 +19,7 @@ IndexArray = NDArray[np.intp]
 AlignmentKind = Literal["exact", "linear"]
 
 FIRST_FEW = 10
-"""Rows that an error names before it stops."""
+"""Most rows, or curves, that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class SortedGrid:
     step : float
         The smallest step; 0 for a grid of one point. [unit of x]
     slots_per_x : float
-        Steps of a uniform grid in one unit of x; 0 where that does not lead each grid value
-        to its own slot, and a guess would lead astray. [1 / unit of x]
+        Steps of a uniform grid in one unit of x; 0 unless that leads each grid value to its own
+        slot, so that a guess is worth its while. [1 / unit of x]
     """
 
     x: FloatArray
@@ -47,12 +47,12 @@ class SortedGrid:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where each of p abscissae stands in a grid.
+    """Places of p abscissae in a grid.
 
     Parameters
     ----------
     covered : ndarray of bool of shape (p,)
-        Whether the grid has this x; the other arrays mean something only there.
+        Whether the grid has this x; the other arrays are defined only there.
     left, right : ndarray of shape (p,)
         Rows of the neighbouring grid values; the same row where x is found in the grid.
     rise, run : ndarray of shape (p,)
@@ -65,19 +65,8 @@ class Alignment:
     rise: FloatArray
     run: FloatArray
 
-    def only(self, chosen: BoolArray | IndexArray) -> Alignment:
-        """Alignment of some of the abscissae.
-
-        Parameters
-        ----------
-        chosen : ndarray
-            Mask or positions.
-
-        Returns
-        -------
-        Alignment
-            Theirs alone, in the order chosen.
-        """
+    def select(self, chosen: BoolArray | IndexArray) -> Alignment:
+        """Select some of the abscissae, by a mask or by their positions."""
         return Alignment(
             self.covered[chosen],
             self.left[chosen],
@@ -98,7 +87,6 @@ def sort_grid(x: FloatArray) -> SortedGrid:
     Returns
     -------
     SortedGrid
-        Its values and the rows they came from.
     """
     rows = np.argsort(x, kind="stable")
     ordered = x[rows]
@@ -119,9 +107,9 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
     x : ndarray of shape (n,)
         The x column of a dataset. [unit of x]
     role : str
-        ``training`` or ``library``, for the words of the error.
+        ``training`` or ``library``, for the message.
     x_name : str
-        Name of the x column, for the facts of the error.
+        Name of the x column, for the message.
 
     Raises
     ------
@@ -129,7 +117,7 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
         A row has no x, or two rows have the same (0.0 and -0.0 are the same).
     """
     if x.size > 1 and (x[1:] > x[:-1]).all():
-        # Ascending, as most are: no x stands twice, and NaN is not larger than anything.
+        # The usual case: ascending, so no x is repeated, and none is NaN.
         return
     facts = [
         Fact(f"Row {row} has no {x_name}.", "missing_x", row=int(row), column=x_name)
@@ -144,13 +132,13 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
     if facts:
         raise GridError(
             f"The x column of the {role} curves is no grid: {facts[0].detail}"
-            " Every row needs an x of its own.",
+            " Every row needs a different x.",
             facts,
         )
 
 
 def default_tolerance(x: FloatArray) -> float:
-    """Tolerance used when none is given: a millionth of the smallest step of the grid.
+    """Compute the default tolerance: a millionth of the smallest step of the grid.
 
     Parameters
     ----------
@@ -160,7 +148,7 @@ def default_tolerance(x: FloatArray) -> float:
     Returns
     -------
     float
-        Tolerance, 0 for a grid of one point. [unit of x]
+        0 for a grid of one point. [unit of x]
     """
     if x.size < 2:  # noqa: PLR2004 - a step needs two values
         return 0.0
@@ -168,26 +156,13 @@ def default_tolerance(x: FloatArray) -> float:
     with np.errstate(over="ignore"):
         step = float(np.min(np.diff(ordered)))
     if not np.isfinite(step):
-        # Two values more than the largest float64 apart: half the step can be held.
+        # The two values are farther apart than the largest float64; half the step is not too large.
         return float(ordered[1] * 0.5 - ordered[0] * 0.5) * 2e-6
     return 1e-6 * step
 
 
 def check_tolerance(alignment: AlignmentKind, x_tolerance: float | None) -> None:
-    """Refuse a tolerance that is negative, or that linear alignment would ignore.
-
-    Parameters
-    ----------
-    alignment : str
-        ``exact`` or ``linear``.
-    x_tolerance : float or None
-        As it was asked for. [unit of x]
-
-    Raises
-    ------
-    InvalidOption
-        With the pointer of the field.
-    """
+    """Raise InvalidOption for a negative tolerance, or one that linear alignment would ignore."""
     if x_tolerance is None:
         return
     if alignment == "linear":
@@ -210,7 +185,7 @@ def align(
     Parameters
     ----------
     x : ndarray of shape (p,)
-        Abscissae in any order, NaN where there is none. [unit of x]
+        Abscissae in any order, NaN if missing. [unit of x]
     grid : ndarray of shape (n,) or SortedGrid
         A grid that `check_grid` accepts. [unit of x]
     alignment : str
@@ -221,25 +196,24 @@ def align(
     Returns
     -------
     Alignment
-        Where each x stands.
     """
     if isinstance(grid, np.ndarray) and np.array_equal(x, grid) and np.isfinite(x).all():
-        # Each x finds itself: nothing else on the grid is at no distance.
+        # Each x finds itself: no other grid value is at distance 0.
         rows = np.arange(x.size)
         return Alignment(np.ones(x.size, bool), rows, rows, np.zeros(x.size), np.ones(x.size))
     ordered = grid if isinstance(grid, SortedGrid) else sort_grid(grid)
     if alignment == "linear":
-        return _between(x, ordered)
+        return _align_linearly(x, ordered)
     tolerance = default_tolerance(ordered.x) if x_tolerance is None else x_tolerance
-    return _nearest(x, ordered, tolerance)
+    return _align_exactly(x, ordered, tolerance)
 
 
-def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
-    # Two grid values are never both within a quarter of the smallest step, so that a guess
-    # within the tolerance needs no look at its neighbours.
+def _align_exactly(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
+    # No two grid values are within a quarter of the smallest step of one x, so the neighbours of a
+    # guess within the tolerance need no look.
     if grid.slots_per_x and 4 * tolerance <= grid.step:
-        found = _guess(x, grid)
-        covered = _distance(x, grid.x[found]) <= tolerance
+        found = _guess_slots(x, grid)
+        covered = _measure_distance(x, grid.x[found]) <= tolerance
         astray = np.flatnonzero(~covered)
         if astray.size:
             found[astray], covered[astray] = _search_nearest(x[astray], grid, tolerance)
@@ -250,18 +224,18 @@ def _nearest(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:
     return Alignment(covered, rows, rows, rise, run)
 
 
-def _guess(x: FloatArray, grid: SortedGrid) -> IndexArray:
-    """Where each x should be on a uniform grid; rounding may be wrong, so the caller verifies.
+def _guess_slots(x: FloatArray, grid: SortedGrid) -> IndexArray:
+    """Guess the slot of each x on a uniform grid; rounding may miss it, so the caller verifies.
 
     Measured on 400 grid values: a whole exact alignment takes 6 ns an x, `searchsorted` alone 53.
     """
-    with np.errstate(all="ignore"):  # Whatever NaN and far x become, they are verified, too.
+    with np.errstate(all="ignore"):  # NaN and far x become any slot, and fail to be verified.
         slot: IndexArray = np.rint((x - grid.x[0]) * grid.slots_per_x).astype(np.intp)
     slot.clip(0, grid.x.size - 1, out=slot)
     return slot
 
 
-def _distance(x: FloatArray, values: FloatArray) -> FloatArray:
+def _measure_distance(x: FloatArray, values: FloatArray) -> FloatArray:
     with np.errstate(over="ignore"):
         return np.abs(x - values)
 
@@ -269,28 +243,28 @@ def _distance(x: FloatArray, values: FloatArray) -> FloatArray:
 def _search_nearest(
     x: FloatArray, grid: SortedGrid, tolerance: float
 ) -> tuple[IndexArray, BoolArray]:
-    """Slot of the nearest grid value, and whether it is within the tolerance."""
+    """Find the slot of the nearest grid value; tell whether it is within the tolerance."""
     last = grid.x.size - 1
-    position = _first_not_below(x, grid)
+    position = _search_sorted(x, grid)
     below = np.clip(position - 1, 0, last)
     above = np.minimum(position, last)
-    to_below, to_above = _distance(x, grid.x[below]), _distance(x, grid.x[above])
+    to_below, to_above = _measure_distance(x, grid.x[below]), _measure_distance(x, grid.x[above])
     found = np.where(to_below <= to_above, below, above)
     distance = np.minimum(to_below, to_above)
     covered = distance <= tolerance
-    return _smallest_as_near(x, grid.x, found, distance, covered), covered
+    return _find_smallest_as_near(x, grid.x, found, distance, covered), covered
 
 
-def _smallest_as_near(
+def _find_smallest_as_near(
     x: FloatArray,
     grid: FloatArray,
     found: IndexArray,
     distance: FloatArray,
     covered: BoolArray,
 ) -> IndexArray:
-    """Smallest grid value whose float64 distance is the least one.
+    """Find the smallest grid value whose float64 distance is the least one.
 
-    Far from the grid many values can be equally far in float64; the rule says the smallest.
+    Far from the grid many values may be equally far in float64; the rule says the smallest.
     """
     with np.errstate(over="ignore"):
         tied = covered & (found > 0) & (np.abs(x - grid[found - 1]) <= distance)
@@ -306,9 +280,9 @@ def _smallest_as_near(
     return found
 
 
-def _between(x: FloatArray, grid: SortedGrid) -> Alignment:
+def _align_linearly(x: FloatArray, grid: SortedGrid) -> Alignment:
     last = grid.x.size - 1
-    position = _first_not_below(x, grid)
+    position = _search_sorted(x, grid)
     above = np.minimum(position, last)
     x1 = grid.x[above]
     on_grid = x1 == x
@@ -321,12 +295,12 @@ def _between(x: FloatArray, grid: SortedGrid) -> Alignment:
     return Alignment(on_grid | inside, grid.rows[below], grid.rows[above], rise, run)
 
 
-def _first_not_below(x: FloatArray, grid: SortedGrid) -> IndexArray:
-    """The slot that `np.searchsorted` finds: of the first grid value that is not below x."""
+def _search_sorted(x: FloatArray, grid: SortedGrid) -> IndexArray:
+    """Find the slots that `np.searchsorted` finds: of the first grid value not below x."""
     if not grid.slots_per_x:
         searched: IndexArray = np.searchsorted(grid.x, x)
         return searched
-    position = _guess(x, grid)
+    position = _guess_slots(x, grid)
     position += grid.x[position] < x
     fenced = np.concatenate(([-np.inf], grid.x, [np.inf]))
     astray = np.flatnonzero(~((fenced[position] < x) & (x <= fenced[position + 1])))
@@ -335,8 +309,8 @@ def _first_not_below(x: FloatArray, grid: SortedGrid) -> IndexArray:
     return position
 
 
-def read(curves: FloatArray, alignment: Alignment) -> tuple[FloatArray, BoolArray]:
-    """Values of curves at aligned abscissae.
+def read_curves(curves: FloatArray, alignment: Alignment) -> tuple[FloatArray, BoolArray]:
+    """Read curves at aligned abscissae.
 
     Parameters
     ----------
@@ -349,19 +323,19 @@ def read(curves: FloatArray, alignment: Alignment) -> tuple[FloatArray, BoolArra
     -------
     values : ndarray of shape (m, p)
         f0 + (f1 - f0)·(x - x0)/(x1 - x0), in that order, between two grid values. [unit of y]
-    present : ndarray of bool of shape (m, p)
-        Whether the curve has a number at all that is needed. Where x is not covered,
-        neither array means anything.
+    has_number : ndarray of bool of shape (m, p)
+        Whether the curve has the one or two numbers needed. Neither array is defined where x is
+        not covered.
     """
-    # np.take keeps a curve a contiguous row; curves[:, rows] would not, and np.sum of
-    # its rows would give other bits.
+    # np.take keeps each curve a contiguous row. curves[:, rows] would not, and np.sum of its rows
+    # would give other bits.
     values = np.take(curves, alignment.left, axis=1)
-    present = ~np.isnan(values)
+    has_number = ~np.isnan(values)
     between = np.flatnonzero(alignment.left != alignment.right)
     if between.size:
         f0 = np.take(values, between, axis=1)
         f1 = np.take(curves, alignment.right[between], axis=1)
-        present[:, between] &= ~np.isnan(f1)
+        has_number[:, between] &= ~np.isnan(f1)
         with np.errstate(over="ignore", invalid="ignore"):
             values[:, between] = f0 + (f1 - f0) * alignment.rise[between] / alignment.run[between]
-    return values, present
+    return values, has_number

@@ -1,4 +1,4 @@
-"""What is said of curves before they are stored: figures of each, and cells that look wrong."""
+"""Summaries of curves before they are stored: range, mean and gaps, and cells that look wrong."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from services.grids import BoolArray, IndexArray
 from services.tables import Curves, FloatArray
 
 LOST_POINT = "lost_decimal_point"
-"""Code of the warning about a cell that is thousands of times its neighbours."""
+"""Code of a warning: the cell is thousands of times its neighbours."""
 
 MOST_WARNINGS = 100
-"""Warnings of one table that are kept; the others are counted."""
+"""Most warnings kept of one table; the others are only counted."""
 
 _FAR = 500.0
-"""How many times its neighbours a cell must be."""
+"""Least ratio of a suspect cell to its neighbours."""
 
 _SMOOTH = 0.25
-"""Share of the neighbours' size by which slopes may differ, and the cell from the foretold."""
+"""Share of the neighbours' size by which slopes may differ, and a cell from its prediction."""
 
 _DIGITS = 100
-"""Whole numbers from here on stand out among numbers that are not whole."""
+"""Least whole number that stands out among numbers that are not whole."""
 
 _RARE = 20
-"""One cell that is far in so many, or a single one; more are what the curve is like, unless they
-are whole numbers in a smooth place where others are not."""
+"""Cells of a curve for each of which one may be far; more are usual for the curve, unless they are
+whole numbers in a smooth place among numbers that are not whole. A single one always counts."""
 
 _POWERS = 10.0 ** np.arange(3, 16)
-"""What a cell is multiplied by when it loses the point before 3 to 15 digits."""
+"""Factors by which a cell grows that loses the point before 3 to 15 digits."""
 
 _AROUND = 5
-"""Rows looked at: a cell and the four nearest to it."""
+"""Rows compared: a cell and the four nearest to it."""
 
-_PIECE = 4 << 20
-"""Bytes of curves looked at together."""
+_PART_BYTES = 4 << 20
+"""Most bytes of curves read at once."""
 
-_VALUES = 1 << 18
-"""Numbers compared at once, so that they stay in the processor's cache."""
+_VALUES_AT_ONCE = 1 << 18
+"""Numbers compared at once; they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellWarning:
-    """A cell that was stored as it is, but looks wrong.
+    """A cell that is stored as it is but looks wrong.
 
     Parameters
     ----------
     code : str
-        What looks wrong, as a word for programs.
+        The kind of fault, as a word for programs.
     column : str
         Name of the column.
     row : int
-        From 0.
+        Row of the table, from 0.
     detail : str
-        What looks wrong, as a sentence.
+        The fault, as a sentence.
     """
 
     code: str
@@ -67,8 +67,8 @@ class CellWarning:
     detail: str
 
 
-class Figures(NamedTuple):
-    """Figures of one curve; None where it has no number, or none that float64 can hold.
+class CurveSummary(NamedTuple):
+    """Summary of one curve; None if it has no number, or float64 cannot hold the result.
 
     Parameters
     ----------
@@ -85,80 +85,77 @@ class Figures(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a record says of curves.
+class TableSummary:
+    """Summary of the curves of a table.
 
     Parameters
     ----------
-    figures : list of m Figures
+    curves : list of m CurveSummary
         In the order of the curves.
     warnings : list of CellWarning
         The first MOST_WARNINGS, by column and row.
     n_warnings : int
-        How many there are.
+        Number of all warnings.
     """
 
-    figures: list[Figures]
+    curves: list[CurveSummary]
     warnings: list[CellWarning]
     n_warnings: int
 
     @property
     def n_gaps(self) -> int:
-        """Empty cells of all curves."""
-        return sum(figures.n_gaps for figures in self.figures)
+        """Number of empty cells of all curves."""
+        return sum(curve.n_gaps for curve in self.curves)
 
 
-def describe(curves: Curves, *, with_x: bool) -> Description:
-    """Look at all curves once.
+def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) -> TableSummary:
+    """Read all curves once and summarize them.
 
     Parameters
     ----------
     curves : Curves
         At least one.
     with_x : bool
-        Whether to look for wrong cells in x too.
-
-    Returns
-    -------
-    Description
-        Their figures, and cells that look wrong.
+        Whether to look for wrong cells in x, too.
+    part_bytes : int
+        Most bytes of curves read at once.
     """
-    figures: list[Figures] = []
+    summaries: list[CurveSummary] = []
     warnings: list[CellWarning] = []
     count = 0
     columns = [curves.x[np.newaxis]] if with_x else []
     names = (curves.x_name, *curves.names)[not with_x :]
-    for piece in chain(columns, curves.pieces(_PIECE)):
-        suspects = lost_points(piece)
-        warnings += _warnings(piece, names, suspects, MOST_WARNINGS - len(warnings))
+    for part in chain(columns, curves.read_parts(part_bytes)):
+        suspects = find_lost_points(part)
+        warnings += _warn(part, names, suspects, MOST_WARNINGS - len(warnings))
         count += len(suspects.rows)
-        figures += _figures(piece)
-        names = names[len(piece) :]
-        del piece  # a long curve is not held while the next is read
-    return Description(figures[with_x:], warnings, count)
+        summaries += _summarize_curves(part)
+        names = names[len(part) :]
+        del part  # a long curve is not held while the next is read
+    return TableSummary(summaries[with_x:], warnings, count)
 
 
-def _figures(y: FloatArray) -> Iterator[Figures]:
+def _summarize_curves(y: FloatArray) -> Iterator[CurveSummary]:
     gaps = np.isnan(y).sum(axis=1)
     with np.errstate(over="ignore"):
         figures = np.stack((y.min(axis=1), y.max(axis=1), np.sum(y, axis=1) / y.shape[1]))
         for row in np.flatnonzero(~np.isfinite(figures[2]) & (gaps < y.shape[1])):
             some = y[row, ~np.isnan(y[row])]
-            figures[:, row] = some.min(), some.max(), _mean(some)
-    # SQLite keeps no sign of a zero; adding 0.0 takes it away on PostgreSQL, too.
+            figures[:, row] = some.min(), some.max(), _average(some)
+    # SQLite keeps no sign of a zero; adding 0.0 removes it, so that PostgreSQL has none either.
     columns = (figures + 0.0).tolist()
     if not np.isfinite(figures).all():
         columns = [[v if math.isfinite(v) else None for v in column] for column in columns]
-    return map(Figures, gaps.tolist(), *columns)
+    return map(CurveSummary, gaps.tolist(), *columns)
 
 
-def _mean(y: FloatArray) -> float:
+def _average(y: FloatArray) -> float:
     mean = np.sum(y) / y.size
-    # Without a power of two the sum of no table is too large for float64.
+    # With a power of two factored out, the sum of no table is too large for float64.
     return float(mean if np.isfinite(mean) else np.ldexp(np.sum(np.ldexp(y, -64)) / y.size, 64))
 
 
-def _warnings(
+def _warn(
     y: FloatArray, names: tuple[str, ...], suspects: Suspects, most: int
 ) -> Iterator[CellWarning]:
     cells = zip(suspects.curves[:most], suspects.rows[:most], suspects.numbers[:most], strict=True)
@@ -176,9 +173,9 @@ class Suspects(NamedTuple):
     Parameters
     ----------
     curves, rows : ndarray of shape (p,)
-        Where they are, by curve, then row.
+        Their places, by curve, then row.
     numbers : ndarray of shape (p,)
-        What they would be with the point. [unit of y]
+        The numbers with the point put back. [unit of y]
     """
 
     curves: IndexArray
@@ -186,67 +183,71 @@ class Suspects(NamedTuple):
     numbers: FloatArray
 
 
-def lost_points(y: FloatArray) -> Suspects:
-    """Cells that look as if they had lost their decimal point; docs/method.md has the rule.
+def find_lost_points(y: FloatArray, values_at_once: int = _VALUES_AT_ONCE) -> Suspects:
+    """Find cells that look as if they had lost their decimal point; docs/method.md has the rule.
 
     Parameters
     ----------
     y : ndarray of shape (m, n)
         One curve a row; NaN is a gap. [unit of y]
+    values_at_once : int
+        Numbers compared at once.
 
     Returns
     -------
     Suspects
-        None where there are less than five rows.
+        None in curves of less than five rows.
     """
     m, n = y.shape
-    group = max(1, _VALUES // max(1, n))
+    group = max(1, values_at_once // max(1, n))
     nothing = np.zeros(0, np.intp)
     found = [Suspects(nothing, nothing, np.zeros(0))]
     for first in range(0, m if n >= _AROUND else 0, group):
-        some = _lost_points(y[first : first + group])
+        some = _find_in_few(y[first : first + group], values_at_once)
         found.append(some._replace(curves=some.curves + first))
     return Suspects(*map(np.concatenate, zip(*found, strict=True)))
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _lost_points(y: FloatArray) -> Suspects:
-    """Few curves, or one; inputs are checked."""
-    curves, rows = _far_from_neighbours(y)
+def _find_in_few(y: FloatArray, values_at_once: int) -> Suspects:
+    """Find suspects in few curves of five rows or more."""
+    curves, rows = _find_far(y, values_at_once)
     if not rows.size:
         return Suspects(curves, rows, np.zeros(0))
     rare = np.bincount(curves, minlength=len(y)) <= max(1, y.shape[1] // _RARE)
-    numbers, sure = _restored(y, curves, rows)
+    numbers, sure = _restore_points(y, curves, rows)
     fits = ~np.isnan(numbers) & (sure | rare[curves])
     return Suspects(curves[fits], rows[fits], numbers[fits])
 
 
-def _far_from_neighbours(y: FloatArray) -> tuple[IndexArray, IndexArray]:
-    """Cells that are far larger than the one before and the one behind, as far as there are."""
+def _find_far(y: FloatArray, values_at_once: int) -> tuple[IndexArray, IndexArray]:
+    """Find cells that are far larger than those before and behind them, if there are any."""
     found = []
     n = y.shape[1]
-    for start in range(0, n, _VALUES):
-        first, last = max(start - 1, 0), min(start + _VALUES + 1, n)
+    for start in range(0, n, values_at_once):
+        first, last = max(start - 1, 0), min(start + values_at_once + 1, n)
         size = np.abs(y[:, first:last])
         limit = _FAR * size
         far = np.ones(size.shape, np.bool_)
         far[:, 1:] &= size[:, 1:] > limit[:, :-1]
         far[:, :-1] &= size[:, :-1] > limit[:, 1:]
-        # The cells at the borders saw one neighbour only; their own turn sees both.
+        # Cells at the borders see one neighbour only; the part before or behind sees both.
         far[:, : start - first] = False
-        far[:, start - first + _VALUES :] = False
-        # Flat: looking in two dimensions takes longer than all the comparing.
+        far[:, start - first + values_at_once :] = False
+        # Flat: np.nonzero in two dimensions takes longer than all the comparisons.
         curves, rows = np.divmod(np.flatnonzero(far), last - first)
         found.append((curves, rows + first))
     curves, rows = map(np.concatenate, zip(*found, strict=True))
     return curves, rows
 
 
-def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> tuple[FloatArray, BoolArray]:
-    """The cells with their points put back, NaN where that does not fit; which are sure."""
+def _restore_points(
+    y: FloatArray, curves: IndexArray, rows: IndexArray
+) -> tuple[FloatArray, BoolArray]:
+    """Put the points of cells back, NaN where that does not fit; tell which cells are sure."""
     n = y.shape[1]
     first = np.clip(rows - _AROUND // 2, 0, n - _AROUND)
-    place = rows - first  # of the cell among the five, mostly 2
+    place = rows - first  # of the cell among the five, 2 but at the ends
     others = np.arange(_AROUND - 1) + (np.arange(_AROUND - 1) >= place[:, np.newaxis])
     near = y[curves[:, np.newaxis], first[:, np.newaxis] + others]
     size = np.abs(near).max(axis=1)
@@ -259,9 +260,9 @@ def _restored(y: FloatArray, curves: IndexArray, rows: IndexArray) -> tuple[Floa
     # The line through the two neighbours that are nearest, read at the cell.
     pick = np.clip(place - 1, 0, _AROUND - 3)
     row = np.arange(len(rows))
-    foretold = near[row, pick] + slopes[row, pick] * (place - others[row, pick])
+    predicted = near[row, pick] + slopes[row, pick] * (place - others[row, pick])
     candidates = value[:, np.newaxis] / _POWERS
-    distance = np.abs(candidates - foretold[:, np.newaxis])
+    distance = np.abs(candidates - predicted[:, np.newaxis])
     best = distance.argmin(axis=1)
     fits &= distance[row, best] <= np.where(whole, size, _SMOOTH * size)
     return np.where(fits, candidates[row, best], np.nan), whole & smooth

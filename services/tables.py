@@ -1,4 +1,4 @@
-"""A table of curves on one grid, and its fingerprint."""
+"""Tables of curves on one grid, and the names of their columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.errors import Fact, InvalidTable
+from services.errors import MOST_FACTS, Fact, InvalidTable
 
 FloatArray = NDArray[np.float64]
 
@@ -18,18 +18,15 @@ _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, lone surrogates, line and paragraph separators."""
 
 NAME_LENGTH = 200
-"""Characters that the name of a dataset or a curve may have."""
-
-PIECE_BYTES = 8 << 20
-"""Bytes of curves that are copied at a time."""
+"""Most characters of the name of a dataset or a curve."""
 
 
 class Curves(Protocol):
-    """Curves that share one x column, wherever they lie; the largest do not lie in memory."""
+    """Curves that share one x column, in memory or, if they are large, on disk."""
 
     @property
     def x(self) -> FloatArray:
-        """Abscissae in their order, shape (n,), [unit of x]; NaN is a gap."""
+        """Abscissae in the order of the rows, shape (n,), [unit of x]; NaN is a gap."""
 
     @property
     def x_name(self) -> str:
@@ -39,22 +36,22 @@ class Curves(Protocol):
     def names(self) -> tuple[str, ...]:
         """Names of the curves."""
 
-    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
-        """All curves in their order, some at a time; may be called again.
+    def read_parts(self, most_bytes: int) -> Iterator[FloatArray]:
+        """Read all curves in order, some at a time; may be called again.
 
         Parameters
         ----------
         most_bytes : int
-            Size of a piece, unless a single curve is longer.
+            Most bytes of a part, unless a single curve is longer.
 
         Yields
         ------
         ndarray of shape (m, n)
-            One curve a row, C-contiguous, as `canonical` gives them. [unit of y]
+            One curve a row, C-contiguous, as from `canonicalize`. [unit of y]
         """
 
     def close(self) -> None:
-        """Give memory and disk back; nothing can be read any more."""
+        """Free memory and disk; nothing can be read any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Table:
     Parameters
     ----------
     x : ndarray of shape (n,)
-        Abscissae in the order in which they came; NaN is a gap. [unit of x]
+        Abscissae in the order of the rows; NaN is a gap. [unit of x]
     y : ndarray of shape (m, n)
         One curve a row, C-contiguous; NaN is a gap. [unit of y]
     names : tuple of m str
@@ -83,89 +80,51 @@ class Table:
         """Names of all columns, x first."""
         return (self.x_name, *self.names)
 
-    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
-        """All curves in their order, some at a time.
-
-        Parameters
-        ----------
-        most_bytes : int
-            Size of a piece, unless a single curve is longer.
-
-        Yields
-        ------
-        ndarray of shape (m, n)
-            Views of y.
-        """
+    def read_parts(self, most_bytes: int) -> Iterator[FloatArray]:
+        """Yield views of y; see `Curves`."""
         step = max(1, most_bytes // self.x.nbytes)
         for start in range(0, len(self.names), step):
             yield self.y[start : start + step]
 
     def close(self) -> None:
-        """Nothing to give back."""
-
-
-def whole(curves: Curves) -> Table:
-    """All curves in memory.
-
-    Parameters
-    ----------
-    curves : Curves
-        Not closed yet.
-
-    Returns
-    -------
-    Table
-        The same curves.
-    """
-    y = np.empty((len(curves.names), curves.x.size))
-    filled = 0
-    for piece in curves.pieces(PIECE_BYTES):
-        y[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    return Table(curves.x, y, curves.names, curves.x_name)
+        """Do nothing: the table is in memory."""
 
 
 def clean_names(names: list[str]) -> list[str]:
-    """Column names without the spaces around them.
+    """Strip column names of the spaces around them, and check them.
 
     Parameters
     ----------
     names : list of str
-        Names as they came.
-
-    Returns
-    -------
-    list of str
-        The same names, stripped.
 
     Raises
     ------
     InvalidTable
-        A name is empty, too long, holds a control character, or stands twice.
+        A name is empty, too long, repeated, or has a control character.
     """
     cleaned = [name.strip() for name in names]
     seen: dict[str, int] = {}
     facts = []
     for position, name in enumerate(cleaned):
-        problem = _name_problem(name)
+        problem = _find_problem(name)
         if problem is None and name in seen:
             both = f"Columns {seen[name] + 1} and {position + 1} are both called {name!r}"
-            problem = (f"{both}; give each column a name of its own.", "duplicate_name")
+            problem = (f"{both}; give each column a different name.", "duplicate_name")
         seen.setdefault(name, position)
         if problem is not None:
             detail, code = problem
             facts.append(Fact(f"Column {position + 1}: {detail}", code, column=name[:NAME_LENGTH]))
     if facts:
-        raise InvalidTable("The column names cannot be used.", facts[:20])
+        raise InvalidTable("The column names cannot be used.", facts[:MOST_FACTS])
     return cleaned
 
 
-def _name_problem(name: str) -> tuple[str, str] | None:
+def _find_problem(name: str) -> tuple[str, str] | None:
     if not name:
         return "The name is empty; every column needs one.", "empty_name"
     if len(name) > NAME_LENGTH:
         return f"The name is longer than {NAME_LENGTH} characters.", "long_name"
-    # All of them are unprintable in the sense of `str`, which is asked much faster.
+    # All these characters are unprintable, too, which is much faster to find out.
     if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
         return "The name holds a control character or a line break.", "bad_name"
     return None

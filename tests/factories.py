@@ -27,6 +27,12 @@ def a_table(x, *curves, names=None):
     return Table(x, y, names)
 
 
+def load_table(curves):
+    """Load curves into memory."""
+    y = np.concatenate(list(curves.read_parts(1 << 23)))
+    return Table(curves.x, y, curves.names, curves.x_name)
+
+
 def a_training(*curves, x=None, names=None):
     """Training curves, on x = 0, 1, 2, ... unless told otherwise."""
     return a_table(range(len(curves[0])) if x is None else x, *curves, names=names)

@@ -21,7 +21,7 @@ from api.store.fits import MATCH_FIELDS
 from api.store.mappings import POINT_FIELDS
 from services.files import read_text
 from services.fingerprint import table_sha256
-from services.tables import whole
+from tests.factories import load_table
 from tests.files import a_parquet, a_text, a_workbook, an_arrow
 from tests.waiting import PATIENCE
 
@@ -170,7 +170,7 @@ class TestMethod:
     def test_the_fingerprint_is_that_of_the_code(self):
         curves, _ = read_text(BytesIO(b"x,y,z\n1,2,2\n2,3,3\n"), format="csv")
         with closing(curves):
-            table = whole(curves)
+            table = load_table(curves)
         assert table_sha256(table) in (ROOT / "docs/method.md").read_text()
 
 

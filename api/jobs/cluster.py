@@ -31,7 +31,7 @@ from api.jobs.rankers import NUMPY, LocalRanker
 from api.store.base import Database, find
 from api.store.fits import Fit
 from services.fitting.cache import Cache
-from services.fitting.fit import PreparedFit
+from services.fitting.prepare import PreparedFit
 from services.scoring.ranking import Ranking, empty_ranking, merge
 
 log = logging.getLogger(__name__)

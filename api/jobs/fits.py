@@ -25,7 +25,8 @@ from api.store.datasets import (
 from api.store.fits import Fit, add_matches
 from services import grids
 from services.errors import Fact, InvalidOption
-from services.fitting.fit import PreparedFit, finish, prepare, require_finite
+from services.fitting.fit import finish, require_finite
+from services.fitting.prepare import PreparedFit, prepare
 from services.scoring.options import FitOptions
 from services.tables import FloatArray, Table
 

@@ -19,7 +19,7 @@ from api.store.fits import Fit, FitMatch
 from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping, add_items
 from services import grids
-from services.mapping.assign import assign
+from services.mapping.assign import Sizes, assign
 from services.mapping.few_points import assign_few_points
 from services.mapping.functions import Functions
 from services.mapping.items import REASONS, Items, Row
@@ -79,7 +79,7 @@ def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is t
     """Map the points of a table; every block of items goes to `keep`."""
     limited = functions.with_limits(options.tolerance_factor)
     tally = Tally(len(functions.matches))
-    for items in assign(test, functions.grid, limited, options, block_rows):
+    for items in assign(test, functions.grid, limited, options, Sizes(block_rows)):
         keep(items)
         tally.add(items)
         progress((int(items["point"][-1]) + 1) * len(test.names), test.y.size)
@@ -100,7 +100,7 @@ def evaluate_few(
     x, y = test.x.tolist(), test.y[0].tolist()
     rows = assign_few_points(x, y, functions.grid, limited, options)
     tally = Tally(len(functions.matches))
-    tally.add_few(rows)
+    tally.add_rows(rows)
     return _outcome(test.y.size, functions.matches, limited, tally), rows
 
 

@@ -13,7 +13,8 @@ from api.jobs.inputs import FitInputs
 from api.store.datasets import open_library
 from services.fitting.blocks import split
 from services.fitting.cache import Cache
-from services.fitting.fit import PreparedFit, rank_library
+from services.fitting.fit import rank_library
+from services.fitting.prepare import PreparedFit
 from services.scoring.ranking import Ranking
 
 NUMPY = "numpy"

@@ -61,7 +61,7 @@ from services.errors import Fact, InvalidOption
 from services.export.batches import values_batch, values_schema
 from services.export.writers import csv_values
 from services.files import USUAL_X
-from services.quality import describe
+from services.quality import summarize
 from services.tables import Curves, FloatArray
 
 room = Room(
@@ -220,12 +220,12 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
         grid = dataset.x_column, read_grid(session, dataset)
     upload = read_upload(CurvesRequest, CurvesForm, query, (dataset.x_column, *USUAL_X), grid)
     with closing(upload.curves):
-        described = describe(upload.curves, with_x=False)
+        summary = summarize(upload.curves, with_x=False)
         with database().writing() as session:
             _require_room(session, upload.curves)
             versions = if_match(required=False)
             dataset = find_version(session, Dataset, dataset_id, versions)
-            append_curves(session, dataset, upload.curves, described)
+            append_curves(session, dataset, upload.curves, summary)
     return dataset, {"ETag": etag(dataset.version)}
 
 

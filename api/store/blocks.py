@@ -47,7 +47,7 @@ class CurveBlock(Base):
 
 def add_blocks(connection: Connection, dataset_id: str, first: int, curves: Curves) -> None:
     """Store curves at the positions from `first` on."""
-    for some in curves.pieces(BLOCK_BYTES):
+    for some in curves.read_parts(BLOCK_BYTES):
         count = len(some)
         row = dataset_id, first, count, some.astype(NUMBER, copy=False).data.cast("B")
         insert_rows(connection, CurveBlock, [row])

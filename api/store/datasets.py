@@ -33,7 +33,7 @@ from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
 from services.fitting.blocks import Block, Library
-from services.quality import MOST_WARNINGS, Description, describe
+from services.quality import MOST_WARNINGS, TableSummary, summarize
 from services.tables import Curves, FloatArray, Table
 
 MORE_WARNINGS = "more_warnings"
@@ -102,7 +102,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     Slow work that does not need the database comes first, before the first statement begins the
     transaction.
     """
-    described = describe(curves, with_x=True)
+    summary = summarize(curves, with_x=True)
     # SQLite does not keep the sign of zero; adding 0.0 removes it on PostgreSQL too.
     least, largest = (float(pick.reduce(curves.x)) + 0.0 for pick in (np.fmin, np.fmax))
     created = now()
@@ -116,7 +116,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         n_curves=len(curves.names),
         x_min=None if math.isnan(least) else least,
         x_max=None if math.isnan(largest) else largest,
-        n_gaps=described.n_gaps,
+        n_gaps=summary.n_gaps,
         sha256=table_sha256(curves),
         source=asdict(source),
         warnings=[],
@@ -125,7 +125,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         created_at=created,
         updated_at=created,
     )
-    _warn(dataset, described)
+    _warn(dataset, summary)
     connection = session.connection()
     # A plain INSERT takes a third of the time of a flush.
     connection.execute(insert(Dataset), dataset.as_dict())
@@ -133,16 +133,16 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     session.add(dataset)
     grid = dataset.id, curves.x.astype("<f8", copy=False).tobytes()
     insert_rows(connection, Grid, [grid])
-    _add_curves(session, dataset, curves, described, first=0)
+    _add_curves(session, dataset, curves, summary, first=0)
     return dataset
 
 
 def append_curves(
-    session: Session, dataset: Dataset, curves: Curves, described: Description | None = None
+    session: Session, dataset: Dataset, curves: Curves, summary: TableSummary | None = None
 ) -> None:
     """Append curves to a dataset, which the caller has locked.
 
-    `described` is the description of the curves, if the caller made it before the lock.
+    `summary` describes the curves, if the caller made it before the lock.
 
     Raises
     ------
@@ -160,22 +160,22 @@ def append_curves(
     ][:20]
     if facts:
         raise InvalidTable(f"{facts[0].detail} Nothing was appended.", facts)
-    described = described or describe(curves, with_x=False)
+    summary = summary or summarize(curves, with_x=False)
     first = dataset.n_curves
     dataset.n_curves += len(curves.names)
-    dataset.n_gaps += described.n_gaps
-    dataset.sha256 = extend_sha256(dataset.sha256, curves.names, curves.pieces(BLOCK_BYTES))
+    dataset.n_gaps += summary.n_gaps
+    dataset.sha256 = extend_sha256(dataset.sha256, curves.names, curves.read_parts(BLOCK_BYTES))
     dataset.updated_at = now()
-    _warn(dataset, described)
+    _warn(dataset, summary)
     session.flush()
-    _add_curves(session, dataset, curves, described, first)
+    _add_curves(session, dataset, curves, summary, first)
 
 
 def _add_curves(
-    session: Session, dataset: Dataset, curves: Curves, described: Description, first: int
+    session: Session, dataset: Dataset, curves: Curves, summary: TableSummary, first: int
 ) -> None:
     """Insert rows, blocks and sketches of curves; the record already counts them."""
-    dataset_id, named = dataset.id, zip(curves.names, described.figures, strict=True)
+    dataset_id, named = dataset.id, zip(curves.names, summary.curves, strict=True)
     connection = session.connection()
     rows = [(dataset_id, i, name, *figures) for i, (name, figures) in enumerate(named, first)]
     if rows:
@@ -184,11 +184,11 @@ def _add_curves(
     add_sketches(connection, dataset.id, dataset.n_points, first, dataset.n_curves)
 
 
-def _warn(dataset: Dataset, described: Description) -> None:
+def _warn(dataset: Dataset, summary: TableSummary) -> None:
     """Append warnings to the record; if there are too many, the last one counts the rest."""
-    dataset.n_warnings += described.n_warnings
+    dataset.n_warnings += summary.n_warnings
     kept = [warning for warning in dataset.warnings if warning["code"] != MORE_WARNINGS]
-    kept += map(asdict, described.warnings)
+    kept += map(asdict, summary.warnings)
     if dataset.n_warnings > MOST_WARNINGS:
         kept = kept[: MOST_WARNINGS - 1]
         detail = f"{dataset.n_warnings - len(kept)} more cells look wrong."
@@ -336,13 +336,13 @@ def open_library(
     stop = selection.size if stop is None else stop
     whole = selection.indices is None
     basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
-    rank = basis.rank if basis else 0
+    n_coordinates = basis.n_coordinates if basis else 0
     return Library(
         selection.x,
         stream_blocks(session, selection, start, stop),
         dataset.sha256,
         basis,
-        stream_sketches(connection, dataset.id, rank, (start, stop)),
+        stream_sketches(connection, dataset.id, n_coordinates, (start, stop)),
         CurveReader(connection, dataset.id, dataset.n_points),
     )
 

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Database, Document, Name, Page, find
 from api.store.jobs import Job
-from services.fitting.fit import Match
+from services.scoring.matches import MATCH_FIELDS as FIELDS
+from services.scoring.matches import Match
 from services.scoring.options import FitOptions
 
 ROWS = 16_384
@@ -76,9 +77,7 @@ class FitMatch(Base):
     offset: Mapped[float]
 
 
-MATCH_FIELDS = tuple(
-    column.key for column in FitMatch.__table__.columns if column.key not in {"fit_id", "ordinal"}
-)
+MATCH_FIELDS = tuple(field.name for field in FIELDS)
 """Columns of a match, in the order of the contract."""
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.base import BINARY, Base, Blob
 from api.store.blocks import NUMBER, CurveReader, stream_values
-from services.bounds.sketch import SAMPLE, Basis, Sketch, make_basis, sketch
+from services.bounds.sketch import SAMPLE, Basis, Sketch, make_basis, make_sketch
 
 SKETCHED = 4096
 """Number of curves from which a dataset has sketches; fewer curves are read as fast."""
@@ -73,7 +73,7 @@ def add_sketches(
         _add_basis(connection, dataset_id, basis)
     for start, curves in stream_values(connection, dataset_id, first, after):
         indices = np.arange(start, start + len(curves))
-        data = sketch(indices, curves, basis).to_bytes()
+        data = make_sketch(indices, curves, basis).to_bytes()
         row = {"dataset_id": dataset_id, "first": start, "count": len(curves), "data": data}
         connection.execute(insert(SketchBlock), [row])
 
@@ -114,7 +114,7 @@ def read_basis(connection: Connection, dataset_id: str, n_curves: int) -> Basis 
 
 
 def stream_sketches(
-    connection: Connection, dataset_id: str, rank: int, places: tuple[int, int]
+    connection: Connection, dataset_id: str, n_coordinates: int, places: tuple[int, int]
 ) -> Iterator[Sketch]:
     """Yield the sketches of the blocks that begin in a range of positions, in pieces."""
     query = (
@@ -132,7 +132,7 @@ def stream_sketches(
             parts.append(data)
             stop = first + count
             if stop - start >= PIECE:
-                yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), rank)
+                yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), n_coordinates)
                 parts = []
     if parts:
-        yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), rank)
+        yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), n_coordinates)

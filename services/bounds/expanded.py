@@ -1,36 +1,53 @@
-"""Pairs of few curves: expanded squares propose, without any description of the curves.
+"""Pairs of few curves: expanded squares propose, without descriptions of the curves.
 
-docs/bounds.md, 7. For four training curves and fifty of a library the time goes into calls,
-not into numbers, so there are few calls here.
+docs/bounds.md, 7. For four training curves and fifty of a library, call overhead dominates, so
+this path makes few NumPy calls.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from services.bounds.rounding import radius
+from services.bounds.rounding import (
+    DOUBLE_ROUNDOFF,
+    LARGEST_SQUARE,
+    UNDERFLOW_OF_DOUBLE,
+    radius,
+)
+from services.scoring.matches import Figures
 from services.scoring.options import FitOptions
-from services.scoring.ranking import sort_key
-from services.scoring.scores import Figures
-from services.scoring.training import Group, Pairs, Scored, plain
+from services.scoring.ranking import make_sort_key
+from services.scoring.training import Group, Pairs, ScoredPairs, score_plainly
 from services.tables import FloatArray
 
-_DOUBLE = 2.0**-53
 
-_LARGEST = 2.0**500
-"""Squares above it are left to the plain scores."""
+class ExpandedSquares(NamedTuple):
+    """Products of k training curves and m library curves.
 
-_UNDERFLOW = 2.0**-900
-"""More than underflow can take."""
+    Parameters
+    ----------
+    likeness : ndarray of shape (k, m)
+        y·f - f²/2, largest for the pair with the least distance.
+    squares : ndarray of shape (k,)
+        Squares of the training curves.
+    largest : float
+        Largest square of the library curves.
+    n : int
+        Points of a curve.
+    """
 
-Compared = tuple[FloatArray, FloatArray, float, int]
-"""Likeness of all pairs, squares of the training curves, largest of the library's, and points."""
+    likeness: FloatArray
+    squares: FloatArray
+    largest: float
+    n: int
 
 
-def few(
-    group: Group, curves: FloatArray, limit: FloatArray, options: FitOptions
-) -> tuple[Scored, Figures | None]:
-    """Pairs within a limit that could be among the best.
+def propose_expanded(
+    group: Group, curves: FloatArray, limits: FloatArray, options: FitOptions
+) -> tuple[ScoredPairs, Figures | None]:
+    """Propose pairs by their expanded squares, and score them.
 
     Parameters
     ----------
@@ -38,34 +55,35 @@ def few(
         k training curves.
     curves : ndarray of shape (m, n)
         Library curves. [unit of y]
-    limit : ndarray of shape (k,)
+    limits : ndarray of shape (k,)
         Scores that must not be exceeded.
     options : FitOptions
-        How curves are compared.
 
     Returns
     -------
-    scored : tuple of three ndarray
-        Rows of the training curves, ascending; rows of the library curves; scores.
+    scored : ScoredPairs
+        Pairs within the limits that could be among the best, by training curve.
     figures : ndarray of FIGURES or None
-        Of the same pairs, where they have been needed and there is one for each training curve.
+        Figures of the same pairs, if they have been computed: one pair for each training curve.
     """
     if (options.criterion, options.transform) == ("sse", "none") and options.top_k == 1:
         with np.errstate(all="ignore"):
-            compared = compare(group.y, group.read(curves))
-            if compared is not None:
-                rows, likely = np.arange(len(limit)), compared[0].argmax(axis=1)
-                found = group.figures(rows, curves[likely], options)
+            expanded = expand_squares(group.y, group.read(curves))
+            if expanded is not None:
+                rows, likely = np.arange(len(limits)), expanded.likeness.argmax(axis=1)
+                found = group.compute_figures(rows, curves[likely], options)
                 score = found["score"]
-                near, columns = within(compared, np.minimum(limit, sort_key(score)), options)
+                limits = np.minimum(limits, make_sort_key(score))
+                near, columns = find_within(expanded, limits, options)
                 if columns.tolist() == likely.tolist() and near.tolist() == rows.tolist():
-                    return (rows, likely, score), found
-                return (near, columns, group.scores(near, curves[columns], options)), None
-    return plain(group, curves, limit, options), None
+                    return ScoredPairs(rows, likely, score), found
+                score = group.score(near, curves[columns], options)
+                return ScoredPairs(near, columns, score), None
+    return score_plainly(group, curves, limits, options), None
 
 
-def compare(y: FloatArray, f: FloatArray) -> Compared | None:
-    """Compare curves by expanded squares.
+def expand_squares(y: FloatArray, f: FloatArray) -> ExpandedSquares | None:
+    """Expand the squares of the differences of all pairs.
 
     Parameters
     ----------
@@ -76,39 +94,38 @@ def compare(y: FloatArray, f: FloatArray) -> Compared | None:
 
     Returns
     -------
-    Compared or None
-        None where they are too large, or have gaps.
+    ExpandedSquares or None
+        None if numbers are too large, or missing.
     """
     own, squares = np.vecdot(y, y), np.vecdot(f, f)
     largest = np.maximum.reduce(squares)
-    if not largest + np.maximum.reduce(own) < _LARGEST:
+    if not largest + np.maximum.reduce(own) < LARGEST_SQUARE:
         return None
     likeness = y @ f.T
     likeness -= 0.5 * squares
-    return likeness, own, largest, y.shape[1]
+    return ExpandedSquares(likeness, own, largest, y.shape[1])
 
 
-def within(compared: Compared, limit: FloatArray, options: FitOptions) -> Pairs:
-    """Pairs whose score can be within a limit.
+def find_within(expanded: ExpandedSquares, limits: FloatArray, options: FitOptions) -> Pairs:
+    """Find the pairs whose score can be within a limit.
 
     Parameters
     ----------
-    compared : Compared
+    expanded : ExpandedSquares
         k training curves and m of a library.
-    limit : ndarray of shape (k,)
+    limits : ndarray of shape (k,)
         Scores that must not be exceeded.
     options : FitOptions
-        How curves are compared: by ``sse``, no transform.
+        Criterion ``sse``, without a transform.
 
     Returns
     -------
-    tuple of two ndarray
-        Rows of the training curves, ascending, and rows of the library curves.
+    Pairs
+        By training curve.
     """
-    likeness, own, largest, n = compared
-    square = radius(limit, n, options)
+    likeness, own, largest, n = expanded
+    square = radius(limits, n, options)
     square *= square
-    rounding = (2 * n + 20) * _DOUBLE
-    floor = 0.5 * (own - square) - rounding * (own + largest + square) - _UNDERFLOW
-    rows, columns = (~(likeness < floor[:, np.newaxis])).nonzero()
-    return rows, columns
+    rounding = (2 * n + 20) * DOUBLE_ROUNDOFF
+    floor = 0.5 * (own - square) - rounding * (own + largest + square) - UNDERFLOW_OF_DOUBLE
+    return Pairs(*(~(likeness < floor[:, np.newaxis])).nonzero())

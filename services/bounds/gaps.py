@@ -1,7 +1,7 @@
-"""Candidates among curves with gaps, on either side (docs/bounds.md, 5).
+"""Likeness of pairs of curves with gaps, on either side (docs/bounds.md, 5).
 
-Every pair of curves has numbers at x of its own, so no description of whole curves will do.
-But the sum of squares over the common x is one product of longer rows, in which a gap is 0.
+Every pair of curves has numbers at different x, so descriptions of whole curves do not help. But
+the sum of squares over the common x is one product of longer rows, in which a gap is 0.
 """
 
 from __future__ import annotations
@@ -10,41 +10,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.bounds.product import Columns
-from services.bounds.rounding import lowered, radius, scaled
-from services.bounds.sketch import Basis, SingleArray, roundoff
+from services.bounds.product import LibrarySide
+from services.bounds.rounding import (
+    LARGEST_WITH_GAPS,
+    SINGLE_ROUNDOFF,
+    UNDERFLOW_OF_PRODUCT,
+    SingleArray,
+    radius,
+    round_down,
+)
+from services.bounds.sketch import Basis
 from services.grids import BoolArray
 from services.scoring.options import FitOptions
 from services.tables import FloatArray
 
-_LARGEST = 2.0**40
-"""Numbers above it, in the unit of the basis, are not compared: sums must fit float32."""
-
-_UNDERFLOW = 2.0**-90
-"""More than underflow can take from a product, in the unit of the basis."""
-
-_NEVER, _ELIGIBLE = -(2.0**110), -(2.0**105)
-"""Weight of a gap that makes a curve ineligible, and what eligible pairs are above."""
-
-_UNIT = roundoff(np.dtype(np.float32))
+_INELIGIBLE, _ELIGIBLE = -(2.0**110), -(2.0**105)
+"""Weight of a gap that makes a curve ineligible, and a number that eligible pairs are above."""
 
 
 @dataclass(frozen=True, slots=True)
-class GapScreen:
-    """Training curves with gaps, for the product with `gap_columns`.
+class GapSide:
+    """Training curves with gaps as the product with `make_gap_library_side` takes them.
 
     Parameters
     ----------
     basis : Basis
         Unit and centre, shared with the library.
     options : FitOptions
-        How curves are compared; no transform.
+        Without a transform.
     matrix : ndarray of shape (k, 3n)
         Values, weights of the library's squares, weights of its numbers or of its gaps.
     pairs : ndarray of shape (k,)
         Numbers of each curve.
     least : ndarray of shape (k,)
-        What the product has at least for a distance of 0.
+        Least product of a pair at distance 0.
     """
 
     basis: Basis
@@ -53,46 +52,23 @@ class GapScreen:
     pairs: FloatArray
     least: FloatArray
 
-    def product(self, library: Columns, part: slice, out: SingleArray) -> None:
-        """Likeness of every pair.
-
-        Parameters
-        ----------
-        library : Columns
-            Library curves, from `gap_columns`.
-        part : slice
-            Some of them, m curves.
-        out : ndarray of shape (k, m)
-            Receives the likeness, minus infinity for curves that are not eligible.
-        """
+    def compare(self, library: LibrarySide, part: slice, out: SingleArray) -> None:
+        """Compute the likeness, minus infinity if ineligible; see `TrainingSide`."""
         library.multiply(self.matrix, part, out)
         if self.options.min_overlap == 1:
             out[out < _ELIGIBLE] = -np.inf
 
-    def floor(self, limits: FloatArray, library: Columns) -> SingleArray:
-        """Least likeness of a pair whose score can be within a limit.
-
-        Parameters
-        ----------
-        limits : ndarray of shape (k,)
-            Scores that must not be exceeded.
-        library : Columns
-            The curves that will be compared; they do not matter here.
-
-        Returns
-        -------
-        ndarray of shape (k,)
-            The least number where nothing is proven.
-        """
+    def find_floor(self, limits: FloatArray, library: LibrarySide) -> SingleArray:
+        """Find the least likeness within limits, whatever the library; see `TrainingSide`."""
         del library
         with np.errstate(all="ignore"):
-            within = scaled(radius(limits, self.pairs, self.options), self.basis)
-            floor = self.least - 0.5 * within * within * (1 + 2.0**-40) - _UNDERFLOW
-            return lowered(floor, self.matrix.dtype)
+            within = self.basis.scale(radius(limits, self.pairs, self.options))
+            floor = self.least - 0.5 * within * within * (1 + 2.0**-40) - UNDERFLOW_OF_PRODUCT
+            return round_down(floor, self.matrix.dtype)
 
 
-def gap_screen(y: FloatArray, basis: Basis, options: FitOptions) -> GapScreen:
-    """Make training curves with gaps ready for the product.
+def make_gap_side(y: FloatArray, basis: Basis, options: FitOptions) -> GapSide:
+    """Prepare training curves with gaps for the product.
 
     Parameters
     ----------
@@ -101,34 +77,29 @@ def gap_screen(y: FloatArray, basis: Basis, options: FitOptions) -> GapScreen:
     basis : Basis
         Unit and centre.
     options : FitOptions
-        How curves are compared; no transform.
-
-    Returns
-    -------
-    GapScreen
-        Theirs.
+        Without a transform.
     """
     k, n = y.shape
-    values, there = _centred(y, basis)
-    lost = ~(np.max(np.abs(values), axis=1) < _LARGEST)
+    values, there = _centre(y, basis)
+    lost = ~(np.max(np.abs(values), axis=1) < LARGEST_WITH_GAPS)
     values[lost] = 0
     squares = values * values
-    gamma = _gamma(n)
+    rounding = _bound_rounding(n)
     matrix = np.empty((k, 3 * n), np.float32)
     matrix[:, :n] = values
-    matrix[:, n : 2 * n] = -0.5 * (1 - 2 * gamma) * there
+    matrix[:, n : 2 * n] = -0.5 * (1 - 2 * rounding) * there
     if options.min_overlap < 1:
-        matrix[:, 2 * n :] = -0.5 * (1 - 2 * gamma) * squares
+        matrix[:, 2 * n :] = -0.5 * (1 - 2 * rounding) * squares
         least = np.zeros(k)
     else:
-        matrix[:, 2 * n :] = _NEVER * there
-        least = 0.5 * (1 - gamma) * np.sum(squares, axis=1) * (1 - 2.0**-30)
+        matrix[:, 2 * n :] = _INELIGIBLE * there
+        least = 0.5 * (1 - rounding) * np.sum(squares, axis=1) * (1 - 2.0**-30)
     least[lost] = np.nan
-    return GapScreen(basis, options, matrix, np.sum(there, axis=1) * 1.0, least)
+    return GapSide(basis, options, matrix, np.sum(there, axis=1) * 1.0, least)
 
 
-def gap_columns(curves: FloatArray, basis: Basis, options: FitOptions) -> Columns:
-    """Make library curves ready for the product.
+def make_gap_library_side(curves: FloatArray, basis: Basis, options: FitOptions) -> LibrarySide:
+    """Prepare library curves with gaps for the product.
 
     Parameters
     ----------
@@ -137,36 +108,36 @@ def gap_columns(curves: FloatArray, basis: Basis, options: FitOptions) -> Column
     basis : Basis
         Unit and centre.
     options : FitOptions
-        Whether curves with gaps are eligible.
+        ``min_overlap`` says whether curves with gaps are eligible.
 
     Returns
     -------
-    Columns
-        With 2n rows if gaps need not be regarded, else 3n.
+    LibrarySide
+        Its matrix has 2n rows if gaps do not matter, else 3n.
     """
     m, n = curves.shape
     with np.errstate(all="ignore"):
-        values, there = _centred(curves, basis)
-        unknown = np.flatnonzero(~(np.max(np.abs(values), axis=1) < _LARGEST))
+        values, there = _centre(curves, basis)
+        unknown = np.flatnonzero(~(np.max(np.abs(values), axis=1) < LARGEST_WITH_GAPS))
         values[unknown] = 0
-        regarded = options.min_overlap < 1 or not there.all()
-        matrix = np.empty(((3 if regarded else 2) * n, m), np.float32)
+        gaps_matter = options.min_overlap < 1 or not there.all()
+        matrix = np.empty(((3 if gaps_matter else 2) * n, m), np.float32)
         matrix[:n] = values.T
         matrix[n : 2 * n] = np.multiply(values, values, out=values).T
-    if regarded:
+    if gaps_matter:
         matrix[2 * n :] = (there if options.min_overlap < 1 else ~there).T
-    return Columns((matrix,), unknown, unknown[:0])
+    return LibrarySide((matrix,), unknown, unknown[:0])
 
 
-def _centred(curves: FloatArray, basis: Basis) -> tuple[FloatArray, BoolArray]:
-    """Values in the unit of the basis, 0 in gaps; and where there are numbers."""
+def _centre(curves: FloatArray, basis: Basis) -> tuple[FloatArray, BoolArray]:
+    """Express values in the unit of the basis, 0 in gaps; tell where there are numbers."""
     with np.errstate(all="ignore"):
-        values = (np.ldexp(curves, -basis.exponent) if basis.exponent else curves) - basis.centre
+        values = basis.scale(curves) - basis.centre
     gaps = np.isnan(curves)
     values[gaps] = 0
     return values, ~gaps
 
 
-def _gamma(n: int) -> float:
-    """Relative rounding of the product, and of what goes into it."""
-    return (2 * (3 * n + 2) + 8) * _UNIT
+def _bound_rounding(n: int) -> float:
+    """Bound the relative rounding of the product and of the numbers that it multiplies."""
+    return (2 * (3 * n + 2) + 8) * SINGLE_ROUNDOFF

@@ -1,8 +1,8 @@
-"""Candidates for training curves at some x of the grid, from descriptions of whole curves.
+"""Likeness of pairs of training curves at some x of the grid and described library curves.
 
-docs/bounds.md, 6. A description says where a library curve is at every x, also at the few that
-a training curve has; what the description leaves out is nowhere longer than on the whole grid.
-Where training curves have gaps of their own this spares a product of all points.
+docs/bounds.md, 6. A description tells where a library curve is at every x, also at the few x of
+a training curve; the rest that it leaves out is nowhere longer than on the whole grid. Where
+training curves have different gaps this spares a product of all points.
 """
 
 from __future__ import annotations
@@ -11,43 +11,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.bounds.product import Columns
-from services.bounds.rounding import gamma, lowered, radius, scaled
-from services.bounds.sketch import Basis, RealArray, SingleArray
+from services.bounds.product import LibrarySide
+from services.bounds.rounding import (
+    DOUBLE_ROUNDOFF,
+    LARGEST_WITH_GAPS,
+    UNDERFLOW_OF_COORDINATE,
+    UNDERFLOW_OF_MASK,
+    RealArray,
+    SingleArray,
+    gamma,
+    radius,
+    round_down,
+)
+from services.bounds.sketch import Basis
 from services.scoring.options import FitOptions
 from services.tables import FloatArray
 
-_DOUBLE = 2.0**-53
-
 _SPLIT = 2.0**-10
-"""λ of docs/bounds.md, 6: share of the least stretch given up for what is left of the slope."""
+"""λ of docs/bounds.md, 6: share of the least stretch given up for the rest of the slope."""
 
 _PARTS = 2.0**-6
-"""μ of docs/bounds.md, 6: share of the radius given up for what descriptions leave out."""
+"""μ of docs/bounds.md, 6: share of the radius given up for the rests of descriptions."""
 
 _DOUBT = 2.0**-30
 """More than the rounding of an eigenvalue of a matrix of norm 2."""
 
 _LEAST = 2.0**-12
-"""Eigenvalues below it prove too little."""
-
-_LARGEST = 2.0**40
-"""Curves of larger numbers, in the unit of the basis, are not compared."""
-
-_UNDERFLOW = 2.0**-80
-"""More than underflow can take, in the unit of the basis."""
+"""Least eigenvalue that proves enough."""
 
 
 @dataclass(frozen=True, slots=True)
-class MaskScreen:
-    """Training curves that have some x of the grid, for the product with `columns`.
+class MaskSide:
+    """Training curves at some x of the grid as the product with a `LibrarySide` takes them.
 
     Parameters
     ----------
     basis : Basis
         Shared with the library; it has vectors.
     options : FitOptions
-        How curves are compared; no transform.
+        Without a transform.
     matrix : ndarray of shape (k, r + 3)
         Coordinates of the nearest described curve; the rest is filled in for each library.
     pairs : ndarray of shape (k,)
@@ -57,7 +59,7 @@ class MaskScreen:
     missed : ndarray of shape (k,)
         Least distance of the curve from its nearest described one.
     slope : ndarray of shape (k,)
-        How far from the nearest that one may be.
+        Bound of the slope that the distance still has at the nearest described curve.
     stretch : ndarray of shape (k,)
         Square of the least length that a step of length 1 between coordinates has at the x
         of the curve; NaN where nothing is proven.
@@ -72,67 +74,47 @@ class MaskScreen:
     slope: FloatArray
     stretch: FloatArray
 
-    def product(self, library: Columns, part: slice, out: RealArray) -> None:
-        """Likeness of every pair; what is below `floor` is too far away.
-
-        Parameters
-        ----------
-        library : Columns
-            Library curves.
-        part : slice
-            Some of them, m curves.
-        out : ndarray of shape (k, m)
-            Receives the likeness.
-        """
+    def compare(self, library: LibrarySide, part: slice, out: RealArray) -> None:
+        """Compute the likeness of every pair; see `TrainingSide`."""
         matrix = self.matrix.copy()
         with np.errstate(all="ignore"):
-            share = 0.5 + 0.5 * (1 + 1 / _PARTS) / self.stretch
-            outside = 1.01 * _widest(library) * share
-        matrix[:, -2] = np.where(outside < _LARGEST, outside, 0)
+            outside = self._weigh_rest(library)
+        matrix[:, -2] = np.where(outside < LARGEST_WITH_GAPS, outside, 0)
         library.multiply(matrix, part, out)
 
-    def floor(self, limits: FloatArray, library: Columns) -> RealArray:
-        """Least likeness of a pair whose score can be within a limit.
-
-        Parameters
-        ----------
-        limits : ndarray of shape (k,)
-            Scores that must not be exceeded.
-        library : Columns
-            The curves that will be compared.
-
-        Returns
-        -------
-        ndarray of shape (k,)
-            The least number where nothing is proven. (docs/bounds.md, 6)
-        """
+    def find_floor(self, limits: FloatArray, library: LibrarySide) -> RealArray:
+        """Find the least likeness within limits; see `TrainingSide` (docs/bounds.md, 6)."""
         with np.errstate(all="ignore"):
-            within = scaled(radius(limits, self.pairs, self.options), self.basis)
-            share = 0.5 + 0.5 * (1 + 1 / _PARTS) / self.stretch
-            known = 1.01 * _widest(library) * share < _LARGEST
+            within = self.basis.scale(radius(limits, self.pairs, self.options))
+            known = self._weigh_rest(library) < LARGEST_WITH_GAPS
             far = (1 + _PARTS) * within * within - self.missed * self.missed
             far += self.slope * self.slope / (_SPLIT * self.stretch)
-            far += 2 * (1 + 1 / _PARTS) * _widest(library) * library.error
+            far += 2 * (1 + 1 / _PARTS) * _find_longest_rest(library) * library.largest_error
             # The rounding of the sums above, none of which is larger than these.
-            far += 2.0**-40 * (within * within + self.missed * self.missed) + _UNDERFLOW
+            far += 2.0**-40 * (within * within + self.missed * self.missed) + UNDERFLOW_OF_MASK
             floor = (
                 0.5
-                * (1 - gamma(library.rows, self.matrix.dtype))
+                * (1 - gamma(library.n_terms, self.matrix.dtype))
                 * self.size
                 * self.size
                 * (1 - 2.0**-40)
             )
             floor -= 0.5 * far / self.stretch * (1 + np.copysign(2.0**-40, far))
-            return lowered(np.where(known, floor, np.nan), self.matrix.dtype)
+            return round_down(np.where(known, floor, np.nan), self.matrix.dtype)
+
+    def _weigh_rest(self, library: LibrarySide) -> FloatArray:
+        """Compute the weight of the library's rests in the product."""
+        share = 0.5 + 0.5 * (1 + 1 / _PARTS) / self.stretch
+        return np.asarray(1.01 * _find_longest_rest(library) * share)
 
 
-def _widest(library: Columns) -> float:
-    """Longest difference of a curve and what describes it."""
-    return 1.01 * library.widest + 2 * library.error
+def _find_longest_rest(library: LibrarySide) -> float:
+    """Bound the distance of any library curve from its description."""
+    return 1.01 * library.largest_rest + 2 * library.largest_error
 
 
-def mask_screen(y: FloatArray, basis: Basis, options: FitOptions) -> MaskScreen | None:
-    """Make training curves with gaps ready for the product.
+def make_mask_side(y: FloatArray, basis: Basis, options: FitOptions) -> MaskSide | None:
+    """Prepare training curves with gaps for the product.
 
     Parameters
     ----------
@@ -141,12 +123,12 @@ def mask_screen(y: FloatArray, basis: Basis, options: FitOptions) -> MaskScreen 
     basis : Basis
         Shared with the library.
     options : FitOptions
-        How curves are compared; no transform.
+        Without a transform.
 
     Returns
     -------
-    MaskScreen or None
-        None where the basis has no vectors, or the numbers are too large.
+    MaskSide or None
+        None if the basis has no vectors, or the numbers are too large.
     """
     if basis.vectors is None:
         return None
@@ -154,48 +136,42 @@ def mask_screen(y: FloatArray, basis: Basis, options: FitOptions) -> MaskScreen 
     there = ~np.isnan(y)
     axes = np.column_stack([basis.vectors, np.full(n, n**-0.5)])
     with np.errstate(all="ignore"):
-        values = np.where(there, scaled(y, basis) - basis.centre, 0.0)
-        if not np.max(np.abs(values)) < _LARGEST:
+        values = np.where(there, basis.scale(y) - basis.centre, 0.0)
+        if not np.max(np.abs(values)) < LARGEST_WITH_GAPS:
             return None
-        squares = _squares(axes, there)
-        # A little more of everything: what is not determined has an answer, too.
+        squares = _multiply_axes(axes, there)
+        # A little is added to each eigenvalue, so that undetermined curves have a solution, too.
         nearest = np.linalg.solve(
             squares + 2.0**-20 * np.eye(axes.shape[1]), (values @ axes)[..., np.newaxis]
         )[..., 0]
     matrix = np.zeros((k, axes.shape[1] + 2), np.float32)
     matrix[:, :-2], matrix[:, -1] = nearest, 1
-    # What has been stored is what will be compared.
+    # The numbers as stored are the ones that will be compared.
     nearest = matrix[:, :-2].astype(np.float64)
     left = np.where(there, values - nearest @ axes.T, 0.0)
-    return MaskScreen(
-        basis,
-        options,
-        matrix,
-        np.sum(there, axis=1) * 1.0,
-        *_figures(values, nearest, left, axes, _stretch(squares, n)),
+    size, missed, slope = _measure(values, nearest, left, axes)
+    stretch = (1 - 2 * _SPLIT) * _find_stretch(squares, n)
+    return MaskSide(
+        basis, options, matrix, np.sum(there, axis=1) * 1.0, size, missed, slope, stretch
     )
 
 
-def _figures(
-    values: FloatArray,
-    nearest: FloatArray,
-    left: FloatArray,
-    axes: FloatArray,
-    stretch: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Size, missed, slope and stretch, with the rounding of all that (docs/bounds.md, 6)."""
+def _measure(
+    values: FloatArray, nearest: FloatArray, left: FloatArray, axes: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Measure size, missed and slope, each with its rounding (docs/bounds.md, 6)."""
     n, s = axes.shape
     size, missed = np.linalg.norm(nearest, axis=1), np.linalg.norm(left, axis=1)
     slope = np.linalg.norm(left @ axes, axis=1)
-    error = (s + 8) * _DOUBLE * (np.linalg.norm(values, axis=1) + 1.01 * s**0.5 * size)
-    error = 1.01 * error + n**0.5 * 2.0**-100
-    slope = slope + 1.5 * error + 1.01 * s**0.5 * (n + 8) * _DOUBLE * missed
-    least = np.maximum(missed * (1 - (n + 8) * _DOUBLE) - error, 0)
-    return size, least, slope * 1.01, (1 - 2 * _SPLIT) * stretch
+    error = (s + 8) * DOUBLE_ROUNDOFF * (np.linalg.norm(values, axis=1) + 1.01 * s**0.5 * size)
+    error = 1.01 * error + n**0.5 * UNDERFLOW_OF_COORDINATE
+    slope = slope + 1.5 * error + 1.01 * s**0.5 * (n + 8) * DOUBLE_ROUNDOFF * missed
+    least = np.maximum(missed * (1 - (n + 8) * DOUBLE_ROUNDOFF) - error, 0)
+    return size, least, slope * 1.01
 
 
-def _squares(axes: FloatArray, there: FloatArray) -> FloatArray:
-    """Products of the axes with each other at the x of each curve, shape (k, s, s)."""
+def _multiply_axes(axes: FloatArray, there: FloatArray) -> FloatArray:
+    """Multiply the axes with each other at the x of each curve, shape (k, s, s)."""
     s = axes.shape[1]
     found = np.zeros((len(there), s * s))
     for start in range(0, len(axes), 512):
@@ -205,8 +181,8 @@ def _squares(axes: FloatArray, there: FloatArray) -> FloatArray:
     return found.reshape(len(there), s, s)
 
 
-def _stretch(squares: FloatArray, n: int) -> FloatArray:
-    """Less than the least eigenvalue of each, NaN where that is too little to prove anything."""
-    doubt = _DOUBT + 2 * n * squares.shape[1] * _DOUBLE
+def _find_stretch(squares: FloatArray, n: int) -> FloatArray:
+    """Bound the least eigenvalue of each from below, NaN where it proves too little."""
+    doubt = _DOUBT + 2 * n * squares.shape[1] * DOUBLE_ROUNDOFF
     least = np.linalg.eigvalsh(squares)[:, 0] - doubt
     return np.asarray(np.where(least > _LEAST, least, np.nan))

@@ -1,4 +1,4 @@
-"""Find the pairs of a piece that could be among the best, by whatever bound there is.
+"""Propose the pairs that could be among the best, by any bound that a product can compute.
 
 A bound gives each pair a likeness by one product, and each training curve a floor: a pair below
 it has a score above a limit. Scores seen on the way lower the limits for the rest.
@@ -12,47 +12,70 @@ from typing import Protocol
 
 import numpy as np
 
-from services.bounds.product import Columns
-from services.bounds.sketch import RealArray
+from services.bounds.product import LibrarySide
+from services.bounds.rounding import RealArray
 from services.grids import IndexArray
-from services.scoring.ranking import sort_key
-from services.scoring.training import Pairs, Scored
+from services.scoring.ranking import make_sort_key
+from services.scoring.training import Pairs, ScoredPairs, join_pairs
 from services.tables import FloatArray
 
 _MANY = 4
-"""Pairs for each place from which on it pays to look at the most likely ones first."""
+"""Pairs for each place from which on it pays to score the likeliest ones first."""
 
 _AT_ONCE = 1 << 18
-"""Pairs whose likeness is computed at once: not so many that it leaves the cache."""
+"""Pairs whose likeness is computed at once; they stay in the processor's cache."""
 
 _AT_ONCE_FOR_MORE = 1 << 20
-"""The same where several matches are kept: the more curves are seen at once, the fewer are scored
+"""The same if several matches are kept: the more curves are seen at once, the fewer are scored
 that others push out again."""
 
 _WIDE = 1536
 """Curves from which on a product is as fast as it gets."""
 
 _CLASSES = 64
-"""Likely pairs are looked for among the best of that many classes of curves, or more."""
+"""Least number of classes of curves whose best ones are searched for likely pairs."""
 
 
-class Bound(Protocol):
-    """Training curves that can be compared with library curves by a product."""
+class TrainingSide(Protocol):
+    """Training curves that a product can compare with library curves."""
 
     @property
     def matrix(self) -> RealArray:
-        """Their side of the product, a curve a row."""
+        """Their matrix, a curve a row."""
 
-    def product(self, library: Columns, part: slice, out: RealArray, /) -> None:
-        """Likeness of every pair with some library curves, shape (k, m), into an array."""
+    def compare(self, library: LibrarySide, part: slice, out: RealArray, /) -> None:
+        """Compute the likeness of every pair; a pair below the floor is too far away.
 
-    def floor(self, limits: FloatArray, library: Columns, /) -> RealArray:
-        """Least likeness of a pair whose score can be within a limit, shape (k,)."""
+        Parameters
+        ----------
+        library : LibrarySide
+            Library curves.
+        part : slice
+            Some of them, m curves.
+        out : ndarray of shape (k, m)
+            Receives the likeness.
+        """
+
+    def find_floor(self, limits: FloatArray, library: LibrarySide, /) -> RealArray:
+        """Find the least likeness of a pair whose score can be within a limit.
+
+        Parameters
+        ----------
+        limits : ndarray of shape (k,)
+            Scores that must not be exceeded.
+        library : LibrarySide
+            The library curves of the comparison.
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            The least finite number where nothing is proven.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to look for.
+    """Limits to begin with, and how to score.
 
     Parameters
     ----------
@@ -60,74 +83,79 @@ class Task:
         Scores that must not be exceeded, infinite where there is none yet.
     top_k : int
         Places of a ranking.
-    most : float
-        Share of the pairs from which on looking at all of them is better.
+    give_up_share : float
+        Share of the pairs from which on scoring all of them is faster.
     score : callable
-        Plain scores of pairs.
+        Computes the plain scores of pairs.
     """
 
     limits: FloatArray
     top_k: int
-    most: float
+    give_up_share: float
     score: Callable[[Pairs], FloatArray]
 
 
-def find(training: Bound, library: Columns, task: Task) -> tuple[Scored | None, FloatArray]:
-    """Pairs that could be among the best, and their scores.
+def propose(
+    training: TrainingSide, library: LibrarySide, task: Task
+) -> tuple[ScoredPairs | None, FloatArray]:
+    """Find and score the pairs that could be among the best.
 
     Parameters
     ----------
-    training : Bound
+    training : TrainingSide
         k training curves.
-    library : Columns
+    library : LibrarySide
         m library curves.
     task : Task
-        Limits to begin with, and how to score.
 
     Returns
     -------
-    scored : tuple of three ndarray, or None
-        Rows, columns and scores of every pair that has a score within the limits and could
-        be among the top_k of these curves, but for those of the unknown curves. None where
-        the bound tells too little apart.
+    scored : ScoredPairs or None
+        Every pair that has a score within the limits and could be among the top_k of these
+        curves, without those of the unknown curves. None if the bound leaves too many.
     limits : ndarray of shape (k,)
         The limits, lowered by the scores seen on the way.
     """
-    k, m = len(task.limits), library.curves
-    at_once = _AT_ONCE if task.top_k == 1 else _AT_ONCE_FOR_MORE
-    most = max(at_once // k, _WIDE, 4 * task.top_k)
-    step = -(-m // -(-m // most))
+    k, m = len(task.limits), library.n_curves
+    step = _choose_step(k, m, task.top_k)
     space = np.empty(k * step, training.matrix.dtype)
     limits, found = task.limits, []
     best = np.full((k, task.top_k), np.inf)
-    scores = _Scores(task.score, m)
+    scores = _ScoresOnce(task.score, m)
     for start in range(0, m, step):
         part = slice(start, min(start + step, m))
-        product = space[: k * (part.stop - start)].reshape(k, -1)
-        training.product(library, part, product)
-        near = _above(product, training.floor(limits, library), _MANY * k * task.top_k)
-        if near is None and product.shape[1] > task.top_k:
-            likely = _likely(product, task.top_k) + start
-            limits = np.minimum(limits, scores.reached(likely))
+        likeness = space[: k * (part.stop - start)].reshape(k, -1)
+        training.compare(library, part, likeness)
+        floor = training.find_floor(limits, library)
+        near = _find_above(likeness, floor, _MANY * k * task.top_k)
+        if near is None and likeness.shape[1] > task.top_k:
+            likely = _find_likely(likeness, task.top_k) + start
+            limits = np.minimum(limits, scores.find_reached(likely))
         if near is None:
-            most = int(task.most * product.size)
-            near = _above(product, training.floor(limits, library), most)
+            most = int(task.give_up_share * likeness.size)
+            near = _find_above(likeness, training.find_floor(limits, library), most)
         if near is None:
             return None, limits
-        if not near[0].size:
+        if not near.rows.size:
             continue
-        rows, columns = near[0], near[1] + start
-        score = scores.of(rows, columns)
-        keys = sort_key(score)
-        inside = keys <= limits[rows]
-        found.append((rows[inside], columns[inside], score[inside]))
-        best = _best(best, rows, keys)
+        pairs = Pairs(near.rows, near.columns + start)
+        scored = ScoredPairs(*pairs, scores.look_up(pairs))
+        keys = make_sort_key(scored.score)
+        found.append(scored.select(keys <= limits[scored.rows]))
+        best = _merge_best(best, scored.rows, keys)
         limits = np.minimum(limits, best[:, -1])
-    return _joined(found, library.unknown, m), limits
+    return _drop_unknown(join_pairs(found), library.unknown, m), limits
 
 
-def _best(best: FloatArray, rows: IndexArray, keys: FloatArray) -> FloatArray:
-    """The least scores of each training curve, shape (k, top_k), ascending, with some more."""
+def _choose_step(k: int, m: int, top_k: int) -> int:
+    """Choose how many library curves are compared at once, as evenly as possible."""
+    at_once = _AT_ONCE if top_k == 1 else _AT_ONCE_FOR_MORE
+    most = max(at_once // k, _WIDE, 4 * top_k)
+    return -(-m // -(-m // most))
+
+
+def _merge_best(best: FloatArray, rows: IndexArray, keys: FloatArray) -> FloatArray:
+    """Merge scores into the least ones of each training curve, shape (k, top_k), ascending."""
     k, top_k = best.shape
     if top_k == 1:
         best = best.copy()
@@ -140,35 +168,30 @@ def _best(best: FloatArray, rows: IndexArray, keys: FloatArray) -> FloatArray:
     return np.asarray(keys[order[first[:, np.newaxis] + np.arange(top_k)]])
 
 
-def _joined(found: list[Scored], unknown: IndexArray, m: int) -> Scored:
-    if not found:
-        nothing = np.empty(0, np.intp)
-        return nothing, nothing, np.empty(0)
-    rows, columns, score = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    if unknown.size:
-        known = np.ones(m, bool)
-        known[unknown] = False
-        known = known[columns]
-        rows, columns, score = rows[known], columns[known], score[known]
-    return rows, columns, score
+def _drop_unknown(pairs: ScoredPairs, unknown: IndexArray, m: int) -> ScoredPairs:
+    if not unknown.size:
+        return pairs
+    known = np.ones(m, bool)
+    known[unknown] = False
+    return pairs.select(known[pairs.columns])
 
 
-def _above(product: RealArray, floor: RealArray, most: int) -> Pairs | None:
-    """Pairs that are not below the floor, None where they are too many."""
-    if np.count_nonzero(floor == np.finfo(floor.dtype).min) * product.shape[1] > most:
+def _find_above(likeness: RealArray, floor: RealArray, most: int) -> Pairs | None:
+    """Find the pairs that are not below the floor, None if there are more than `most`."""
+    if np.count_nonzero(floor == np.finfo(floor.dtype).min) * likeness.shape[1] > most:
         return None
-    rows = np.flatnonzero(~(product.max(axis=1) < floor))
-    # Mostly few rows have anything, but in the first piece each has.
-    some = product[rows] if 4 * rows.size < len(product) else product
-    inside = ~(some < (floor[rows] if some is not product else floor)[:, np.newaxis])
+    rows = np.flatnonzero(~(likeness.max(axis=1) < floor))
+    # Usually few rows have any pair; in the first piece each has.
+    some = likeness[rows] if 4 * rows.size < len(likeness) else likeness
+    inside = ~(some < (floor[rows] if some is not likeness else floor)[:, np.newaxis])
     if np.count_nonzero(inside) > most:
         return None
-    row, column = np.divmod(np.flatnonzero(inside), product.shape[1])
-    return (row if some is product else rows[row]), column
+    row, column = np.divmod(np.flatnonzero(inside), likeness.shape[1])
+    return Pairs(row if some is likeness else rows[row], column)
 
 
-class _Scores:
-    """Plain scores, those of the likely pairs computed once."""
+class _ScoresOnce:
+    """Plain scores of pairs; those of the likely ones are computed once."""
 
     def __init__(self, score: Callable[[Pairs], FloatArray], m: int) -> None:
         self._score = score
@@ -176,38 +199,39 @@ class _Scores:
         self._keys = np.empty(0, np.intp)
         self._known = np.empty(0)
 
-    def reached(self, likely: IndexArray) -> FloatArray:
-        """Scores that so many curves reach."""
+    def find_reached(self, likely: IndexArray) -> FloatArray:
+        """Find the score that all likely curves of each row reach."""
         rows = np.repeat(np.arange(len(likely)), likely.shape[1])
-        score = self._score((rows, likely.ravel()))
+        score = self._score(Pairs(rows, likely.ravel()))
         keys = rows * self._m + likely.ravel()
         order = np.argsort(keys)
         self._keys, self._known = keys[order], score[order]
-        return np.asarray(sort_key(score).reshape(likely.shape).max(axis=1))
+        return np.asarray(make_sort_key(score).reshape(likely.shape).max(axis=1))
 
-    def of(self, rows: IndexArray, columns: IndexArray) -> FloatArray:
+    def look_up(self, pairs: Pairs) -> FloatArray:
+        """Look the scores of pairs up, and compute those that are missing."""
         if not self._keys.size:
-            return self._score((rows, columns))
-        keys = rows * self._m + columns
+            return self._score(pairs)
+        keys = pairs.rows * self._m + pairs.columns
         place = np.minimum(np.searchsorted(self._keys, keys), self._keys.size - 1)
         score = self._known[place]
         new = np.flatnonzero(self._keys[place] != keys)
         if new.size:
-            score[new] = self._score((rows[new], columns[new]))
+            score[new] = self._score(pairs.select(new))
         return score
 
 
-def _likely(product: RealArray, top_k: int) -> IndexArray:
-    """Some of the likeliest curves of each row, top_k different ones."""
+def _find_likely(likeness: RealArray, top_k: int) -> IndexArray:
+    """Find top_k different curves of each row that are among the likeliest."""
     if top_k == 1:
-        return np.asarray(product.argmax(axis=1)[:, np.newaxis])
-    k, m = product.shape
+        return np.asarray(likeness.argmax(axis=1)[:, np.newaxis])
+    k, m = likeness.shape
     classes = max(4 * top_k, _CLASSES)
     each = m // classes
     if each < 4:  # noqa: PLR2004 - too few for a detour
-        return np.asarray(np.argpartition(product, -top_k, axis=1)[:, -top_k:])
+        return np.asarray(np.argpartition(likeness, -top_k, axis=1)[:, -top_k:])
     # The best of every class first: the classes are few, and their maxima fast.
-    table = product[:, : each * classes].reshape(k, each, classes)
+    table = likeness[:, : each * classes].reshape(k, each, classes)
     chosen = np.argpartition(table.max(axis=1), -top_k, axis=1)[:, -top_k:]
     members = np.take_along_axis(table, chosen[:, np.newaxis], axis=2)
     return np.asarray(members.argmax(axis=1) * classes + chosen)

@@ -13,27 +13,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.mapping.items import REASONS, Items
+from services.scoring.matches import MATCH_FIELDS
 from services.tables import FloatArray
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+
 MATCHES = pa.schema(
-    [
-        pa.field("training", pa.string(), nullable=False),
-        pa.field("training_index", pa.int64(), nullable=False),
-        pa.field("rank", pa.int64(), nullable=False),
-        pa.field("ideal", pa.string(), nullable=False),
-        pa.field("ideal_index", pa.int64(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("sse", pa.float64()),
-        pa.field("rmse", pa.float64()),
-        pa.field("mae", pa.float64()),
-        pa.field("max_deviation", pa.float64()),
-        pa.field("r2", pa.float64()),
-        pa.field("n", pa.int64(), nullable=False),
-        pa.field("scale", pa.float64(), nullable=False),
-        pa.field("offset", pa.float64(), nullable=False),
-    ]
+    [pa.field(field.name, _TYPES[field.kind], nullable=field.may_be_null) for field in MATCH_FIELDS]
 )
 """Columns of matches."""
 

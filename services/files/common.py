@@ -10,7 +10,7 @@ import numpy as np
 from services.errors import Fact, InvalidTable, error_from, quote
 from services.files.limits import DEFAULT_LIMITS, ReadLimits
 from services.files.spool import Spool, SpooledTable
-from services.fingerprint import canonical
+from services.fingerprint import canonicalize
 from services.tables import FloatArray, Table
 
 USUAL_X = ("x", "X")
@@ -129,7 +129,7 @@ def pick_x(
     """
     at = x_position(columns, x_column, usual_x)
     _check_rows(values.shape[1])
-    values = canonical(values)
+    values = canonicalize(values)
     y = values[1:] if at == 0 else np.delete(values, at, axis=0)
     return Table(values[at], y, columns[:at] + columns[at + 1 :], columns[at])
 

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from services.errors import Fact, TooLarge
-from services.fingerprint import canonical
+from services.fingerprint import canonicalize
 from services.scratch import scratch
 from services.tables import FloatArray
 
@@ -76,7 +76,7 @@ class Spool:
                 self._write()
 
     def _write(self) -> None:
-        values = canonical(self._waiting[:, : self._wait])
+        values = canonicalize(self._waiting[:, : self._wait])
         if self._file is None and sum(piece.nbytes for piece in self._kept) < IN_MEMORY:
             self._kept.append(values.copy())
         else:
@@ -98,7 +98,7 @@ class Spool:
         Returns
         -------
         ndarray of shape (stop - start, rows)
-            C-contiguous, every gap the one NaN of `canonical`.
+            C-contiguous, every gap the one NaN of `canonicalize`.
         """
         if self._closed:
             raise ValueError("The spool is closed.")
@@ -184,7 +184,7 @@ class SpooledTable:
         self.x_name, self.x = grid
         self.names = columns[: self._at] + columns[self._at + 1 :]
 
-    def pieces(self, most_bytes: int) -> Iterator[FloatArray]:
+    def read_parts(self, most_bytes: int) -> Iterator[FloatArray]:
         """All curves in their order, some at a time.
 
         Parameters
@@ -218,7 +218,7 @@ class ColumnFile:
     Parameters
     ----------
     file : BinaryIO
-        Where they lie, float64 as `canonical` gives them; closed with this.
+        Where they lie, float64 as `canonicalize` gives them; closed with this.
     rows : int
         How long each is.
     """
@@ -238,7 +238,7 @@ class ColumnFile:
             Numbers, NaN is a gap. With more than one column's numbers, in the order of the file.
         """
         self._file.seek(8 * (column * self.rows + row))
-        self._file.write(canonical(values).data)
+        self._file.write(canonicalize(values).data)
 
     def read(self, start: int, stop: int) -> FloatArray:
         """Some columns, all rows; as `Spool.read`.

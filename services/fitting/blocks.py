@@ -1,4 +1,4 @@
-"""A library as a fit reads it: blocks of curves, and sketches of them."""
+"""The library of a fit: blocks of curves, and sketches of them."""
 
 from __future__ import annotations
 
@@ -30,46 +30,33 @@ class Block:
 P = TypeVar("P", Block, Sketch)
 
 
-def split(piece: P, most: int) -> Iterator[P]:
-    """Cut a piece of a library into smaller ones.
-
-    Parameters
-    ----------
-    piece : Block or Sketch
-        Curves of the library.
-    most : int
-        Curves in a piece.
-
-    Yields
-    ------
-    Block or Sketch
-        The same curves in the same order; the piece itself if it is small enough.
-    """
-    count = len(piece.indices)
+def split(curves: P, most: int) -> Iterator[P]:
+    """Split a block or a sketch into smaller ones of at most `most` curves, in order."""
+    count = len(curves.indices)
     if count <= most:
-        yield piece
+        yield curves
         return
     for start in range(0, count, most):
         part = slice(start, start + most)
-        yield replace(piece, **{name: getattr(piece, name)[part] for name in piece.__slots__})
+        yield replace(curves, **{name: getattr(curves, name)[part] for name in curves.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What a fit needs of a library.
+    """A library, or a part of it, for a fit.
 
     Parameters
     ----------
     grid : ndarray of shape (n,)
         The library's x column. [unit of x]
     blocks : iterable of Block
-        All its curves, cut in any way and in any order; read once at most.
+        All its curves, cut in any way and in any order; read at most once.
     key : str
         Fingerprint of the content, for a cache; empty where there is none.
     basis : Basis or None
-        Of the sketches, if they are kept.
+        Basis of the sketches, if there are any.
     sketches : iterable of Sketch
-        All its curves as well; read once at most, and then no block is.
+        Descriptions of all its curves; read at most once, and then no block is.
     rows : callable or None
         Reads curves by their positions, ascending, shape (len(positions), n).
     """

@@ -1,4 +1,4 @@
-"""A bounded memory of what was made from content that never changes."""
+"""A bounded cache of objects made from content that never changes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Key = tuple[Hashable, ...]
-"""Fingerprint of the content, then what was made of it."""
+"""Fingerprint of the content, then a name of the object made of it."""
 
 
 class Cache:
-    """Values by key, the least recently used forgotten first; threads may share it.
+    """Values by key; the least recently used are dropped first. Threads may share a cache.
 
-    Keys are tuples that begin with the fingerprint of the content, so a value is never out of
-    date. Values of one content do not push each other out: a library that is read from end to
-    end and is larger than the cache would otherwise find nothing of itself the next time.
+    Keys begin with the fingerprint of the content, so a value is never out of date. Values of one
+    content do not push each other out: otherwise a library larger than the cache, read from end
+    to end, would find nothing of itself the next time.
 
     Parameters
     ----------
     most_bytes : int
-        Bound of the sum of the sizes.
+        Largest sum of the sizes.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -34,22 +34,11 @@ class Cache:
 
     @property
     def nbytes(self) -> int:
-        """Sum of the sizes of what is held."""
+        """Sum of the sizes of the values."""
         return self._bytes
 
     def get(self, key: Key) -> Any:
-        """Look up a value.
-
-        Parameters
-        ----------
-        key : tuple of hashable
-            Its name.
-
-        Returns
-        -------
-        Any
-            The value, None if it is not held.
-        """
+        """Look up a value, None if it is not in the cache."""
         with self._lock:
             if key not in self._held:
                 return None
@@ -57,21 +46,21 @@ class Cache:
             return self._held[key][0]
 
     def keep(self, key: Key, value: T, size: int) -> T:
-        """Hold a value, unless one of that name is held already.
+        """Keep a value, unless there is one with that key already.
 
         Parameters
         ----------
         key : tuple of hashable
-            Its name.
+            Key of the value.
         value : Any
-            What to hold.
         size : int
-            Bytes it takes; it is not held if it finds no room beside what its content has.
+            Bytes of the value; it is not kept if it finds no room beside the other values of its
+            content.
 
         Returns
         -------
         Any
-            What is held: of two threads that made the same, both get the first one's.
+            The value in the cache: two threads that made the same both get the first one's.
         """
         with self._lock:
             if key in self._held:

@@ -1,4 +1,4 @@
-"""Which chosen functions admit a test point, and why a point gets none.
+"""Assign test points to the chosen functions that admit them.
 
 The definitions are in docs/method.md, Mapping.
 """
@@ -6,7 +6,8 @@ The definitions are in docs/method.md, Mapping.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from services import grids
 from services.grids import Alignment, BoolArray, IndexArray, SortedGrid
 from services.mapping.functions import (
+    TABLE_VALUES,
     Functions,
     FunctionTable,
     apply_transforms,
@@ -32,11 +34,30 @@ from services.mapping.items import (
 from services.mapping.options import MapOptions, Policy, check_options
 from services.tables import FloatArray, Table
 
-_CHUNK = 1 << 16
-"""Deviations computed at once (512 KiB), so that what is done to them stays in the cache."""
+_BLOCK_POINTS, _BLOCK_DEVIATIONS = 1 << 14, 1 << 20
+"""Most points, and deviations, of a block of items (at most 46 MB)."""
 
-_BLOCK_POINTS, _BLOCK_CELLS = 1 << 14, 1 << 20
-"""Points, and deviations, whose items are built at once (46 MB at most)."""
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes of the parts of a mapping; they change time and memory, never an answer.
+
+    Parameters
+    ----------
+    block_rows : int or None
+        Test rows of a block; None for as many as fit into the largest block.
+    deviations_at_once : int
+        Deviations computed at once (512 KiB); they stay in the processor's cache.
+    table_values : int
+        Most values in a table made for this mapping.
+    """
+
+    block_rows: int | None = None
+    deviations_at_once: int = 1 << 16
+    table_values: int = TABLE_VALUES
+
+
+_SIZES = Sizes()
 
 
 def assign(
@@ -44,7 +65,7 @@ def assign(
     grid: FloatArray | SortedGrid,
     functions: Functions,
     options: MapOptions,
-    block_rows: int | None = None,
+    sizes: Sizes = _SIZES,
 ) -> Iterator[Items]:
     """Map test points to the functions that admit them.
 
@@ -57,9 +78,8 @@ def assign(
     functions : Functions
         The k chosen functions on that grid.
     options : MapOptions
-        How to admit.
-    block_rows : int or None
-        Test rows done at once; changes memory, never the answer.
+        The options of the mapping.
+    sizes : Sizes
 
     Yields
     ------
@@ -73,12 +93,13 @@ def assign(
         tolerance = grids.default_tolerance(ordered.x)
     columns, rows = test.y.shape
     k, n = functions.curves.shape
-    step = block_rows or max(1, min(_BLOCK_POINTS // columns, _BLOCK_CELLS // (columns * k)))
+    most = max(1, min(_BLOCK_POINTS // columns, _BLOCK_DEVIATIONS // (columns * k)))
+    step = sizes.block_rows or most
     table = functions.tables.get(options.alignment)
     if table is None and n <= rows:
-        table = tabulate(functions, ordered, options.alignment)
+        table = tabulate(functions, ordered, options.alignment, sizes.table_values)
     for start in range(0, rows, step):
-        # From here on one x and one y for each cell, row by row, which is the order of the items.
+        # From here on one x and one y for each cell, row by row: the order of the items.
         x = np.repeat(test.x[start : start + step], columns)
         y = test.y[:, start : start + step].T.ravel()
         alignment = grids.align(x, ordered, options.alignment, tolerance)
@@ -86,8 +107,8 @@ def assign(
             here, place = read_functions(functions, alignment), np.arange(x.size)
         else:
             here, place = table, find_rows(alignment, n)
-        admitted = _admitted(y, here, place, alignment, functions)
-        items = _items(x, y, here.covers[place], _picked(options.policy, admitted))
+        admitted = _admit(y, _Places(here, place, alignment), functions, sizes.deviations_at_once)
+        items = _build_items(x, y, here.covers[place], _apply_policy(options.policy, admitted))
         row = items["point"] // columns
         items["column"] = items["point"] - row * columns
         items["point"] = row + start
@@ -101,21 +122,24 @@ class _Admitted(NamedTuple):
     function: IndexArray
     deviation: FloatArray
 
-    def only(self, chosen: IndexArray) -> _Admitted:
+    def select(self, chosen: IndexArray) -> _Admitted:
         return _Admitted(self.cell[chosen], self.function[chosen], self.deviation[chosen])
 
 
-def _admitted(
-    y: FloatArray,
-    table: FunctionTable,
-    place: IndexArray,
-    alignment: Alignment,
-    functions: Functions,
-) -> _Admitted:
+class _Places(NamedTuple):
+    """A table of the functions, and the place of each cell in it."""
+
+    table: FunctionTable
+    place: IndexArray
+    alignment: Alignment
+
+
+def _admit(y: FloatArray, places: _Places, functions: Functions, at_once: int) -> _Admitted:
     """Compare each y with every function."""
+    table, place, alignment = places
     k = len(functions.limit)
-    step = min(y.size, max(1, _CHUNK // k))
-    # Memory used again and again: with new arrays for each step the same took twice as long.
+    step = min(y.size, max(1, at_once // k))
+    # Reused memory: with new arrays for each step the same took twice as long.
     buffer, change, admits = np.empty((step, k)), np.empty((step, k)), np.empty((step, k), bool)
     # Repeated, because NumPy needs 5 ns to broadcast to a row of 4 and 1 ns to compare it.
     limit = np.tile(functions.limit, (step, 1))
@@ -123,7 +147,7 @@ def _admitted(
     for start in range(0, y.size, step):
         some = slice(start, min(start + step, y.size))
         size = some.stop - start
-        # Every place is in the table; with mode="raise" NumPy would not write to `out` at once.
+        # Every place is in the table; with mode="raise" NumPy would not write to `out` directly.
         g = table.f.take(place[some], axis=0, out=buffer[:size], mode="clip")
         if table.change is not None:
             table.change.take(place[some], axis=0, out=change[:size], mode="clip")
@@ -148,35 +172,42 @@ def interpolate(f: FloatArray, change: FloatArray, rise: FloatArray, run: FloatA
         f += change
 
 
-def _picked(policy: Policy, admitted: _Admitted) -> _Admitted:
-    """Keep only the function that the policy picks for each cell."""
-    if policy == "all" or not admitted.cell.size:
+def _apply_policy(policy: Policy, admitted: _Admitted) -> _Admitted:
+    """Keep the functions that the policy picks for each cell."""
+    if not admitted.cell.size:
         return admitted
-    firsts = _firsts(admitted.cell)
-    if policy == "first":
-        return admitted.only(firsts)
-    least = np.minimum.reduceat(admitted.deviation, firsts)
-    counts = np.diff(firsts, append=admitted.cell.size)
-    nearest = admitted.only(np.flatnonzero(admitted.deviation == np.repeat(least, counts)))
-    return nearest.only(_firsts(nearest.cell))
+    match policy:
+        case "all":
+            return admitted
+        case "first":
+            return admitted.select(_find_firsts(admitted.cell))
+        case "nearest":
+            firsts = _find_firsts(admitted.cell)
+            least = np.minimum.reduceat(admitted.deviation, firsts)
+            counts = np.diff(firsts, append=admitted.cell.size)
+            is_least = admitted.deviation == np.repeat(least, counts)
+            nearest = admitted.select(np.flatnonzero(is_least))
+            return nearest.select(_find_firsts(nearest.cell))
+        case _:
+            assert_never(policy)
 
 
-def _firsts(cell: IndexArray) -> IndexArray:
-    """Where each cell comes first; equal ones stand together."""
+def _find_firsts(cell: IndexArray) -> IndexArray:
+    """Find where each cell comes first; equal cells are adjacent."""
     return np.flatnonzero(np.diff(cell, prepend=-1))
 
 
-def _items(x: FloatArray, y: FloatArray, covered: BoolArray, admitted: _Admitted) -> Items:
-    """Put assignments and unmapped cells together, in order; point is still the cell."""
+def _build_items(x: FloatArray, y: FloatArray, covered: BoolArray, admitted: _Admitted) -> Items:
+    """Build the items of assigned and unmapped cells, in order; point is still the cell."""
     is_unmapped = np.ones(y.size, dtype=bool)
     is_unmapped[admitted.cell] = False
     unmapped = np.flatnonzero(is_unmapped)
     cell = np.concatenate((admitted.cell, unmapped))
-    # Two runs that are in order already: a stable sort merges them, 2 to 5 ns an item.
+    # Both parts are in order already: a stable sort merges them, 2 to 5 ns an item.
     order = np.argsort(cell, kind="stable")
     cell = cell[order]
     none = np.full(unmapped.size, -1), np.full(unmapped.size, np.nan)
-    reasons = _reasons(x[unmapped], y[unmapped], covered[unmapped])
+    reasons = _find_reasons(x[unmapped], y[unmapped], covered[unmapped])
 
     items = np.empty(cell.size, dtype=ITEM)
     items["point"] = cell
@@ -188,7 +219,7 @@ def _items(x: FloatArray, y: FloatArray, covered: BoolArray, admitted: _Admitted
     return items
 
 
-def _reasons(x: FloatArray, y: FloatArray, covered: BoolArray) -> NDArray[np.int64]:
-    """Why each of some cells got no function."""
+def _find_reasons(x: FloatArray, y: FloatArray, covered: BoolArray) -> NDArray[np.int64]:
+    """Find the reason why each of some cells got no function."""
     missing = np.isnan(x) | np.isnan(y)
     return np.where(missing, MISSING, np.where(covered, DEVIATION, NOT_COVERED))

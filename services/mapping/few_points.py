@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from services.grids import SortedGrid
 from services.mapping.assign import interpolate
 from services.mapping.functions import Functions, apply_transforms, find_rows
 from services.mapping.items import DEVIATION, MAPPED, MISSING, NOT_COVERED, Row
-from services.mapping.options import MapOptions
+from services.mapping.options import MapOptions, Policy
 
 
 def assign_few_points(
@@ -22,29 +23,29 @@ def assign_few_points(
     functions: Functions,
     options: MapOptions,
 ) -> list[Row]:
-    """Map a few points, one after the other in plain Python.
+    """Map a few points one by one in plain Python.
 
-    The same answer as from `assign`, which takes 160 µs to start its sixty NumPy operations,
-    more than all else that a request of ten points takes. Python's numbers are the same float64.
+    The answer is that of `assign`, whose sixty NumPy calls take 160 µs before they work, more
+    than the rest of a request of ten points. Python's floats are the same float64.
 
     Parameters
     ----------
     x, y : sequence of p floats
-        The points, NaN where there is none. [unit of x, unit of y]
+        The points, NaN if missing. [unit of x, unit of y]
     grid : SortedGrid
         The library's x column.
     functions : Functions
         The chosen functions, with a table for the alignment.
     options : MapOptions
-        How to admit.
+        The options of the mapping.
 
     Returns
     -------
     list of Row
-        What `tolist` of the items of `assign` gives.
+        The items of `assign` as `tolist` gives them.
     """
     table, limit = functions.tables[options.alignment], functions.limit.tolist()
-    place = _guess_few(x, grid, options)
+    place = _guess_rows(x, grid, options)
     if place is None:
         alignment = grids.align(np.array(x), grid, options.alignment, options.x_tolerance)
         place = find_rows(alignment, grid.x.size).tolist()
@@ -65,16 +66,29 @@ def assign_few_points(
             uncovered = DEVIATION if table.covers.item(place[point]) else NOT_COVERED
             reason = MISSING if missing else uncovered
             rows.append((point, 0, -1, reason, a, b, math.nan))
-        elif options.policy == "all":
-            rows += [(point, 0, f, MAPPED, a, b, deviation) for deviation, f in found]
         else:
-            deviation, f = min(found) if options.policy == "nearest" else found[0]
-            rows.append((point, 0, f, MAPPED, a, b, deviation))
+            rows += [
+                (point, 0, f, MAPPED, a, b, deviation)
+                for deviation, f in _apply_policy(options.policy, found)
+            ]
     return rows
 
 
-def _guess_few(x: Sequence[float], grid: SortedGrid, options: MapOptions) -> list[int] | None:
-    """Row of each x by a guess as in `grids.align`; None where that is not sure of one of them."""
+def _apply_policy(policy: Policy, found: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Keep the functions, in order and with their deviations, that the policy picks."""
+    match policy:
+        case "all":
+            return found
+        case "nearest":
+            return [min(found)]
+        case "first":
+            return found[:1]
+        case _:
+            assert_never(policy)
+
+
+def _guess_rows(x: Sequence[float], grid: SortedGrid, options: MapOptions) -> list[int] | None:
+    """Guess the row of each x as `grids.align` does; None if any guess is not verified."""
     tolerance = options.x_tolerance
     if tolerance is None or not grid.slots_per_x or 4 * tolerance > grid.step:
         return None

@@ -1,4 +1,4 @@
-"""The chosen functions of a fit, as a mapping reads them."""
+"""The chosen functions of a fit, and tables of them at some places."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from services import grids
 from services.grids import Alignment, AlignmentKind, BoolArray, IndexArray, SortedGrid
 from services.tables import FloatArray
 
-_TABLE_CELLS = 1 << 22
-"""Values in the largest table made of a grid (32 MiB, three times that for linear)."""
+TABLE_VALUES = 1 << 22
+"""Most values in the table of a grid (32 MiB, three times that for linear)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionTable:
-    """The functions at q places, a place a row, so that all that a point needs is contiguous.
+    """The functions at q places, a place a row, so that the numbers for a point are contiguous.
 
-    Measured for 100 functions and a million points: 22 ms to gather rows, 62 ms to gather from
-    each curve in turn.
+    Measured for 100 functions and a million points: gathering rows takes 22 ms, gathering from
+    each curve in turn 62 ms.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class FunctionTable:
     change : ndarray of shape (q, k) or None
         f1 - f0 between two grid values, 0 on one. [unit of y]
     covers : ndarray of bool of shape (q,)
-        Whether any function has its numbers there.
+        Whether any function has the numbers needed there.
     """
 
     f: FloatArray
@@ -52,12 +52,12 @@ class Functions:
     curves : ndarray of shape (k, n)
         The library curves f on their grid, C-contiguous; NaN is a gap. [unit of y]
     scale, offset : ndarray of shape (k,)
-        As the fit found them.
+        From the fit.
     limit : ndarray of shape (k,)
-        Largest deviation admitted, from `limits`. [unit of y]
+        Largest deviation admitted, from `admission_limits`. [unit of y]
     tables : mapping of alignment to FunctionTable
-        Made by `tabulate`, for functions that are asked again and again. They change time and
-        memory, never an answer.
+        From `tabulate`, for functions that are used often. They change time and memory, never an
+        answer.
     """
 
     curves: FloatArray
@@ -78,27 +78,32 @@ class Functions:
 
 
 def tabulate(
-    functions: Functions, grid: SortedGrid, alignment: AlignmentKind
+    functions: Functions,
+    grid: SortedGrid,
+    alignment: AlignmentKind,
+    most_values: int = TABLE_VALUES,
 ) -> FunctionTable | None:
     """Tabulate functions on their grid.
 
     Parameters
     ----------
     functions : Functions
-        The k functions.
+        k functions.
     grid : SortedGrid
         Their grid of n values.
     alignment : str
         ``exact`` or ``linear``.
+    most_values : int
+        Most values of the table, times three for linear.
 
     Returns
     -------
     FunctionTable or None
-        Its n rows, nowhere, and for linear behind each row the next larger one; None where that
-        would be too large.
+        n rows of the grid, a row for x that are not covered, and for linear a row for the x
+        between each row and the next larger one; None if that would be too large.
     """
     k, n = functions.curves.shape
-    if n * k > _TABLE_CELLS:
+    if n * k > most_values:
         return None
     f = np.full((n + 1, k), np.nan)
     f[:n] = functions.curves.T
@@ -117,19 +122,19 @@ def tabulate(
 
 
 def find_rows(alignment: Alignment, n: int) -> IndexArray:
-    """Row of each point in the table of a grid of n rows."""
+    """Find the row of each point in the table of a grid of n rows."""
     between = alignment.left != alignment.right
     return np.where(alignment.covered, alignment.left + (n + 1) * between, n)
 
 
 def read_functions(functions: Functions, alignment: Alignment) -> FunctionTable:
-    """Tabulate only the points themselves, for few points or a grid too large."""
-    values, present = grids.read(functions.curves, alignment)
-    present &= alignment.covered
-    values[~present] = np.nan
+    """Tabulate functions at the points alone, if these are few or the grid is large."""
+    values, has_number = grids.read_curves(functions.curves, alignment)
+    has_number &= alignment.covered
+    values[~has_number] = np.nan
     f = np.ascontiguousarray(values.T)
     return FunctionTable(
-        apply_transforms(f, functions), None, np.logical_or.reduce(present, axis=0)
+        apply_transforms(f, functions), None, np.logical_or.reduce(has_number, axis=0)
     )
 
 

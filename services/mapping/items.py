@@ -1,4 +1,4 @@
-"""The rows that a mapping keeps of its points."""
+"""Items of a mapping: its assignments and its unmapped points."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAPPED, DEVIATION, NOT_COVERED, MISSING = 0, 1, 2, 3
-
+"""Codes of the reasons of an item."""
 
 REASONS = (None, "deviation", "x_not_covered", "missing_value")
-"""The reason of a point, by its code."""
-
+"""Reasons by their code; None for an assignment."""
 
 ITEM = np.dtype(
     [
@@ -23,15 +22,14 @@ ITEM = np.dtype(
         ("deviation", "<f8"),
     ]
 )
-"""One assignment, or one unmapped point (function -1, deviation NaN).
+"""An assignment, or an unmapped point (function -1, deviation NaN).
 
 point is the row in the test dataset, column the position of the y column, function the
 position among the chosen functions.
 """
 
-
 Items = NDArray[np.void]
-
+"""Array of ITEM."""
 
 Row = tuple[int, int, int, int, float, float, float]
-"""An item as Python numbers, as `tolist` of items gives it."""
+"""An item as a tuple of Python numbers, as `tolist` of items gives it."""

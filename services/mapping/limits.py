@@ -8,19 +8,19 @@ from services.tables import FloatArray
 
 
 def admission_limits(max_deviation: FloatArray, tolerance_factor: float) -> FloatArray:
-    """Largest deviation that each function admits.
+    """Compute the largest deviation that each function admits.
 
     Parameters
     ----------
     max_deviation : ndarray of shape (k,)
-        Of each chosen function from its training curve. [unit of y]
+        Largest deviation of each chosen function from its training curve. [unit of y]
     tolerance_factor : float
-        √2 unless asked otherwise.
+        √2 by default.
 
     Returns
     -------
     ndarray of shape (k,)
-        The float64 product; infinite where float64 cannot hold it. [unit of y]
+        The float64 product; infinite if float64 cannot hold it. [unit of y]
     """
     with np.errstate(over="ignore"):
         return max_deviation * tolerance_factor

@@ -15,18 +15,18 @@ Policy = Literal["all", "nearest", "first"]
 
 @dataclass(frozen=True, slots=True)
 class MapOptions:
-    """How points are admitted; the words of the contract.
+    """Options of a mapping, in the words of the contract.
 
     Parameters
     ----------
     policy : str
-        ``all``, ``nearest`` or ``first`` of the functions that admit a point.
+        Functions that get a point: ``all`` that admit it, the ``nearest`` or the ``first``.
     tolerance_factor : float
-        Times the largest deviation of the fit is the limit, 0 or more.
+        The limit over the largest deviation of the fit, 0 or more.
     alignment : str
         ``exact`` or ``linear``.
     x_tolerance : float or None
-        For exact alignment. [unit of x]
+        For exact alignment; None is the default of `grids.default_tolerance`. [unit of x]
     """
 
     policy: Policy = "all"
@@ -36,18 +36,7 @@ class MapOptions:
 
 
 def check_options(options: MapOptions) -> None:
-    """Refuse options out of their range.
-
-    Parameters
-    ----------
-    options : MapOptions
-        As asked.
-
-    Raises
-    ------
-    InvalidOption
-        With the pointer of the field.
-    """
+    """Raise InvalidOption for options out of their range."""
     grids.check_tolerance(options.alignment, options.x_tolerance)
     if not 0 <= options.tolerance_factor < math.inf:
         detail = "tolerance_factor must be a finite number, 0 or more."

@@ -1,4 +1,4 @@
-"""Counts and deviations of a mapping, point block by point block."""
+"""Counts and deviations of the functions of a mapping."""
 
 from __future__ import annotations
 
@@ -17,35 +17,29 @@ from services.tables import FloatArray
 class Tally:
     """Counts and deviations of a mapping, added up block by block.
 
-    Sums are exact integers, so blocks may come in any order and cut.
+    Sums are exact integers, so blocks may be cut and ordered in any way.
 
     Parameters
     ----------
     n_functions : int
-        Functions of the mapping.
+        Number of functions.
     """
 
     n_functions: int
     reasons: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     counts: list[int] = field(init=False)
     largest: list[float] = field(init=False)
+    # In units of 2**-1074, of which every float64 is a multiple.
     _sums: list[int] = field(init=False)
-    # In units of 2**-1074, which divides every float64.
 
     def __post_init__(self) -> None:
-        """Start from nothing."""
+        """Start from zero."""
         self.counts = [0] * self.n_functions
         self.largest = [0.0] * self.n_functions
         self._sums = [0] * self.n_functions
 
     def add(self, items: Items) -> None:
-        """Count one block.
-
-        Parameters
-        ----------
-        items : ndarray of ITEM
-            From `assign`.
-        """
+        """Add a block of items from `assign`."""
         reasons = np.bincount(items["reason"], minlength=len(REASONS))
         self.reasons = [a + int(b) for a, b in zip(self.reasons, reasons, strict=True)]
         mapped = np.flatnonzero(items["function"] >= 0)
@@ -60,14 +54,8 @@ class Tally:
             function, deviation = function[finite], deviation[finite]
         self._add_exactly(function, deviation)
 
-    def add_few(self, rows: Sequence[Row]) -> None:
-        """Count a few items.
-
-        Parameters
-        ----------
-        rows : sequence of Row
-            From `assign_few`.
-        """
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Add items from `assign_few_points`, one by one."""
         for _, _, function, reason, _, _, deviation in rows:
             self.reasons[reason] += 1
             if reason == MAPPED:
@@ -78,10 +66,10 @@ class Tally:
                     self._sums[function] += numerator << (1075 - denominator.bit_length())
 
     def _add_exactly(self, function: NDArray[np.int32], rest: FloatArray) -> None:
-        """Add values, finite and not negative, to the sums without any rounding.
+        """Add finite values, none negative, to the sums without rounding.
 
-        The leading digits of all values are cut off as integers below 2**26, of which float64
-        adds 2**27 exactly, until nothing is left: three rounds for ordinary values.
+        Each round takes the leading digits of all values as integers below 2**26, of which
+        float64 adds 2**27 exactly. Three rounds leave nothing of ordinary values.
         """
         while rest.size and (largest := float(rest.max())):
             unit = max(math.frexp(largest)[1] - 26, -1074)
@@ -93,42 +81,32 @@ class Tally:
 
     @property
     def unmapped_reasons(self) -> dict[str, int]:
-        """Unmapped points by reason."""
+        """Number of unmapped points by reason."""
         return {name: count for name, count in zip(REASONS, self.reasons, strict=True) if name}
 
     @property
     def n_assignments(self) -> int:
-        """Assignments of all functions."""
+        """Number of assignments."""
         return self.reasons[MAPPED]
 
     def deviation_max(self, function: int) -> float | None:
-        """Largest admitted deviation of one function.
-
-        Parameters
-        ----------
-        function : int
-            Position among the functions.
+        """Find the largest admitted deviation of a function.
 
         Returns
         -------
         float or None
-            None without assignments, or where float64 cannot hold it. [unit of y]
+            None without assignments, or if float64 cannot hold it. [unit of y]
         """
         largest = self.largest[function]
         return largest if self.counts[function] and math.isfinite(largest) else None
 
     def deviation_mean(self, function: int) -> float | None:
-        """Mean admitted deviation of one function, the exact mean rounded once.
-
-        Parameters
-        ----------
-        function : int
-            Position among the functions.
+        """Compute the mean admitted deviation of a function, the exact mean rounded once.
 
         Returns
         -------
         float or None
-            None without assignments, or where float64 cannot hold it. [unit of y]
+            None without assignments, or if float64 cannot hold it. [unit of y]
         """
         if self.deviation_max(function) is None:
             return None

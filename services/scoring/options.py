@@ -13,7 +13,7 @@ Outside = Literal["reject", "omit"]
 
 
 def fits_scale(transform: Transform) -> bool:
-    """Tell whether a transform multiplies a library curve by a scale of its own."""
+    """Tell whether a transform fits a scale to each library curve."""
     match transform:
         case "scale" | "affine":
             return True
@@ -24,7 +24,7 @@ def fits_scale(transform: Transform) -> bool:
 
 
 def fits_offset(transform: Transform) -> bool:
-    """Tell whether a transform adds an offset of its own to a library curve."""
+    """Tell whether a transform fits an offset to each library curve."""
     match transform:
         case "offset" | "affine":
             return True
@@ -36,7 +36,7 @@ def fits_offset(transform: Transform) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How curves are compared; the words of the contract.
+    """Options of a fit, in the words of the contract.
 
     Parameters
     ----------

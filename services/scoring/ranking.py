@@ -1,7 +1,7 @@
 """The best library curves found so far, for each training curve.
 
-Merging two rankings is associative and commutative, so the library may be cut into pieces and
-ordered in any way, and the answer has the same bits.
+Merging rankings is associative and commutative, so the library may be cut and ordered in any
+way without changing a bit of the answer.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from services.grids import BoolArray, IndexArray
-from services.scoring.scores import FIGURES, Figures
+from services.scoring.matches import FIGURES, Figures
 from services.tables import FloatArray
 
-NOBODY = np.iinfo(np.int64).max
-"""Index of a place in a ranking that no curve has is_taken yet."""
-
+NO_CURVE = np.iinfo(np.int64).max
+"""Position that stands in a place of a ranking while no curve has it."""
 
 Ranking = Figures
-"""For each training curve its best library curves, shape (k, places), best first."""
+"""Best library curves of each training curve, shape (k, places), best first."""
 
 
 def empty_ranking(curves: int, places: int) -> Ranking:
-    """Ranking in which nobody has a place.
+    """Make a ranking in which every place is free.
 
     Parameters
     ----------
@@ -33,31 +32,19 @@ def empty_ranking(curves: int, places: int) -> Ranking:
     Returns
     -------
     ndarray of shape (curves, places) of FIGURES
-        All places free.
     """
     ranking = np.zeros((curves, places), FIGURES)
-    ranking["score"], ranking["index"] = np.inf, NOBODY
+    ranking["score"], ranking["ideal_index"] = np.inf, NO_CURVE
     return ranking
 
 
 def is_taken(ranking: Ranking) -> BoolArray:
-    """Which places of a ranking have a curve.
-
-    Parameters
-    ----------
-    ranking : Ranking
-        Of any shape.
-
-    Returns
-    -------
-    ndarray of bool
-        Of the same shape.
-    """
-    return np.asarray(ranking["index"] != NOBODY)
+    """Tell which places of a ranking, or of a part of one, have a curve."""
+    return np.asarray(ranking["ideal_index"] != NO_CURVE)
 
 
 def score_limits(ranking: Ranking, top_k: int) -> FloatArray:
-    """Score that a curve must not exceed to enter; a free place admits everything.
+    """Read the score that a curve must not exceed to enter a ranking.
 
     Parameters
     ----------
@@ -73,27 +60,16 @@ def score_limits(ranking: Ranking, top_k: int) -> FloatArray:
     """
     if ranking.shape[1] < top_k:
         return np.full(len(ranking), np.inf)
-    return sort_key(ranking["score"][:, -1])
+    return make_sort_key(ranking["score"][:, -1])
 
 
-def sort_key(score: FloatArray) -> FloatArray:
-    """Scores as they are ranked: those that are not finite come last, all equal.
-
-    Parameters
-    ----------
-    score : ndarray
-        Scores.
-
-    Returns
-    -------
-    ndarray
-        Finite or infinite, never NaN.
-    """
+def make_sort_key(score: FloatArray) -> FloatArray:
+    """Turn scores into keys to sort by: infinity, never NaN, for those that are not finite."""
     return np.where(np.isfinite(score), score, np.inf)
 
 
 def merge(left: Ranking, right: Ranking, top_k: int) -> Ranking:
-    """Put the rankings of two pieces of the library together.
+    """Merge the rankings of two parts of a library.
 
     Parameters
     ----------
@@ -110,25 +86,27 @@ def merge(left: Ranking, right: Ranking, top_k: int) -> Ranking:
     if not left.shape[1] and right.shape[1] <= top_k:
         return right
     if left.shape[1] < top_k:
-        return _best(np.concatenate([left, right], axis=1), top_k)
-    # Most pieces have news for few curves.
+        return _keep_best(np.concatenate([left, right], axis=1), top_k)
+    # Most parts change the ranking of few training curves.
     news = np.flatnonzero(is_taken(right).any(axis=1))
     if not news.size:
         return left
     merged = left.copy()
-    merged[news] = _best(np.concatenate([left[news], right[news]], axis=1), top_k)
+    merged[news] = _keep_best(np.concatenate([left[news], right[news]], axis=1), top_k)
     return merged
 
 
-def _best(ranking: Ranking, top_k: int) -> Ranking:
-    order = np.lexsort((ranking["index"], sort_key(ranking["score"])), axis=-1)[:, :top_k]
+def _keep_best(ranking: Ranking, top_k: int) -> Ranking:
+    order = np.lexsort((ranking["ideal_index"], make_sort_key(ranking["score"])), axis=-1)[
+        :, :top_k
+    ]
     return np.take_along_axis(ranking, order, axis=1)
 
 
-def rank(
+def choose_best(
     rows: IndexArray, score: FloatArray, index: IndexArray, places: int
 ) -> tuple[IndexArray, IndexArray]:
-    """Best pairs of each training curve.
+    """Choose the best pairs of each training curve.
 
     Parameters
     ----------
@@ -149,9 +127,9 @@ def rank(
         Place of each in the ranking of its curve, from 0.
     """
     if (rows[1:] > rows[:-1]).all():
-        # One pair for each, mostly.
+        # The usual case: at most one pair for each training curve.
         return np.arange(len(rows)), np.zeros(len(rows), np.intp)
-    order = np.lexsort((index, sort_key(score), rows))
+    order = np.lexsort((index, make_sort_key(score), rows))
     ordered = rows[order]
     first = np.searchsorted(ordered, ordered)
     place = np.arange(len(order)) - first

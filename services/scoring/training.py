@@ -1,23 +1,69 @@
-"""Training curves put together by their rows, what they read, and plain scores of all pairs."""
+"""Training curves in groups that read the library alike, and the plain scores of their pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from services import grids
 from services.grids import Alignment, BoolArray, IndexArray
+from services.scoring.matches import FIGURES, Figures
 from services.scoring.options import FitOptions
-from services.scoring.ranking import sort_key
-from services.scoring.scores import FIGURES, Figures, all_scores, figures, scores, tiles
+from services.scoring.ranking import make_sort_key
+from services.scoring.scores import compute_figures, cut_into_tiles, score_pairs, score_rows
 from services.tables import FloatArray
 
-Pairs = tuple[IndexArray, IndexArray]
-"""Rows of training curves and rows of library curves, each of shape (p,)."""
 
-Scored = tuple[IndexArray, IndexArray, FloatArray]
-"""Rows of training curves, rows of library curves, and their scores, each of shape (p,)."""
+class Pairs(NamedTuple):
+    """Pairs of a training curve and a library curve.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (p,)
+        Training curve of each pair.
+    columns : ndarray of shape (p,)
+        Library curve of each pair.
+    """
+
+    rows: IndexArray
+    columns: IndexArray
+
+    def select(self, chosen: IndexArray | slice) -> Pairs:
+        """Select some of the pairs."""
+        return Pairs(self.rows[chosen], self.columns[chosen])
+
+
+class ScoredPairs(NamedTuple):
+    """Pairs and their plain scores.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of shape (p,)
+        As in `Pairs`.
+    score : ndarray of shape (p,)
+        NaN or infinite where float64 cannot hold it.
+    """
+
+    rows: IndexArray
+    columns: IndexArray
+    score: FloatArray
+
+    def select(self, chosen: IndexArray | BoolArray) -> ScoredPairs:
+        """Select some of the pairs."""
+        return ScoredPairs(self.rows[chosen], self.columns[chosen], self.score[chosen])
+
+
+def join_pairs(parts: Sequence[ScoredPairs]) -> ScoredPairs:
+    """Put pairs together, in order; none if there is no part."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        nothing = np.empty(0, np.intp)
+        return ScoredPairs(nothing, nothing, np.empty(0))
+    return ScoredPairs(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,41 +78,30 @@ class Group:
         Of the curves among all training curves.
     y : ndarray of shape (k, p)
         Their numbers, in the order of the training rows. [unit of y]
-    points : int
-        Of the library's grid, n.
-    part : bool
-        Whether the abscissae are some x of the library's grid, each once at most.
+    grid_size : int
+        Points of the library's grid, n.
+    is_subset_of_grid : bool
+        Whether each of the abscissae is an x of the library's grid, and no two are the same.
     on_grid : ndarray of shape (k, n) or None
         The numbers in the order of the library's grid, if they are at each of its x; `y`
-        itself if that is their order already. A sum of squares does not depend on the order
-        but for its rounding, so bounds can be had from the library as it is stored.
+        itself if that is their order already. The order changes only the rounding of a sum, so
+        bounds can be computed from the library as it is stored.
     """
 
     alignment: Alignment
     positions: IndexArray
     y: FloatArray
-    points: int
-    part: bool
+    grid_size: int
+    is_subset_of_grid: bool
     on_grid: FloatArray | None
 
-    def only(self, row: int) -> Group:
-        """One of the curves by itself.
-
-        Parameters
-        ----------
-        row : int
-            Which one.
-
-        Returns
-        -------
-        Group
-            Of one curve; without `on_grid`.
-        """
+    def select(self, row: int) -> Group:
+        """Make a group of one of the curves, without `on_grid`."""
         part = slice(row, row + 1)
         return replace(self, positions=self.positions[part], y=self.y[part], on_grid=None)
 
     def read(self, curves: FloatArray) -> FloatArray:
-        """Values of complete library curves, in the order of the training rows.
+        """Read complete library curves in the order of the training rows.
 
         Parameters
         ----------
@@ -80,12 +115,12 @@ class Group:
         """
         if self.on_grid is self.y:
             return curves
-        if self.part:
+        if self.is_subset_of_grid:
             return np.take(curves, self.alignment.left, axis=1)
-        return grids.read(curves, self.alignment)[0]
+        return grids.read_curves(curves, self.alignment)[0]
 
-    def present(self, curves: FloatArray) -> BoolArray:
-        """Where library curves have the numbers that these training curves need.
+    def has_numbers(self, curves: FloatArray) -> BoolArray:
+        """Tell where library curves have the numbers that these training curves need.
 
         Parameters
         ----------
@@ -99,29 +134,28 @@ class Group:
         """
         if self.on_grid is self.y:
             return ~np.isnan(curves)
-        return grids.read(curves, self.alignment)[1]
+        return grids.read_curves(curves, self.alignment)[1]
 
-    def scores(self, rows: IndexArray, curves: FloatArray, options: FitOptions) -> FloatArray:
-        """Plain scores of some pairs.
+    def score(self, rows: IndexArray, curves: FloatArray, options: FitOptions) -> FloatArray:
+        """Score pairs by plain differences.
 
         Parameters
         ----------
         rows : ndarray of shape (p,)
             Training curves.
         curves : ndarray of shape (p, n)
-            A library curve for each, complete where that has numbers. [unit of y]
+            A library curve for each, complete at the x of the group. [unit of y]
         options : FitOptions
-            How they are compared.
 
         Returns
         -------
         ndarray of shape (p,)
-            Scores.
+            As from `score_rows`.
         """
-        return scores(self.y[rows], self.read(curves), options)
+        return score_rows(self.y[rows], self.read(curves), options)
 
-    def figures(self, rows: IndexArray, curves: FloatArray, options: FitOptions) -> Figures:
-        """All figures of some pairs.
+    def compute_figures(self, rows: IndexArray, curves: FloatArray, options: FitOptions) -> Figures:
+        """Compute all figures of pairs.
 
         Parameters
         ----------
@@ -130,30 +164,29 @@ class Group:
         curves : ndarray of shape (p, n)
             A library curve for each; it may have gaps. [unit of y]
         options : FitOptions
-            How they are compared.
 
         Returns
         -------
         ndarray of shape (p,) of FIGURES
-            The index is left 0.
+            Without the position of the library curve.
         """
         found = np.empty(len(rows), FIGURES)
-        for part in tiles(curves.shape):
-            found[part] = figures(self.y[rows[part]], self.read(curves[part]), options)
+        for part in cut_into_tiles(curves.shape):
+            found[part] = compute_figures(self.y[rows[part]], self.read(curves[part]), options)
         # A gap makes the sum of squares NaN; so does what float64 cannot hold.
         for pair in np.isnan(found["sse"]).nonzero()[0].tolist():
             chosen = curves[pair : pair + 1]
-            there = self.present(chosen)[0]
+            there = self.has_numbers(chosen)[0]
             if not there.all():
                 y, f = self.y[rows[pair], there], self.read(chosen)[0, there]
-                found[pair] = figures(y[np.newaxis], f[np.newaxis], options)[0]
+                found[pair] = compute_figures(y[np.newaxis], f[np.newaxis], options)[0]
         return found
 
 
 def make_groups(
-    y: FloatArray, numbers: BoolArray, alignment: Alignment, n: int
+    y: FloatArray, numbers: BoolArray, alignment: Alignment, grid_size: int
 ) -> tuple[Group, ...]:
-    """Put training curves together by the rows where they have pairs.
+    """Group training curves by the rows at which they have pairs.
 
     Parameters
     ----------
@@ -163,7 +196,7 @@ def make_groups(
         Where they have numbers at x that the library covers.
     alignment : Alignment
         Of their p abscissae.
-    n : int
+    grid_size : int
         Points of the library's grid.
 
     Returns
@@ -172,37 +205,39 @@ def make_groups(
         All curves.
     """
     k, p = y.shape
-    left = alignment.left
-    stored = p == n and np.array_equal(left, np.arange(n)) and _same(left, alignment.right)
-    if stored and numbers.all():
-        return (Group(alignment, np.arange(k), y, n, part=True, on_grid=y),)
-    together: dict[bytes, list[int]] = {}
+    left, right = alignment.left, alignment.right
+    is_stored = p == grid_size and np.array_equal(left, np.arange(p)) and _are_same(left, right)
+    if is_stored and numbers.all():
+        return (Group(alignment, np.arange(k), y, p, is_subset_of_grid=True, on_grid=y),)
+    members_of: dict[bytes, list[int]] = {}
     for position, mask in enumerate(numbers):
-        together.setdefault(mask.tobytes(), []).append(position)
-    part = stored or _once(alignment)
+        members_of.setdefault(mask.tobytes(), []).append(position)
+    is_subset_of_grid = is_stored or _is_subset_of_grid(alignment)
     groups = []
-    for members in together.values():
+    for members in members_of.values():
         positions = np.array(members, dtype=np.intp)
         rows, mine = np.flatnonzero(numbers[members[0]]), alignment
         values = y[positions]
         if rows.size < p:
-            mine, values = alignment.only(rows), np.take(values, rows, axis=1)
-        on_grid = _on_grid(values, mine.left) if part and rows.size == n else None
-        groups.append(Group(mine, positions, values, n, part, on_grid))
+            mine, values = alignment.select(rows), np.take(values, rows, axis=1)
+        on_grid = None
+        if is_subset_of_grid and rows.size == grid_size:
+            on_grid = _order_by_grid(values, mine.left)
+        groups.append(Group(mine, positions, values, grid_size, is_subset_of_grid, on_grid))
     return tuple(groups)
 
 
-def _same(left: IndexArray, right: IndexArray) -> bool:
+def _are_same(left: IndexArray, right: IndexArray) -> bool:
     return left is right or np.array_equal(left, right)
 
 
-def _once(alignment: Alignment) -> bool:
-    """Whether all covered abscissae are on the grid, each on a row of its own."""
+def _is_subset_of_grid(alignment: Alignment) -> bool:
+    """Tell whether each covered x is an x of the grid, and no two are the same."""
     left, right = alignment.left[alignment.covered], alignment.right[alignment.covered]
     return np.array_equal(left, right) and left.size == np.count_nonzero(np.bincount(left))
 
 
-def _on_grid(y: FloatArray, left: IndexArray) -> FloatArray:
+def _order_by_grid(y: FloatArray, left: IndexArray) -> FloatArray:
     if np.array_equal(left, np.arange(len(left))):
         return y
     on_grid = np.empty_like(y)
@@ -210,8 +245,10 @@ def _on_grid(y: FloatArray, left: IndexArray) -> FloatArray:
     return on_grid
 
 
-def plain(group: Group, curves: FloatArray, limit: FloatArray, options: FitOptions) -> Scored:
-    """All eligible pairs within a limit that could be among the best, scored without any bound.
+def score_plainly(
+    group: Group, curves: FloatArray, limits: FloatArray, options: FitOptions
+) -> ScoredPairs:
+    """Score every pair without any bound; keep those that could be among the best.
 
     Parameters
     ----------
@@ -219,41 +256,40 @@ def plain(group: Group, curves: FloatArray, limit: FloatArray, options: FitOptio
         k training curves.
     curves : ndarray of shape (m, n)
         Library curves. [unit of y]
-    limit : ndarray of shape (k,)
+    limits : ndarray of shape (k,)
         Scores that must not be exceeded.
     options : FitOptions
-        How curves are compared.
 
     Returns
     -------
-    tuple of three ndarray
-        Rows of the training curves, ascending; rows of the library curves; scores.
+    ScoredPairs
+        Eligible pairs within the limits, by training curve.
     """
     values = group.read(curves)
-    found = all_scores(group.y, values, options)
-    keys = sort_key(found)
+    found = score_pairs(group.y, values, options)
+    keys = make_sort_key(found)
     # Every curve with a gap has NaN here; so has what overflows twice, and stays as it is.
     doubtful = np.flatnonzero(np.isnan(found).any(axis=0))
     if doubtful.size:
-        present = group.present(curves[doubtful])
-        left = present.sum(axis=1)
-        eligible = (left > 0) & (left / present.shape[1] >= options.min_overlap)
+        has_numbers = group.has_numbers(curves[doubtful])
+        left = has_numbers.sum(axis=1)
+        eligible = (left > 0) & (left / has_numbers.shape[1] >= options.min_overlap)
         keys[:, doubtful[~eligible]] = np.nan
-        for place in np.flatnonzero(eligible & (left < present.shape[1])):
-            there, column = np.flatnonzero(present[place]), doubtful[place]
+        for place in np.flatnonzero(eligible & (left < has_numbers.shape[1])):
+            there, column = np.flatnonzero(has_numbers[place]), doubtful[place]
             part = np.take(group.y, there, axis=1)
             one = np.take(values[column], there)[np.newaxis]
-            found[:, column] = all_scores(part, one, options)[:, 0]
-            keys[:, column] = sort_key(found[:, column])
+            found[:, column] = score_pairs(part, one, options)[:, 0]
+            keys[:, column] = make_sort_key(found[:, column])
     if options.top_k < len(curves):
         # NaN sorts last. Only keys up to the k-th least can be among the best; ties stay in.
-        limit = np.fmin(limit, _least(keys, options.top_k))
-    rows, columns = np.nonzero(keys <= limit[:, np.newaxis])
-    return rows, columns, found[rows, columns]
+        limits = np.fmin(limits, _find_kth_least(keys, options.top_k))
+    rows, columns = np.nonzero(keys <= limits[:, np.newaxis])
+    return ScoredPairs(rows, columns, found[rows, columns])
 
 
-def _least(keys: FloatArray, top_k: int) -> FloatArray:
-    """The k-th least of each row, NaN where there are fewer."""
+def _find_kth_least(keys: FloatArray, top_k: int) -> FloatArray:
+    """Find the k-th least of each row, NaN where there are fewer."""
     if top_k == 1:
         return np.asarray(np.fmin.reduce(keys, axis=1))
     return np.asarray(np.partition(keys, top_k - 1, axis=1)[:, top_k - 1])

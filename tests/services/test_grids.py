@@ -27,7 +27,7 @@ def row_of(x, grid, x_tolerance=None):
 def linear_value(x, grid, curve):
     """Read one curve at one x; None where not covered, "gap" at a gap."""
     found = grids.align(numbers([x]), numbers(grid), "linear", None)
-    values, present = grids.read(numbers(curve)[np.newaxis], found)
+    values, present = grids.read_curves(numbers(curve)[np.newaxis], found)
     if not found.covered[0]:
         return None
     return float(values[0, 0]) if present[0, 0] else "gap"
@@ -166,7 +166,7 @@ def test_x_that_overflow_the_distance_are_not_covered():
 def test_no_x_at_all_is_an_empty_alignment():
     for alignment in ("exact", "linear"):
         found = grids.align(numbers([]), numbers([0, 1]), alignment, None)
-        values, present = grids.read(np.ones((3, 2)), found)
+        values, present = grids.read_curves(np.ones((3, 2)), found)
         assert found.covered.shape == (0,)
         assert values.shape == present.shape == (3, 0)
 
@@ -221,7 +221,7 @@ def test_linear_alignment_next_to_x_one_ulp_apart():
 
 def test_a_line_that_overflows_is_no_gap():
     found = grids.align(numbers([0.5]), numbers([0, 1]), "linear", None)
-    values, present = grids.read(numbers([-1.7e308, 1.7e308])[np.newaxis], found)
+    values, present = grids.read_curves(numbers([-1.7e308, 1.7e308])[np.newaxis], found)
     assert present[0, 0]
     assert not np.isfinite(values[0, 0])
 
@@ -270,7 +270,7 @@ def test_alignment_and_reading_agree_with_the_loops(search, alignment):
     x, grid = numbers(x), numbers(grid)
     x_tolerance = x_tolerance if alignment == "exact" else None
     found = grids.align(x, grid, alignment, x_tolerance)
-    values, present = grids.read(np.array([numbers(c) for c in curves]), found)
+    values, present = grids.read_curves(np.array([numbers(c) for c in curves]), found)
     options = SimpleNamespace(alignment=alignment, x_tolerance=x_tolerance)
     searched = np.where(np.isnan(x), grid[0], x)
     expected = naive.places(searched, grid, options)

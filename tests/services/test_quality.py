@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services import quality
-from services.quality import LOST_POINT, MOST_WARNINGS, describe, lost_points
+from services.quality import LOST_POINT, MOST_WARNINGS, find_lost_points, summarize
 from services.tables import Table
 
 X = np.linspace(-20, 20, 400)
 
 
-def suspects(*curves):
-    """Where the cells are, and what they would be."""
-    found = lost_points(np.array(curves, dtype=float))
+def suspects(*curves, **sizes):
+    """Find the places of suspect cells, and the numbers they would be."""
+    found = find_lost_points(np.array(curves, dtype=float), **sizes)
     return list(zip(*(part.tolist() for part in found), strict=True))
 
 
@@ -141,7 +140,7 @@ def test_what_is_no_lost_point(y):
 def test_curves_of_many_kinds_give_no_flood(most, make):
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         y = curves_of(make)
-    assert len(lost_points(np.where(np.isfinite(y), y, np.nan)).rows) <= most
+    assert len(find_lost_points(np.where(np.isfinite(y), y, np.nan)).rows) <= most
 
 
 cell = st.one_of(
@@ -172,21 +171,21 @@ def test_changed_cells_of_a_line_follow_the_rule(y, changes):
 
 
 @pytest.mark.parametrize("values", [1, 7, 40])
-def test_the_size_of_pieces_changes_nothing(values, monkeypatch):
+def test_the_size_of_parts_changes_nothing(values):
     y = np.cos(X / 5) + np.arange(2, 8)[:, np.newaxis]
     y[np.arange(6), [0, 5, 6, 7, 39, 399]] *= 1000
     wanted = suspects(*y)
-    monkeypatch.setattr(quality, "_VALUES", values)
-    monkeypatch.setattr(quality, "_PIECE", values * 8)
-    assert suspects(*y) == wanted
+    assert suspects(*y, values_at_once=values) == wanted
+    table = Table(X, y, tuple("abcdef"))
+    assert summarize(table, with_x=True, part_bytes=values * 8) == summarize(table, with_x=True)
     assert [row for _, row, _ in wanted] == [0, 5, 6, 7, 39, 399]
 
 
-class TestDescribe:
+class TestSummaries:
     def test_figures_of_curves_with_gaps_and_without_numbers(self):
         y = np.array([[1.0, np.nan, 3.0], [np.nan] * 3, [-1.0, 0.0, 4.0], [1e308] * 3])
-        figures = describe(Table(np.arange(3.0), y, ("a", "b", "c", "d")), with_x=True).figures
-        assert [(f.n_gaps, f.y_min, f.y_max, f.y_mean) for f in figures] == [
+        curves = summarize(Table(np.arange(3.0), y, ("a", "b", "c", "d")), with_x=True).curves
+        assert [(f.n_gaps, f.y_min, f.y_max, f.y_mean) for f in curves] == [
             (1, 1.0, 3.0, 2.0),
             (3, None, None, None),
             (0, -1.0, 4.0, 1.0),
@@ -200,9 +199,9 @@ class TestDescribe:
         broken[5:10] -= 2.7 + broken[6]
         broken[7] = -2700.0
         table = Table(X, np.array([y, broken]), ("a", "b"))
-        described = describe(table, with_x=True)
-        assert described.n_warnings == len(described.warnings) == 1
-        (warning,) = described.warnings
+        summary = summarize(table, with_x=True)
+        assert summary.n_warnings == len(summary.warnings) == 1
+        (warning,) = summary.warnings
         assert (warning.code, warning.column, warning.row) == (LOST_POINT, "b", 7)
         assert "-2700.0 is thousands of times its neighbours; -2.7 would fit" in warning.detail
 
@@ -210,12 +209,12 @@ class TestDescribe:
         x = np.arange(1.0, 99)
         x[50] *= 1000
         table = Table(x, np.ones((1, 98)), ("y",), "time")
-        assert [w.column for w in describe(table, with_x=True).warnings] == ["time"]
-        assert describe(table, with_x=False).warnings == []
+        assert [w.column for w in summarize(table, with_x=True).warnings] == ["time"]
+        assert summarize(table, with_x=False).warnings == []
 
     def test_the_first_hundred_are_kept_and_all_are_counted(self):
         y = np.ones((60, 100))
         y[:, [10, 20, 30]] = 1000
-        described = describe(Table(X[:100], y, tuple(map(str, range(60)))), with_x=True)
-        assert (len(described.warnings), described.n_warnings) == (MOST_WARNINGS, 180)
-        assert described.warnings[99].column == "33"
+        summary = summarize(Table(X[:100], y, tuple(map(str, range(60)))), with_x=True)
+        assert (len(summary.warnings), summary.n_warnings) == (MOST_WARNINGS, 180)
+        assert summary.warnings[99].column == "33"

@@ -121,14 +121,14 @@ class Falling:
     def __getattr__(self, name):
         return getattr(self.table, name)
 
-    def pieces(self, most_bytes):
+    def read_parts(self, most_bytes):
         """Described and hashed they are before."""
         if next(self.looks) < 3:
-            return self.table.pieces(most_bytes)
+            return self.table.read_parts(most_bytes)
         return self.some(most_bytes)
 
     def some(self, most_bytes):
-        yield from itertools.islice(self.table.pieces(most_bytes), 1)
+        yield from itertools.islice(self.table.read_parts(most_bytes), 1)
         raise OSError("broken")
 
 

@@ -28,7 +28,7 @@ from api.store.datasets import (
 from api.store.fits import chosen
 from api.store.migrate import migrate
 from api.store.sketches import SketchBasis, SketchBlock, read_basis, stream_sketches
-from services.bounds.sketch import sketch
+from services.bounds.sketch import make_sketch
 from services.files import Source
 from services.fitting.blocks import Library
 from services.fitting.cache import Cache
@@ -85,7 +85,7 @@ def sketched(database, dataset_id):
         basis = read_basis(connection, dataset_id, dataset.n_curves)
         if basis is None:
             return None
-        pieces = stream_sketches(connection, dataset_id, basis.rank, (0, dataset.n_curves))
+        pieces = stream_sketches(connection, dataset_id, basis.n_coordinates, (0, dataset.n_curves))
         return [piece.indices.tolist() for piece in pieces]
 
 
@@ -107,8 +107,8 @@ def test_stored_sketches_are_those_of_the_curves(database):
     with database.reading() as session:
         connection = session.connection()
         basis = read_basis(connection, dataset_id, 300)
-        for piece in stream_sketches(connection, dataset_id, basis.rank, (0, 300)):
-            fresh = sketch(piece.indices, y[piece.indices], basis)
+        for piece in stream_sketches(connection, dataset_id, basis.n_coordinates, (0, 300)):
+            fresh = make_sketch(piece.indices, y[piece.indices], basis)
             assert piece.to_bytes() == fresh.to_bytes()
 
 

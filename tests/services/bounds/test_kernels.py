@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.bounds.product import columns
-from services.bounds.sketch import plain_basis
+from services.bounds.product import make_library_side
+from services.bounds.sketch import make_plain_basis
 from tests.waiting import PATIENCE
 
 BOUNDS = ["tests/services/bounds/test_product.py", "tests/services/bounds/test_kernels.py"]
@@ -19,12 +19,12 @@ BOUNDS = ["tests/services/bounds/test_product.py", "tests/services/bounds/test_k
 @pytest.mark.parametrize("m", [1, 3, 5, 7, 33])
 def test_a_product_with_unknown_curves_warns_of_nothing(k, m):
     library = np.random.default_rng(m).normal(size=(m, 3))
-    basis = plain_basis(library)
+    basis = make_plain_basis(library)
     library[-1, 0] = np.nan
-    matrix = columns(library, basis, "none")
-    training = np.ones((k, matrix.rows), np.float32)
+    side = make_library_side(library, basis, "none")
+    training = np.ones((k, side.n_terms), np.float32)
     out = np.zeros((k, m), np.float32)
-    matrix.multiply(training, slice(0, m), out)
+    side.multiply(training, slice(0, m), out)
     assert (out[:, -1] == -np.inf).all()
     assert np.isfinite(out[:, :-1]).all()
 

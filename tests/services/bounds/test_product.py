@@ -1,6 +1,7 @@
 """No possible winner is left out, and the fast path gives the slow answer (docs/bounds.md)."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import get_args
@@ -10,22 +11,35 @@ import pytest
 from hypothesis import example, given, target
 from hypothesis import strategies as st
 
-from services.bounds import product, rounding
-from services.bounds.expanded import few
-from services.bounds.gaps import gap_columns, gap_screen
-from services.bounds.masks import mask_screen
-from services.bounds.sieve import by_few_numbers, by_single_precision, sieved
-from services.bounds.sketch import Basis, Sketch, describe, make_basis, plain_basis, sketch
+from services.bounds import rounding
+from services.bounds.expanded import propose_expanded
+from services.bounds.gaps import make_gap_library_side, make_gap_side
+from services.bounds.masks import make_mask_side
+from services.bounds.product import (
+    join_sides,
+    make_complete_side,
+    make_library_side,
+    read_sketch,
+)
+from services.bounds.sieve import bound_by_few_numbers, bound_by_single_precision, sieve_pairs
+from services.bounds.sketch import (
+    Basis,
+    Sketch,
+    describe,
+    make_basis,
+    make_plain_basis,
+    make_sketch,
+)
 from services.errors import GridError, NoFit
-from services.fitting import fit, search
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
-from services.fitting.fit import fit_library
+from services.fitting.fit import finish, fit_library, rank_library
+from services.fitting.prepare import PAIRS_SCORED_PLAINLY, prepare
 from services.grids import align
 from services.scoring.options import Criterion, FitOptions, Transform
-from services.scoring.ranking import empty_ranking, merge
-from services.scoring.scores import all_scores
-from services.scoring.training import make_groups, plain
+from services.scoring.ranking import choose_best, empty_ranking, merge
+from services.scoring.scores import score_pairs
+from services.scoring.training import make_groups, score_plainly
 from tests import factories
 from tests.examples import examples
 from tests.factories import a_library, a_training, in_blocks
@@ -76,8 +90,8 @@ def curves(draw, kinds=("noise", "waves", "walk", "ticks")):
 def some_basis(library, sort):
     """Make a basis: all axes, one learned, or vectors that are none too orthonormal."""
     if sort == "learned":
-        return make_basis(library, rank=8) or plain_basis(library)
-    plain = plain_basis(library)
+        return make_basis(library, n_vectors=8) or make_plain_basis(library)
+    plain = make_plain_basis(library)
     if sort == "plain" or plain is None or library.shape[1] < 8:
         return plain
     random = np.random.default_rng(3)
@@ -99,15 +113,13 @@ QUESTIONS = st.builds(
 
 def in_two(f, basis, transform, dtype):
     """Columns of two blocks."""
-    return product.together(
-        [product.columns(part, basis, transform, dtype) for part in (f[:2], f[2:])]
-    )
+    return join_sides([make_library_side(part, basis, transform, dtype) for part in (f[:2], f[2:])])
 
 
 def likeness(training, library):
     """Likeness of every pair."""
-    found = np.empty((len(training.matrix), library.curves), training.matrix.dtype)
-    training.product(library, slice(0, library.curves), found)
+    found = np.empty((len(training.matrix), library.n_curves), training.matrix.dtype)
+    training.compare(library, slice(0, library.n_curves), found)
     return found
 
 
@@ -116,7 +128,7 @@ def margins(training, library, scores):
     alike = likeness(training, library)
     found = np.full(alike.shape, np.nan)
     for column in np.setdiff1d(np.arange(alike.shape[1]), library.unknown)[:30]:
-        floor = training.floor(scores[:, column], library)
+        floor = training.find_floor(scores[:, column], library)
         with np.errstate(all="ignore"):
             found[:, column] = (alike[:, column] - floor) / (np.abs(floor) + 1e-30)
     return np.where(np.isfinite(scores) & np.isfinite(found), found, np.nan)
@@ -130,13 +142,13 @@ def test_a_pair_whose_score_is_the_limit_is_never_left_out(sides, sort, options,
     if basis is None:
         return
     dtype = np.float64 if double else np.float32
-    training = product.screen(y, basis, options, dtype)
+    training = make_complete_side(y, basis, options, dtype)
     libraries = [in_two(f, basis, options.transform, dtype)]
     if not double:
-        made = sketch(np.arange(len(f)), f, basis)
-        again = Sketch.from_bytes(made.indices, made.to_bytes(), basis.rank)
-        libraries.append(product.sketch_columns(again, basis, options.transform))
-    scores = all_scores(y, f, options)
+        made = make_sketch(np.arange(len(f)), f, basis)
+        again = Sketch.from_bytes(made.indices, made.to_bytes(), basis.n_coordinates)
+        libraries.append(read_sketch(again, basis, options.transform))
+    scores = score_pairs(y, f, options)
     found = np.array([margins(training, library, scores) for library in libraries])
     found = found[~np.isnan(found)]
     assert (found >= 0).all()
@@ -154,15 +166,18 @@ def test_a_product_that_loses_all_points_but_two_leaves_nobody_out(n, dtype, dig
     y = random.choice([-1.0, 1.0], (1, n)) * 2.0**-digits
     y[0, :2] = 1, -1
     options = FitOptions(transform=transform)
-    basis = plain_basis(y)
-    training = product.screen(y, basis, options, dtype)
-    library = product.columns(y, basis, transform, dtype)
+    basis = make_plain_basis(y)
+    training = make_complete_side(y, basis, options, dtype)
+    library = make_library_side(y, basis, transform, dtype)
     assert not library.unknown.size
     assert (margins(training, library, np.zeros((1, 1))) >= 0).all()
     for min_overlap in (1.0, 0.5):
         options = FitOptions(min_overlap=min_overlap)
-        training, library = gap_screen(y, basis, options), gap_columns(y, basis, options)
-        assert likeness(training, library) >= training.floor(np.zeros(1), library)
+        training, library = (
+            make_gap_side(y, basis, options),
+            make_gap_library_side(y, basis, options),
+        )
+        assert likeness(training, library) >= training.find_floor(np.zeros(1), library)
 
 
 @given(
@@ -178,24 +193,24 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
 ):
     y, f = sides
     options = FitOptions(criterion, min_overlap=min_overlap)
-    basis = plain_basis(f)
+    basis = make_plain_basis(f)
     if basis is None:
         return
     random = np.random.default_rng(8)
     y[random.random(y.shape) < training_gaps] = np.nan
     f[random.random(f.shape) < library_gaps] = np.nan
-    training = gap_screen(y, basis, options)
-    parts = [gap_columns(part, basis, options) for part in (f[:3], f[3:])]
-    library = product.together(parts)
+    training = make_gap_side(y, basis, options)
+    parts = [make_gap_library_side(part, basis, options) for part in (f[:3], f[3:])]
+    library = join_sides(parts)
     alike = likeness(training, library)
     for row, column in np.ndindex(alike.shape):
         needed, there = ~np.isnan(y[row]), ~np.isnan(y[row] + f[column])
         if there.sum() == 0 or there.sum() / needed.sum() < min_overlap:
             continue
-        (score,) = all_scores(y[row : row + 1, there], f[column : column + 1, there], options)[0]
+        (score,) = score_pairs(y[row : row + 1, there], f[column : column + 1, there], options)[0]
         limits = np.full(len(y), score)
         if np.isfinite(score) and column not in library.unknown:
-            assert alike[row, column] >= training.floor(limits, library)[row]
+            assert alike[row, column] >= training.find_floor(limits, library)[row]
 
 
 @given(
@@ -219,17 +234,17 @@ def test_masks_leave_out_no_pair_whose_score_is_the_limit(
     if gaps == "half":
         y[:, y.shape[1] // 2 :] = np.nan
     y = y[~np.isnan(y).all(axis=1)]
-    training = mask_screen(y, basis, options)
+    training = make_mask_side(y, basis, options)
     library = in_two(f, basis, "none", np.float32)
     if training is None or not len(y):
         return
     product, worst = likeness(training, library), np.inf
     for row in range(len(y)):
         there = ~np.isnan(y[row])
-        scores = all_scores(y[row : row + 1, there], f[:, there].copy(), options)[0]
+        scores = score_pairs(y[row : row + 1, there], f[:, there].copy(), options)[0]
         for column in np.setdiff1d(np.arange(len(f)), library.unknown)[:40]:
             if np.isfinite(scores[column]):
-                floor = training.floor(np.full(len(y), scores[column]), library)[row]
+                floor = training.find_floor(np.full(len(y), scores[column]), library)[row]
                 assert product[row, column] >= floor
                 worst = min(worst, (product[row, column] - floor) / (abs(floor) + 1e-30))
     if np.isfinite(worst):
@@ -244,9 +259,9 @@ def test_few_pairs_are_not_left_out_either(sides, min_overlap):
     (group,) = make_groups(
         y, np.ones(y.shape, bool), align(np.arange(y.shape[1]), np.arange(y.shape[1])), y.shape[1]
     )
-    scores = all_scores(y, f, options)
+    scores = score_pairs(y, f, options)
     scores[~np.isfinite(scores)] = np.inf
-    (rows, columns, found), figures = few(group, f, np.full(len(y), np.inf), options)
+    (rows, columns, found), figures = propose_expanded(group, f, np.full(len(y), np.inf), options)
     assert (found == scores[rows, columns]).all()
     for row in range(len(y)):
         assert scores[row].argmin() in columns[rows == row]
@@ -262,9 +277,11 @@ def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
     (group,) = make_groups(
         y, np.ones(y.shape, bool), align(np.arange(y.shape[1]), np.arange(y.shape[1])), y.shape[1]
     )
-    scores = np.where(np.isfinite(all_scores(y, f, options)), all_scores(y, f, options), np.inf)
+    scores = np.where(np.isfinite(score_pairs(y, f, options)), score_pairs(y, f, options), np.inf)
     best = np.sort(scores, axis=1)[:, min(top_k, len(f)) - 1]
-    rows, columns, found = sieved(group, f, best if limited else np.full(len(y), np.inf), options)
+    rows, columns, found = sieve_pairs(
+        group, f, best if limited else np.full(len(y), np.inf), options
+    )
     expected = scores[rows, columns]
     assert (np.where(np.isfinite(found), found, np.inf) == expected).all()
     for row in range(len(y)):
@@ -277,9 +294,9 @@ def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
 def test_no_score_is_below_its_bounds(sides, criterion):
     y, f = sides
     options = FitOptions(criterion)
-    scores, worst = all_scores(y, f, options), np.inf
+    scores, worst = score_pairs(y, f, options), np.inf
     with np.errstate(all="ignore"):
-        for bound in (by_few_numbers, by_single_precision):
+        for bound in (bound_by_few_numbers, bound_by_single_precision):
             least = np.array(list(bound(y, f, options)))
             assert least.shape == scores.shape
             known = np.isfinite(scores) & ~np.isnan(least)
@@ -297,9 +314,10 @@ def test_noise_is_told_apart_in_single_precision():
     y, f = random.normal(size=(3, 400)) + 1e3, random.normal(size=(500, 400)) + 1e3
     for criterion in ("mae", "max"):
         options = FitOptions(criterion)
-        scores = all_scores(y, f, options)
+        scores = score_pairs(y, f, options)
         few, single = (
-            np.array(list(bound(y, f, options))) for bound in (by_few_numbers, by_single_precision)
+            np.array(list(bound(y, f, options)))
+            for bound in (bound_by_few_numbers, bound_by_single_precision)
         )
         assert (few < 0.999 * scores).mean() > 0.8
         assert (single > 0.9999 * scores).all()
@@ -318,7 +336,7 @@ def test_few_pairs_whose_expanded_squares_say_nothing_are_scored():
 def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
     _, f = sides
     f = f[:5]
-    basis = plain_basis(f)
+    basis = make_plain_basis(f)
     if basis is None:
         return
     coordinates = np.empty(f.shape, dtype)
@@ -341,7 +359,7 @@ def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
 def test_no_residual_with_a_score_is_longer_than_its_radius(sides, criterion, min_overlap):
     y, f = sides
     options = FitOptions(criterion, min_overlap=min_overlap)
-    scores = all_scores(y[:1], f[:5], options)[0]
+    scores = score_pairs(y[:1], f[:5], options)[0]
     radius = rounding.radius(scores, f.shape[1], options)
     for row in np.flatnonzero(np.isfinite(radius)):
         r = [Fraction(a) - Fraction(b) for a, b in zip(y[0].tolist(), f[row].tolist(), strict=True)]
@@ -351,11 +369,11 @@ def test_no_residual_with_a_score_is_longer_than_its_radius(sides, criterion, mi
 def test_curves_with_gaps_and_overflow_are_unknown_and_said_so():
     f = np.ones((70, 80)) * np.arange(80) * 1e-3
     f[3, 5], f[7, 1] = np.nan, 1e300
-    basis = plain_basis(f)
-    made = sketch(np.arange(70), f, basis)
+    basis = make_plain_basis(f)
+    made = make_sketch(np.arange(70), f, basis)
     assert np.isnan(made.mean[3])
     assert np.isinf(made.mean[7])
-    assert list(product.sketch_columns(made, basis, "none").unknown) == [3, 7]
+    assert list(read_sketch(made, basis, "none").unknown) == [3, 7]
 
 
 def test_a_basis_is_not_made_where_it_would_not_help():
@@ -364,7 +382,7 @@ def test_a_basis_is_not_made_where_it_would_not_help():
     assert make_basis(np.sin(np.arange(200))[np.newaxis]) is None
     assert make_basis(random.normal(size=(300, 20))) is None
     assert make_basis(np.full((300, 200), np.nan)) is None
-    assert plain_basis(np.zeros((2, 3))) is not None
+    assert make_plain_basis(np.zeros((2, 3))) is not None
 
 
 def test_vectors_that_are_not_orthonormal_bound_nothing():
@@ -374,21 +392,40 @@ def test_vectors_that_are_not_orthonormal_bound_nothing():
 # --------------------------------------------------------------------------- the answers
 
 
-def slow_and_fast(monkeypatch):
-    """Both ways of ranking, by name; the slow one proposes nothing."""
+def rank_slowly(prepared, y):
+    """Rank by the plain scores of all pairs; nothing proposes."""
+    options, ranking = prepared.options, empty_ranking(len(prepared.names), len(y))
+    for group in prepared.groups:
+        scored = score_plainly(group, y, np.full(len(group.y), np.inf), options)
+        chosen, place = choose_best(scored.rows, scored.score, scored.columns, options.top_k)
+        rows, columns, _ = scored.select(chosen)
+        figures = group.compute_figures(rows, y[columns], options)
+        figures["ideal_index"] = columns
+        ranking[group.positions[rows], place] = figures
+    return ranking
 
-    def run(few, *args, **kwargs):
-        monkeypatch.setattr(search, "FEW", few)
-        monkeypatch.setattr(search, "few", lambda *pairs: (plain(*pairs), None))
-        try:
-            return fit_library(*args, **kwargs)
-        except (GridError, NoFit) as refusal:
-            return str(refusal)
 
-    return (
-        lambda *args, **kwargs: run(math.inf, *args, **kwargs),
-        lambda *args, **kwargs: run(0, *args, **kwargs),
-    )
+def answer(training, library, options, rank):
+    """Matches of a ranking of the prepared fit, or the words of its refusal."""
+    try:
+        prepared = prepare(training, np.arange(len(training.y)), library.x, options)
+        return finish(prepared, rank(prepared))
+    except (GridError, NoFit) as refusal:
+        return str(refusal)
+
+
+def answer_slowly(training, library, options):
+    return answer(training, library, options, lambda prepared: rank_slowly(prepared, library.y))
+
+
+def answer_fast(training, library, options, kept=None, cache=None, **sizes):
+    """Answer with bounds alone: no pairs are few enough to be scored plainly."""
+
+    def rank(prepared):
+        prepared = replace(prepared, **{"pairs_scored_plainly": 0} | sizes)
+        return rank_library(prepared, kept or Library(library.x, in_blocks(library)), cache)
+
+    return answer(training, library, options, rank)
 
 
 def sketched(library, blocks, basis, read):
@@ -399,24 +436,23 @@ def sketched(library, blocks, basis, read):
         read.extend(positions)
         return np.take(library.y, positions, axis=0)
 
-    pieces = [sketch(block.indices, block.y, basis) for block in blocks]
+    pieces = [make_sketch(block.indices, block.y, basis) for block in blocks]
     return Library(library.x, blocks, basis=basis, sketches=pieces, rows=rows)
 
 
-def every_way(fast, training, library, blocks, options):
+def every_way(training, library, blocks, options):
     """Answers of all ways to go about a fit."""
-    positions = np.arange(len(training.y))
     cache = Cache(1 << 24)
-    yield fast(training, positions, Library(library.x, blocks), options)
-    yield fast(training, positions, Library(library.x, iter(blocks)), options)
+    yield answer_fast(training, library, options, Library(library.x, blocks))
+    yield answer_fast(training, library, options, Library(library.x, iter(blocks)))
     for _ in range(2):
         kept = Library(library.x, blocks, key="k")
-        yield fast(training, positions, kept, options, cache)
+        yield answer_fast(training, library, options, kept, cache)
     for sort in ("learned", "random"):
         basis = some_basis(library.y, sort)
         if basis is not None:
             kept = sketched(library, blocks, basis, [])
-            yield fast(training, positions, kept, options)
+            yield answer_fast(training, library, options, kept)
 
 
 @st.composite
@@ -439,12 +475,9 @@ def test_proposing_changes_no_bit_of_any_answer(problem, data):
     training, library = problem.training, problem.library
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, 6), max_size=3)))
     blocks = data.draw(st.permutations(blocks))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        slow, fast = slow_and_fast(monkeypatch)
-        whole = Library(library.x, in_blocks(library))
-        expected = slow(training, np.arange(len(training.y)), whole, options)
-        for got in every_way(fast, training, library, blocks, options):
-            assert repr(got) == repr(expected)
+    expected = answer_slowly(training, library, options)
+    for got in every_way(training, library, blocks, options):
+        assert repr(got) == repr(expected)
 
 
 @given(curves(), st.data())
@@ -468,12 +501,9 @@ def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
     )
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, 150), max_size=3)))
     blocks = data.draw(st.permutations([block for block in blocks if len(block.indices)]))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        slow, fast = slow_and_fast(monkeypatch)
-        whole = Library(library.x, in_blocks(library))
-        expected = slow(training, np.arange(len(y)), whole, options)
-        for got in every_way(fast, training, library, blocks, options):
-            assert repr(got) == repr(expected)
+    expected = answer_slowly(training, library, options)
+    for got in every_way(training, library, blocks, options):
+        assert repr(got) == repr(expected)
 
 
 def test_curves_read_at_some_x_may_have_no_score():
@@ -490,33 +520,31 @@ def test_curves_read_at_some_x_may_have_no_score():
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("lift", [0.0, 1e6])
-def test_many_training_curves_and_ties_are_ranked_the_same(criterion, transform, lift, monkeypatch):
+def test_many_training_curves_and_ties_are_ranked_the_same(criterion, transform, lift):
     random = np.random.default_rng(4)
     x = np.linspace(0, 6, 90)
     f = random.normal(size=(400, 5)) @ np.sin(np.outer(np.arange(1, 6), x)) + lift
     f[300:350] = f[100:150]
     y = np.concatenate([f[random.integers(0, 400, 30)], f[:4] + 1e-4])
     training, library = a_training(*y, x=x), a_library(*f, x=x)
-    slow, fast = slow_and_fast(monkeypatch)
     blocks = in_blocks(library, (150, 300))
     options = FitOptions(criterion, transform, top_k=2)
-    expected = slow(training, np.arange(34), Library(library.x, blocks), options)
-    for got in every_way(fast, training, library, blocks[::-1], options):
+    expected = answer_slowly(training, library, options)
+    for got in every_way(training, library, blocks[::-1], options):
         assert got == expected
     # Too many curves to keep until the end.
-    monkeypatch.setattr(search, "_KEPT_BYTES", 0)
-    assert fast(training, np.arange(34), Library(library.x, blocks), options) == expected
+    kept = Library(library.x, blocks)
+    assert answer_fast(training, library, options, kept, kept_bytes=0) == expected
 
 
-def test_a_sketch_spares_the_library(monkeypatch):
+def test_a_sketch_spares_the_library():
     random = np.random.default_rng(4)
     x = np.linspace(0, 6, 200)
     f = random.normal(size=(5000, 6)) @ np.sin(np.outer(np.arange(1, 7), x))
     training = a_training(*(f[[7, 4000]] + random.normal(size=(2, 200)) * 0.01), x=x)
     library, read = a_library(*f, x=x), []
-    _, fast = slow_and_fast(monkeypatch)
     kept = sketched(library, in_blocks(library, (2500,)), make_basis(f), read)
-    got = fast(training, np.arange(2), kept, FitOptions())
+    got = answer_fast(training, library, FitOptions(), kept)
     assert [match.ideal_index for match in got] == [7, 4000]
     assert len(read) < 20
 
@@ -524,40 +552,34 @@ def test_a_sketch_spares_the_library(monkeypatch):
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("min_overlap", [1.0, 0.5])
 @pytest.mark.parametrize("huge", [1e50, 1e200, 3e307])
-def test_gaps_and_curves_too_large_to_compare_are_ranked_the_same(
-    huge, min_overlap, criterion, monkeypatch
-):
+def test_gaps_and_curves_too_large_to_compare_are_ranked_the_same(huge, min_overlap, criterion):
     random = np.random.default_rng(6)
     y, f = random.normal(size=(4, 30)), random.normal(size=(60, 30))
     y[0, 3] = y[1, :9] = f[7, 3] = f[20:40:2, 5] = np.nan
     f[[0, 9, 30]] *= huge
     y[3] *= huge
     training, library = a_training(*y, x=np.arange(30)), a_library(*f, x=np.arange(30))
-    slow, fast = slow_and_fast(monkeypatch)
     for top_k in (1, 3, 100):
         options = FitOptions(criterion, min_overlap=min_overlap, top_k=top_k)
-        whole = Library(library.x, in_blocks(library))
-        expected = slow(training, np.arange(4), whole, options)
-        for got in every_way(fast, training, library, in_blocks(library, (8, 20)), options):
+        expected = answer_slowly(training, library, options)
+        for got in every_way(training, library, in_blocks(library, (8, 20)), options):
             assert repr(got) == repr(expected)
 
 
-def test_a_library_of_gaps_alone_is_refused_by_every_way(monkeypatch):
+def test_a_library_of_gaps_alone_is_refused_by_every_way():
     training = a_training([1, None, 2], [1, 2, 3])
     library = a_library(*[[None] * 3] * 4)
-    slow, fast = slow_and_fast(monkeypatch)
-    expected = slow(training, np.arange(2), Library(library.x, in_blocks(library)), FitOptions())
+    expected = answer_slowly(training, library, FitOptions())
     assert "No library curve" in expected
-    for got in every_way(fast, training, library, in_blocks(library), FitOptions()):
+    for got in every_way(training, library, in_blocks(library), FitOptions()):
         assert got == expected
 
 
-def test_a_library_that_gets_better_and_better_is_not_kept(monkeypatch):
+def test_a_library_that_gets_better_and_better_is_not_kept():
     training = a_training([0.0, 1.0, 0.0])
     library = a_library(*[[1.0 / (j + 1), 1.0, 0.0] for j in range(400)])
-    _, fast = slow_and_fast(monkeypatch)
-    blocks = in_blocks(library, range(1, 400))
-    (got,) = fast(training, np.arange(1), Library(library.x, blocks), FitOptions())
+    kept = Library(library.x, in_blocks(library, range(1, 400)))
+    (got,) = answer_fast(training, library, FitOptions(), kept)
     assert (got.ideal_index, got.sse) == (399, (1 / 400) ** 2)
 
 
@@ -571,10 +593,10 @@ def test_merging_is_associative_and_order_free(data):
     training = a_training(*random.integers(0, 2, (2, 3)).astype(float))
     library = a_library(*random.integers(0, 2, (12, 3)).astype(float))
     top_k = data.draw(st.sampled_from([1, 2, 5, 20]))
-    prepared = fit.prepare(training, np.arange(2), library.x, FitOptions(top_k=top_k))
+    prepared = prepare(training, np.arange(2), library.x, FitOptions(top_k=top_k))
 
     def block_ranked(block):
-        return fit.rank_library(prepared, Library(library.x, [block]))
+        return rank_library(prepared, Library(library.x, [block]))
 
     edges = [0, *sorted(data.draw(st.sets(st.integers(1, 11), min_size=2, max_size=2))), 12]
     parts = [block_ranked(Block(np.arange(i, j), library.y[i:j])) for i, j in pairwise(edges)]
@@ -582,7 +604,7 @@ def test_merging_is_associative_and_order_free(data):
     a, b, c = data.draw(st.permutations(parts))
 
     def filled(ranking):
-        return [list(row[row["index"] < 12].tolist()) for row in ranking]
+        return [list(row[row["ideal_index"] < 12].tolist()) for row in ranking]
 
     one = merge(merge(a, b, top_k), c, top_k)
     other = merge(a, merge(b, c, top_k), top_k)
@@ -613,7 +635,7 @@ def test_parts_of_a_library_larger_than_the_cache_do_not_push_each_other_out():
     assert cache.nbytes == 9
 
 
-@example(size=search.FEW)
+@example(size=PAIRS_SCORED_PLAINLY)
 @given(size=st.integers(1, 50))
 @examples(5)
 def test_few_pairs_are_scored_one_and_all(size):

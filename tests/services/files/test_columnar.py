@@ -20,8 +20,8 @@ from services.files import ReadLimits, ReadOptions, read_text
 from services.files.columnar import read_arrow, read_parquet
 from services.files.spool import ColumnFile
 from services.fingerprint import table_sha256
-from services.tables import whole
 from tests.calls import same_bits, some_doubles
+from tests.factories import load_table
 from tests.files import a_parquet, an_arrow
 
 WRITERS = {
@@ -176,7 +176,7 @@ class TestPandas:
         columns, found = read_bytes(frame.to_parquet(), read_parquet)
         assert (list(columns), found.x) == (["t", "y2", "y1"], 0)
         curves, _ = read_text(io.BytesIO(frame.to_csv().encode()), format="csv")
-        assert same_bits(columns["y1"], whole(curves).y[1])
+        assert same_bits(columns["y1"], load_table(curves).y[1])
         curves.close()
 
     def test_an_index_without_a_name_is_refused_where_it_may_be_x(self):
@@ -238,7 +238,7 @@ def test_the_fingerprint_is_that_of_csv():
     read_parquet(a_parquet(columns), into, ReadOptions())
     text = "x,y\n" + "".join(f"{x!r},{y!r}\n" for x, y in zip(*columns.values(), strict=True))
     curves, _ = read_text(io.BytesIO(text.encode()), format="csv")
-    table = whole(curves)
+    table = load_table(curves)
     curves.close()
     assert same_bits(into.read(1, 2)[0], table.y[0])
     assert table_sha256(table)

@@ -12,7 +12,7 @@ import pytest
 
 from services.errors import InvalidTable, TooLarge, UnreadableFile
 from services.files import ReadOptions, read_apart
-from services.tables import whole
+from tests.factories import load_table
 from tests.files import a_parquet, a_sheet
 
 COLUMNS = {"y1": [1.0, None, 3.0], "x": [0.0, 1.0, 2.0], "y2": [-0.0, 5.0, 6.0]}
@@ -39,11 +39,11 @@ def read(data, kind, **options):
 @pytest.mark.parametrize(("make", "kind"), [(a_parquet, "parquet"), (a_sheet, "xlsx")])
 def test_a_table_comes_back_as_it_was(folder, make, kind):
     curves, source = read(make(COLUMNS), kind)
-    table = whole(curves)
+    table = load_table(curves)
     assert (table.x_name, table.names, source.format) == ("x", ("y1", "y2"), kind)
     assert np.array_equal(table.y, [[1, np.nan, 3], [0, 5, 6]], equal_nan=True)
     assert np.signbit(table.y[1, 0])
-    assert [len(piece) for piece in curves.pieces(24)] == [1, 1]
+    assert [len(piece) for piece in curves.read_parts(24)] == [1, 1]
     curves.close()
     assert left_in(folder) == []
 

@@ -11,7 +11,8 @@ from services.errors import TooLarge
 from services.files import spool as spools
 from services.files.spool import Spool, SpooledTable, closed_on_error
 from services.fingerprint import table_sha256
-from services.tables import Table, whole
+from services.tables import Table
+from tests.factories import load_table
 
 
 @pytest.fixture(params=[1, 200, 1 << 20])
@@ -60,12 +61,12 @@ def test_a_table_parts_x_from_the_curves(at, most_bytes):
     values, names = some_values(), ["a", "b", "c", "d", "e"]
     wanted = Table(values[at], np.delete(values, at, axis=0), tuple(names[:at] + names[at + 1 :]))
     with closing(SpooledTable(filled(values, [9]), tuple(names), at)) as table:
-        pieces = list(table.pieces(most_bytes))
+        pieces = list(table.read_parts(most_bytes))
         assert (table.x_name, table.names) == (names[at], wanted.names)
         assert np.concatenate(pieces).tobytes() == wanted.y.tobytes()
         assert all(piece.flags.c_contiguous for piece in pieces)
         assert all(len(piece) == 1 or piece.nbytes <= most_bytes for piece in pieces)
-        again = whole(table)
+        again = load_table(table)
     assert table_sha256(again) == table_sha256(
         Table(wanted.x, wanted.y, wanted.names, table.x_name)
     )
@@ -75,8 +76,8 @@ def test_a_table_in_memory_comes_in_pieces_too():
     values = some_values()
     table = Table(values[0], values[1:], ("a", "b", "c", "d"))
     with closing(table):
-        assert [len(piece) for piece in table.pieces(3 * 8 * 40)] == [3, 1]
-        assert whole(table).y.tobytes() == table.y.tobytes()
+        assert [len(piece) for piece in table.read_parts(3 * 8 * 40)] == [3, 1]
+        assert load_table(table).y.tobytes() == table.y.tobytes()
 
 
 def test_more_numbers_than_allowed_are_refused():

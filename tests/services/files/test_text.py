@@ -21,8 +21,8 @@ from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
 from services.export.writers import csv_lines
 from services.files import ReadLimits, Source, pick_x, read_text, text_pieces
 from services.fingerprint import table_sha256
-from services.tables import whole
 from tests.examples import examples
+from tests.factories import load_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def read(data, **options):
 def read_stream(stream, **options):
     curves, source = read_text(stream, **options)
     with closing(curves):
-        return whole(curves), source
+        return load_table(curves), source
 
 
 def columns_of(table):

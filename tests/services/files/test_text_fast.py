@@ -17,8 +17,8 @@ from services.errors import CurveError
 from services.files import ReadLimits, text, text_pieces
 from services.files.text_fast import read_plain
 from services.fingerprint import table_sha256
-from services.tables import whole
 from tests.examples import examples
+from tests.factories import load_table
 
 LIMITS = ReadLimits(max_columns=4, max_rows=12)
 
@@ -39,7 +39,7 @@ def outcome(data, *, chunk=1 << 16, careful=False, **options):
         except CurveError as error:
             return type(error), error.detail, error.facts
         with closing(curves):
-            return table_sha256(whole(curves)), source
+            return table_sha256(load_table(curves)), source
 
 
 def plain(data, delimiter=",", columns=2, codec="utf-8"):

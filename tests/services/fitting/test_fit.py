@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.errors import GridError, InvalidOption, NoFit
 from services.fitting import fit
-from services.scoring.options import FitOptions
+from services.scoring.options import Criterion, FitOptions, Transform
 from tests import factories, naive
 from tests.examples import examples
 from tests.factories import (
@@ -23,8 +24,8 @@ from tests.factories import (
     rows_in_order,
 )
 
-CRITERIA = ("sse", "mae", "max")
-TRANSFORMS = ("none", "offset", "scale", "affine")
+CRITERIA = get_args(Criterion)
+TRANSFORMS = get_args(Transform)
 
 
 def fitted(training, library, *, cuts=(), indices=None, **options):
@@ -756,7 +757,7 @@ def is_near(value, exact, bound):
     return abs(Fraction(value) - exact) <= bound
 
 
-@given(questions(("offset", "scale", "affine")))
+@given(questions([t for t in TRANSFORMS if t != "none"]))
 @examples(150)
 def test_scale_and_offset_are_those_of_rational_numbers(question):
     problem, options = question
@@ -873,7 +874,7 @@ def test_a_problem_shaped_like_the_seed_agrees_with_the_loops(criterion, seed):
         assert ours.r2 == pytest.approx(theirs.r2, rel=1e-13)
 
 
-@pytest.mark.parametrize("transform", ["offset", "scale", "affine"])
+@pytest.mark.parametrize("transform", [t for t in TRANSFORMS if t != "none"])
 def test_transforms_of_a_problem_shaped_like_the_seed_agree_with_the_loops(transform):
     training, library = a_seed_like_problem(3)
     options = FitOptions(transform=transform, top_k=2)

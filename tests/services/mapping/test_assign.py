@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 
 from services.errors import InvalidOption
 from services.mapping import assign, limits
+from services.mapping.assign import Sizes
 from services.mapping.functions import Functions
 from services.mapping.items import DEVIATION, ITEM, MAPPED, MISSING, NOT_COVERED, REASONS
-from services.mapping.options import MapOptions
+from services.mapping.options import MapOptions, Policy
 from services.mapping.tally import Tally
-from services.scoring.options import FitOptions
+from services.scoring.options import FitOptions, Transform
 from tests import factories, naive
 from tests.examples import examples
 from tests.factories import a_library, a_table, a_training, in_blocks, numbers, rank, some_points
 
-POLICIES = ("all", "nearest", "first")
+POLICIES = get_args(Policy)
 UP = math.inf
 
 
@@ -37,7 +39,7 @@ def some_functions(*curves, limit, scale=None, offset=None):
 def mapped(test, functions, *, x=None, block_rows=None, **options):
     """Map, and return the items as tuples like those of the oracle."""
     grid = numbers(range(functions.curves.shape[1]) if x is None else x)
-    found = assign.assign(test, grid, functions, MapOptions(**options), block_rows)
+    found = assign.assign(test, grid, functions, MapOptions(**options), Sizes(block_rows))
     return [as_item(row) for items in found for row in items]
 
 
@@ -145,7 +147,7 @@ def test_no_fused_multiply_and_add():
     assert verdict(0, 0.0, functions) == [0]
 
 
-@pytest.mark.parametrize("transform", ["none", "offset", "scale", "affine"])
+@pytest.mark.parametrize("transform", get_args(Transform))
 @pytest.mark.parametrize("alignment", ["exact", "linear"])
 def test_a_training_point_deviates_in_a_mapping_as_in_the_fit(transform, alignment):
     random = np.random.default_rng(4)
@@ -346,7 +348,7 @@ def tallied(blocks, k):
 def test_a_tally_counts_assignments_and_reasons():
     functions = some_functions([0.0, 0], [1, None], [50, 50], limit=1)
     test = some_points((0, 0.25), (1, 0.5), (1, 9), (7, 0), (None, 0), (0, None))
-    tally = tallied(assign.assign(test, numbers([0, 1]), functions, MapOptions(), 2), 3)
+    tally = tallied(assign.assign(test, numbers([0, 1]), functions, MapOptions(), Sizes(2)), 3)
     assert tally.n_assignments == 3
     assert tally.counts == [2, 1, 0]
     assert tally.unmapped_reasons == {"deviation": 1, "x_not_covered": 1, "missing_value": 2}
@@ -434,7 +436,7 @@ def same_items(ours, theirs):
 @examples(250)
 def test_a_mapping_agrees_with_the_loops_whatever_the_block(question, block_rows):
     test, grid, functions, options = question
-    blocks = list(assign.assign(test, grid, functions, options, block_rows))
+    blocks = list(assign.assign(test, grid, functions, options, Sizes(block_rows)))
     found = [as_item(row) for items in blocks for row in items]
     assert same_items(found, naive.assign(test, grid, functions, options))
     again = np.concatenate(list(assign.assign(test, grid, functions, options)))
@@ -473,7 +475,7 @@ def test_a_mapping_shaped_like_the_seed_agrees_with_the_loops(policy):
     options = MapOptions(policy=policy)
     found = [
         as_item(row)
-        for items in assign.assign(test, library.x, functions, options, 7)
+        for items in assign.assign(test, library.x, functions, options, Sizes(7))
         for row in items
     ]
     assert same_items(found, naive.assign(test, library.x, functions, options))

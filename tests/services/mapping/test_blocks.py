@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services import grids
 from services.mapping import assign
-from services.mapping import functions as function_tables
+from services.mapping.assign import Sizes
 from services.mapping.few_points import assign_few_points
-from services.mapping.functions import Functions
+from services.mapping.functions import Functions, tabulate
 from services.mapping.items import ITEM
 from services.mapping.options import MapOptions
 from services.mapping.tally import Tally
@@ -99,8 +99,9 @@ def test_grids_that_cannot_be_guessed_are_searched(x):
         same_alignment(near, grid, alignment, None)
 
 
-def as_bytes(test, grid, functions, options, block_rows=None):
-    return b"".join(i.tobytes() for i in assign.assign(test, grid, functions, options, block_rows))
+def as_bytes(test, grid, functions, options, **sizes):
+    blocks = assign.assign(test, grid, functions, options, Sizes(**sizes))
+    return b"".join(items.tobytes() for items in blocks)
 
 
 @given(mappings(), st.sampled_from([1, 3, 64]))
@@ -110,12 +111,9 @@ def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
     # As many points as a table is worth.
     test = Table(np.tile(few.x, 6), np.tile(few.y, (1, 6)), few.names)
     expected = as_bytes(test, grid, functions, options)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assign, "_CHUNK", chunk)
-        assert as_bytes(test, grid, functions, options, 5) == expected
-        patch.setattr(function_tables, "_TABLE_CELLS", 0)
-        assert as_bytes(test, grid, functions, options) == expected
-        assert as_bytes(test, grid, functions, options, 4) == expected
+    for sizes in ({"block_rows": 5}, {"table_values": 0}, {"table_values": 0, "block_rows": 4}):
+        some = as_bytes(test, grid, functions, options, deviations_at_once=chunk, **sizes)
+        assert some == expected
 
 
 @given(mappings(), st.booleans())
@@ -127,7 +125,7 @@ def test_points_one_by_one_give_the_same_bits_and_figures(question, uniform):
         test = replace(test, x=np.random.default_rng(1).choice(grid, test.x.size))
     test = replace(test, y=test.y[:1], names=("y",))
     ordered = grids.sort_grid(grid)
-    table = function_tables.tabulate(functions, ordered, options.alignment)
+    table = tabulate(functions, ordered, options.alignment)
     known = replace(functions, tables={options.alignment: table})
     few = assign_few_points(test.x.tolist(), test.y[0].tolist(), ordered, known, options)
     for given_functions in (functions, known):
@@ -135,7 +133,7 @@ def test_points_one_by_one_give_the_same_bits_and_figures(question, uniform):
         items = np.concatenate(list(assign.assign(test, grid, given_functions, options)))
         # The words tell -0.0 from 0.0 and find NaN equal.
         assert repr(few) == repr(items.tolist())
-        one.add_few(few)
+        one.add_rows(few)
         other.add(items)
         assert one == other
 
@@ -151,7 +149,9 @@ def test_more_points_than_a_block_agree_with_blocks_of_one_size(policy, alignmen
     x = random.choice(grid, 20_000) + random.choice([0.0, 0.04, 1e-8], 20_000)
     test = Table(x, random.normal(size=(2, x.size)), ("a", "b"))
     options = MapOptions(policy=policy, alignment=alignment)
-    assert as_bytes(test, grid, functions, options) == as_bytes(test, grid, functions, options, 777)
+    assert as_bytes(test, grid, functions, options) == as_bytes(
+        test, grid, functions, options, block_rows=777
+    )
 
 
 def test_an_infinite_deviation_is_the_nearest_of_those_that_admit():
