@@ -42,9 +42,10 @@ import numpy as np
 from services.bounds.expanded import expand_squares, find_within, propose_expanded
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
-from services.fitting.fit import fit_library
+from services.fitting.fit import finish, rank_library
 from services.fitting.prepare import prepare
 from services.grids import IndexArray
+from services.scoring.matches import Match
 from services.scoring.options import Criterion, FitOptions
 from services.scoring.training import Group
 from services.tables import FloatArray, Table
@@ -272,6 +273,18 @@ def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[
             run_it()
             times[name].append(time.perf_counter() - started)
     return times
+
+
+def fit_library(
+    training: Table,
+    indices: IndexArray,
+    library: Library,
+    options: FitOptions,
+    cache: Cache | None = None,
+) -> list[Match]:
+    """Fit training curves to a library, from its check to its matches."""
+    prepared = prepare(training, indices, library.grid, options)
+    return finish(prepared, rank_library(prepared, library, cache))
 
 
 def chosen_alone(group: Group, library: FloatArray) -> IndexArray:

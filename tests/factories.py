@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from services.fitting.blocks import Block, Library
-from services.fitting.fit import fit_library
+from services.fitting.fit import finish, rank_library
+from services.fitting.prepare import prepare
 from services.tables import Table
 
 
@@ -49,7 +50,13 @@ def some_points(*points):
     return a_table([x for x, _ in points], [y for _, y in points])
 
 
-def rank(training, indices, grid, blocks, options):
+def fit_library(training, indices, library, options, cache=None):
+    """Fit training curves to a library."""
+    prepared = prepare(training, indices, library.grid, options)
+    return finish(prepared, rank_library(prepared, library, cache))
+
+
+def fit_blocks(training, indices, grid, blocks, options):
     """Fit training curves to a library that comes in blocks."""
     return fit_library(training, indices, Library(grid, blocks), options)
 

@@ -21,34 +21,16 @@ from services.fitting.blocks import Library
 from services.fitting.cache import Cache
 from services.fitting.figures import KeptCurves
 from services.fitting.library import Piece, SketchPiece, join_blocks
-from services.fitting.prepare import PreparedFit, prepare
+from services.fitting.prepare import PreparedFit
 from services.fitting.search import PieceRanker
-from services.grids import BoolArray, IndexArray
+from services.grids import BoolArray
 from services.scoring.matches import MATCH_FIELDS, Match
-from services.scoring.options import FitOptions
 from services.scoring.ranking import Ranking, empty_ranking, is_taken, merge
-from services.tables import Table
 
 _MAY_BE_NULL = [field.name for field in MATCH_FIELDS if field.may_be_null]
 
 _SPARE = 100
 """Curves that are kept though they are no longer among the best, before they are dropped."""
-
-
-def fit_library(
-    training: Table,
-    training_indices: IndexArray,
-    library: Library,
-    options: FitOptions,
-    cache: Cache | None = None,
-) -> list[Match]:
-    """Rank the library's curves for each training curve.
-
-    Takes the arguments of `prepare` and `rank_library`, gives the answer of `finish`, and raises
-    the errors of all three.
-    """
-    prepared = prepare(training, training_indices, library.grid, options)
-    return finish(prepared, rank_library(prepared, library, cache))
 
 
 def rank_library(

@@ -32,11 +32,10 @@ from services.bounds.sketch import make_sketch
 from services.files import Source
 from services.fitting.blocks import Library
 from services.fitting.cache import Cache
-from services.fitting.fit import fit_library
 from services.scoring.options import FitOptions
 from services.tables import Table
 from tests import naive
-from tests.factories import in_blocks, rank
+from tests.factories import fit_blocks, fit_library, in_blocks
 
 SOURCE = Source("json", None, None, None, None)
 POINTS = 80
@@ -191,7 +190,7 @@ def test_no_answer_depends_on_how_the_library_is_read(database, options):
     for cuts in ((), (1, 7, 300), tuple(range(50, 420, 50))):
         shuffled = list(in_blocks(whole, cuts))[::-1]
         answers.append(fit_library(table, places, Library(whole.x, shuffled), options))
-        answers.append(rank(table, places, whole.x, in_blocks(whole, cuts), options))
+        answers.append(fit_blocks(table, places, whole.x, in_blocks(whole, cuts), options))
     assert {repr(answer) for answer in answers} == {repr(answers[0])}
     slow = naive.fit(table, places, whole, np.arange(420), options)
     assert [(m.training_index, m.rank, m.ideal_index) for m in answers[0]] == [

@@ -12,7 +12,11 @@ from services.bounds.product import make_library_side
 from services.bounds.sketch import make_plain_basis
 from tests.waiting import PATIENCE
 
-BOUNDS = ["tests/services/bounds/test_product.py", "tests/services/bounds/test_kernels.py"]
+BOUNDS = [
+    "tests/services/bounds/test_product.py",
+    "tests/services/bounds/test_kernels.py",
+    "tests/services/fitting/test_search.py",
+]
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])

@@ -19,8 +19,8 @@ from tests.factories import (
     a_library,
     a_seed_like_problem,
     a_training,
+    fit_blocks,
     in_blocks,
-    rank,
     rows_in_order,
 )
 
@@ -30,7 +30,7 @@ TRANSFORMS = get_args(Transform)
 
 def fitted(training, library, *, cuts=(), indices=None, **options):
     """Fit and return the matches of all training curves."""
-    return rank(
+    return fit_blocks(
         training,
         np.arange(len(training.y)),
         library.x,
@@ -601,7 +601,7 @@ def test_r2_of_residuals_far_larger_than_the_curve_is_a_float():
 
 def test_indices_are_those_in_the_dataset():
     training, library = a_training([1, 2], [3, 4]), a_library([3, 4], [1, 2])
-    matches = rank(
+    matches = fit_blocks(
         training,
         np.array([5, 9]),
         library.x,
@@ -619,7 +619,7 @@ def test_blocks_may_be_read_only():
     block.y.flags.writeable = False
     for alignment in ("exact", "linear"):
         options = FitOptions(alignment=alignment, min_overlap=0.5, transform="affine")
-        assert rank(training, np.arange(1), library.x, [block], options)
+        assert fit_blocks(training, np.arange(1), library.x, [block], options)
 
 
 def test_the_inputs_are_left_as_they_were():
@@ -647,7 +647,7 @@ def answer(problem, options, **cutting):
     """Ask the service: its matches, or its refusal."""
     training, library = problem.training, problem.library
     try:
-        return rank(
+        return fit_blocks(
             training,
             np.arange(len(training.y)),
             library.x,
@@ -813,7 +813,7 @@ def test_cutting_and_order_of_the_blocks_change_no_bit(question, data):
     m = len(library.y)
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, max(m - 1, 1)))))
     blocks = data.draw(st.permutations(blocks))
-    again = rank(training, np.arange(len(training.y)), library.x, iter(blocks), options)
+    again = fit_blocks(training, np.arange(len(training.y)), library.x, iter(blocks), options)
     assert repr(again) == repr(whole)
 
 
@@ -867,7 +867,7 @@ def expected_ranking(scores, top_k):
 def test_a_problem_shaped_like_the_seed_agrees_with_the_loops(criterion, seed):
     training, library = a_seed_like_problem(seed)
     options = FitOptions(criterion=criterion, top_k=3)
-    got = rank(training, np.arange(4), library.x, in_blocks(library, (13, 40)), options)
+    got = fit_blocks(training, np.arange(4), library.x, in_blocks(library, (13, 40)), options)
     expected = naive.fit(training, range(4), library, range(50), options)
     for ours, theirs in zip(got, expected, strict=True):
         assert same_bits(ours, theirs)
@@ -878,7 +878,7 @@ def test_a_problem_shaped_like_the_seed_agrees_with_the_loops(criterion, seed):
 def test_transforms_of_a_problem_shaped_like_the_seed_agree_with_the_loops(transform):
     training, library = a_seed_like_problem(3)
     options = FitOptions(transform=transform, top_k=2)
-    got = rank(training, np.arange(4), library.x, in_blocks(library, (13,)), options)
+    got = fit_blocks(training, np.arange(4), library.x, in_blocks(library, (13,)), options)
     expected = naive.fit(training, range(4), library, range(50), options)
     for ours, theirs in zip(got, expected, strict=True):
         assert (ours.ideal_index, ours.rank) == (theirs.ideal_index, theirs.rank)

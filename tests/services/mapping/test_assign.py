@@ -19,7 +19,15 @@ from services.mapping.tally import Tally
 from services.scoring.options import FitOptions, Transform
 from tests import factories, naive
 from tests.examples import examples
-from tests.factories import a_library, a_table, a_training, in_blocks, numbers, rank, some_points
+from tests.factories import (
+    a_library,
+    a_table,
+    a_training,
+    fit_blocks,
+    in_blocks,
+    numbers,
+    some_points,
+)
 
 POLICIES = get_args(Policy)
 UP = math.inf
@@ -155,7 +163,7 @@ def test_a_training_point_deviates_in_a_mapping_as_in_the_fit(transform, alignme
     library = a_library(*random.normal(size=(3, 51)))
     training = a_training(random.normal(size=50), x=x)
     options = FitOptions(transform=transform, alignment=alignment)
-    (match,) = rank(training, np.arange(1), library.x, in_blocks(library), options)
+    (match,) = fit_blocks(training, np.arange(1), library.x, in_blocks(library), options)
     functions = Functions(
         library.y[[match.ideal_index]],
         numbers([match.scale]),
@@ -462,7 +470,7 @@ def test_the_rows_of_the_grid_may_come_in_any_order(question, random):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_mapping_shaped_like_the_seed_agrees_with_the_loops(policy):
     training, library = factories.a_seed_like_problem(2)
-    matches = rank(training, np.arange(4), library.x, in_blocks(library), FitOptions())
+    matches = fit_blocks(training, np.arange(4), library.x, in_blocks(library), FitOptions())
     functions = Functions(
         np.ascontiguousarray(library.y[[m.ideal_index for m in matches]]),
         numbers([m.scale for m in matches]),
