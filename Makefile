@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --f
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ITSELF := --no-deps --no-build-isolation --editable .
 
-.PHONY: run lock test test-quick test-all faults check openapi examples bench clean
+.PHONY: run lock test test-quick test-all faults slow check openapi examples bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/idealfit serve
@@ -37,6 +37,10 @@ test-all: $(VENV)/.test
 # Everything that is killed in the tests, forty times as often.
 faults: $(VENV)/.test
 	FAULTS=40 IDEALFIT_FAULT_ROUNDS=10 $(BIN)/python -m pytest tests/faults
+
+# Measures every test and writes tests/slow.txt, on a machine that does nothing else.
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -p tests.processor_time
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

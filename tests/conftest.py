@@ -21,9 +21,20 @@ import tests.examples  # noqa: F401 - has the profiles
 settings.load_profile("default")
 
 
-@pytest.hookimpl(trylast=True)
+SLOW = Path(__file__).with_name("slow.txt")
+"""Names of the tests that took more than a second of processor time, as `make slow` wrote them."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Begin with the files that take longest: several processes then end at the same time."""
+    """Mark the slow tests, and begin with the files that have most of them.
+
+    Several processes then end at the same time.
+    """
+    names = set(SLOW.read_text().splitlines())
+    for item in items:
+        if item.nodeid.partition("[")[0] in names:
+            item.add_marker("slow")
     if hasattr(config, "workerinput"):
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: -slow[item.path])

@@ -63,7 +63,7 @@ def records(app, monkeypatch):
     counted = SimpleNamespace(uuid4=lambda: uuid.UUID(int=numbers.getrandbits(128)))
     monkeypatch.setattr("api.store.base.uuid", counted)
     calls = over_wsgi(app)
-    datasets = [calls.a_dataset()["id"] for _ in range(40)]
+    datasets = [calls.a_dataset()["id"] for _ in range(160)]
     points = calls.a_dataset(POINTS)["id"]
     fits = [calls.a_fit(datasets[0], datasets[1])["id"] for _ in range(40)]
     mappings = [calls.a_mapping(fits[0], points)["id"] for _ in range(6)]

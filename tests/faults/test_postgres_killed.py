@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.faults.service import until
-from tests.faults.test_web import Clients
+from tests.faults.test_web_killed import Clients
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from api.pages import picture_parts, pictures, shapes
-from tests.api.test_plots import HOSTILE, a_line, a_panel, no_points, some_points
+from tests.api.pages.test_plots import HOSTILE, a_line, a_panel, no_points, some_points
 
 NAN = np.nan
 KINDS = ["png", "svg"]
