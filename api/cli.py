@@ -9,9 +9,11 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from services.choices import AlignmentKind, Criterion, Outside, Policy, Transform
 
 # ruff: noqa: PLC0415 - a command loads what it runs when it is called
 
@@ -169,27 +171,29 @@ def _number(_context: object, _option: object, value: float | None) -> float | N
     return value
 
 
-def _choice(name: str, words: str, default: str, text: str) -> Any:
+def _choice(name: str, words: Any, default: str, text: str) -> Any:
     return click.option(
-        f"--{name}", type=click.Choice(words.split()), default=default, show_default=True, help=text
+        f"--{name}",
+        type=click.Choice(get_args(words)),
+        default=default,
+        show_default=True,
+        help=text,
     )
 
 
 def _fit_options(command: Any) -> Any:
     for option in (
         click.option("--min-overlap", type=float, callback=_number, default=1.0, show_default=True),
-        _choice("outside", "reject omit", "reject", "Training x that the library does not cover."),
+        _choice("outside", Outside, "reject", "Training x that the library does not cover."),
         click.option(
             "--x-tolerance",
             type=float,
             callback=_number,
             help="For exact alignment.  [default: 1e-6 steps]",
         ),
-        _choice("alignment", "exact linear", "exact", "How x is found in the library's grid."),
-        _choice(
-            "transform", "none offset scale affine", "none", "What a library curve stands for."
-        ),
-        _choice("criterion", "sse mae max", "sse", "What ranks the library curves."),
+        _choice("alignment", AlignmentKind, "exact", "How x is found in the library's grid."),
+        _choice("transform", Transform, "none", "What a library curve stands for."),
+        _choice("criterion", Criterion, "sse", "What ranks the library curves."),
     ):
         command = option(command)
     return command
@@ -218,7 +222,7 @@ def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: A
 @click.argument("test", type=FILE, required=False)
 @click.option("--out", type=FOLDER, help="Folder for plot.html and the tables; needed to map TEST.")
 @_fit_options
-@_choice("policy", "all nearest first", "all", "Which of the functions that admit a point.")
+@_choice("policy", Policy, "all", "Which of the functions that admit a point.")
 @click.option("--tolerance-factor", type=float, callback=_number, default=2**0.5, show_default="√2")
 def run(training: Path, ideal: Path, test: Path | None, out: Path | None, **options: Any) -> None:
     """Fit TRAINING to the library IDEAL and map the points of TEST.

@@ -40,13 +40,14 @@ from collections.abc import Callable
 import numpy as np
 
 from services.bounds.expanded import expand_squares, find_within, propose_expanded
+from services.choices import Criterion
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
 from services.fitting.fit import finish, rank_library
 from services.fitting.prepare import prepare
 from services.grids import IndexArray
 from services.scoring.matches import Match
-from services.scoring.options import Criterion, FitOptions
+from services.scoring.options import FitOptions
 from services.scoring.training import Group
 from services.tables import FloatArray, Table
 

@@ -6,17 +6,16 @@ The definitions are in docs/method.md, "Pair".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.choices import AlignmentKind
 from services.errors import Fact, GridError, InvalidOption
 from services.tables import FloatArray
 
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
-AlignmentKind = Literal["exact", "linear"]
 
 FIRST_FEW = 10
 """Most rows, or curves, that an error names."""

@@ -16,7 +16,8 @@ from api.store.datasets import Dataset, find_with_grids, read_curves
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.jobs import require_succeeded
 from services import grids
-from services.grids import AlignmentKind, SortedGrid
+from services.choices import AlignmentKind
+from services.grids import SortedGrid
 from services.mapping.functions import Functions, tabulate
 from services.mapping.limits import admission_limits
 from services.tables import FloatArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import marshmallow as ma
 from marshmallow import fields
@@ -28,6 +28,7 @@ from api.schemas.base import (
     name_field,
     next_field,
 )
+from services.choices import AlignmentKind, Criterion, Outside, Transform
 from services.tables import NAME_LENGTH
 
 MOST_RANK = 2**31 - 1
@@ -139,22 +140,22 @@ def _wrong_names(names: list[Any]) -> Iterator[tuple[int, Any]]:
 
 def criterion_field(**kwargs: Any) -> Choice:
     """The figure that ranks library curves."""
-    return Choice("sse", "mae", "max", named="Criterion", **kwargs)
+    return Choice(*get_args(Criterion), named="Criterion", **kwargs)
 
 
 def transform_field(**kwargs: Any) -> Choice:
     """How a library curve may be changed to fit."""
-    return Choice("none", "offset", "scale", "affine", named="Transform", **kwargs)
+    return Choice(*get_args(Transform), named="Transform", **kwargs)
 
 
 def alignment_field(**kwargs: Any) -> Choice:
     """How a library curve is read at another x."""
-    return Choice("exact", "linear", named="Alignment", **kwargs)
+    return Choice(*get_args(AlignmentKind), named="Alignment", **kwargs)
 
 
 def outside_field(**kwargs: Any) -> Choice:
     """How x are treated that the library does not cover."""
-    return Choice("reject", "omit", named="Outside", **kwargs)
+    return Choice(*get_args(Outside), named="Outside", **kwargs)
 
 
 def state_field(**kwargs: Any) -> Choice:

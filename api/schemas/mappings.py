@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 from marshmallow import fields
 
@@ -20,6 +20,7 @@ from api.schemas.base import (
     next_field,
 )
 from api.schemas.fits import JobReply, JobsQuery, alignment_field, id_field
+from services.choices import Policy, Reason
 from services.tables import NAME_LENGTH
 
 POINT_EXAMPLE = {
@@ -85,7 +86,7 @@ MAPPING_ITEM_EXAMPLE = {
 
 def policy_field(**kwargs: Any) -> Choice:
     """The functions that a point is assigned to, of those that admit it."""
-    return Choice("all", "nearest", "first", named="Policy", **kwargs)
+    return Choice(*get_args(Policy), named="Policy", **kwargs)
 
 
 class MapFields(Request):
@@ -156,9 +157,7 @@ class PointReply(Reply):
     deviation = fields.Float(required=True, allow_none=True)
     limit = fields.Float(required=True, allow_none=True)
     reason = Choice(
-        "deviation",
-        "x_not_covered",
-        "missing_value",
+        *get_args(Reason),
         named="UnmappedReason",
         required=True,
         allow_none=True,

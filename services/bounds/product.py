@@ -24,8 +24,9 @@ from services.bounds.rounding import (
     roundoff,
 )
 from services.bounds.sketch import Basis, Description, Sketch, describe
+from services.choices import Transform
 from services.grids import IndexArray
-from services.scoring.options import FitOptions, Transform, fits_offset, fits_scale
+from services.scoring.options import FitOptions, fits_offset, fits_scale
 from services.tables import FloatArray
 
 _SPLIT = 2.0**-20

@@ -20,8 +20,9 @@ from services.bounds.rounding import (
     SINGLE_ROUNDOFF,
     UNDERFLOW_OF_SINGLE,
 )
+from services.choices import Criterion
 from services.grids import BoolArray
-from services.scoring.options import Criterion, FitOptions
+from services.scoring.options import FitOptions
 from services.scoring.ranking import make_sort_key
 from services.scoring.scores import cut_into_tiles, score_rows
 from services.scoring.training import Group, ScoredPairs, join_pairs, score_plainly

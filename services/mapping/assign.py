@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services import grids
+from services.choices import Policy
 from services.grids import Alignment, BoolArray, IndexArray, SortedGrid
 from services.mapping.functions import (
     TABLE_VALUES,
@@ -31,7 +32,7 @@ from services.mapping.items import (
     NOT_COVERED,
     Items,
 )
-from services.mapping.options import MapOptions, Policy, check_options
+from services.mapping.options import MapOptions, check_options
 from services.tables import FloatArray, Table
 
 _BLOCK_POINTS, _BLOCK_DEVIATIONS = 1 << 14, 1 << 20

@@ -9,11 +9,12 @@ from typing import assert_never
 import numpy as np
 
 from services import grids
+from services.choices import Policy
 from services.grids import SortedGrid
 from services.mapping.assign import interpolate
 from services.mapping.functions import Functions, apply_transforms, find_rows
 from services.mapping.items import DEVIATION, MAPPED, MISSING, NOT_COVERED, Row
-from services.mapping.options import MapOptions, Policy
+from services.mapping.options import MapOptions
 
 
 def assign_few_points(

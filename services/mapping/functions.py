@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services import grids
-from services.grids import Alignment, AlignmentKind, BoolArray, IndexArray, SortedGrid
+from services.choices import AlignmentKind
+from services.grids import Alignment, BoolArray, IndexArray, SortedGrid
 from services.tables import FloatArray
 
 TABLE_VALUES = 1 << 22

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
+
+from services.choices import Reason
 
 MAPPED, DEVIATION, NOT_COVERED, MISSING = 0, 1, 2, 3
 """Codes of the reasons of an item."""
 
-REASONS = (None, "deviation", "x_not_covered", "missing_value")
+REASONS = (None, *get_args(Reason))
 """Reasons by their code; None for an assignment."""
 
 ITEM = np.dtype(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from services import grids
+from services.choices import AlignmentKind, Policy
 from services.errors import Fact, InvalidOption
-from services.grids import AlignmentKind
-
-Policy = Literal["all", "nearest", "first"]
 
 
 @dataclass(frozen=True, slots=True)

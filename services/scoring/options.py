@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
-from services.grids import AlignmentKind
-
-Criterion = Literal["sse", "mae", "max"]
-Transform = Literal["none", "offset", "scale", "affine"]
-Outside = Literal["reject", "omit"]
+from services.choices import AlignmentKind, Criterion, Outside, Transform
 
 
 def fits_scale(transform: Transform) -> bool:

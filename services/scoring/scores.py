@@ -10,9 +10,10 @@ from typing import assert_never
 
 import numpy as np
 
+from services.choices import Criterion, Transform
 from services.grids import BoolArray, IndexArray
 from services.scoring.matches import FIGURES, Figures
-from services.scoring.options import Criterion, FitOptions, Transform, fits_offset, fits_scale
+from services.scoring.options import FitOptions, fits_offset, fits_scale
 from services.tables import FloatArray
 
 _SAFE_EXPONENT = 400

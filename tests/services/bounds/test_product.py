@@ -28,8 +28,9 @@ from services.bounds.sketch import (
     make_plain_basis,
     make_sketch,
 )
+from services.choices import Criterion, Transform
 from services.grids import align
-from services.scoring.options import Criterion, FitOptions, Transform
+from services.scoring.options import FitOptions
 from services.scoring.scores import score_pairs
 from services.scoring.training import make_groups
 from tests.examples import examples

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from services.choices import Criterion, Transform
 from services.errors import GridError, InvalidOption, NoFit
 from services.fitting import fit
-from services.scoring.options import Criterion, FitOptions, Transform
+from services.scoring.options import FitOptions
 from tests import factories, naive
 from tests.examples import examples
 from tests.factories import (

@@ -13,12 +13,13 @@ from services.bounds.sketch import (
     make_basis,
     make_sketch,
 )
+from services.choices import Criterion, Transform
 from services.errors import GridError, NoFit
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
 from services.fitting.fit import finish, rank_library
 from services.fitting.prepare import PAIRS_SCORED_PLAINLY, prepare
-from services.scoring.options import Criterion, FitOptions, Transform
+from services.scoring.options import FitOptions
 from services.scoring.ranking import choose_best, empty_ranking, merge
 from services.scoring.training import score_plainly
 from tests import factories

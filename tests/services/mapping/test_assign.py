@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.choices import Policy, Transform
 from services.errors import InvalidOption
 from services.mapping import assign, limits
 from services.mapping.assign import Sizes
 from services.mapping.functions import Functions
 from services.mapping.items import DEVIATION, ITEM, MAPPED, MISSING, NOT_COVERED, REASONS
-from services.mapping.options import MapOptions, Policy
+from services.mapping.options import MapOptions
 from services.mapping.tally import Tally
-from services.scoring.options import FitOptions, Transform
+from services.scoring.options import FitOptions
 from tests import factories, naive
 from tests.examples import examples
 from tests.factories import (

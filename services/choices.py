@@ -1,0 +1,27 @@
+"""Words that a fit or a mapping may be asked for, each list once.
+
+The OpenAPI document, the schemas and the command line take them from here. Where the choice
+makes a difference a `match` ends with `assert_never`, so mypy names each place that lacks a word.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Criterion = Literal["sse", "mae", "max"]
+"""Score that ranks library curves."""
+
+Transform = Literal["none", "offset", "scale", "affine"]
+"""Family of curves that a library curve stands for."""
+
+AlignmentKind = Literal["exact", "linear"]
+"""Way in which an x is found in the library's grid."""
+
+Outside = Literal["reject", "omit"]
+"""Treatment of training x that the library does not cover."""
+
+Policy = Literal["all", "nearest", "first"]
+"""Choice among the functions that admit a point."""
+
+Reason = Literal["deviation", "x_not_covered", "missing_value"]
+"""Reason why no function admits a point."""
