@@ -26,7 +26,7 @@ def keep_private(folder: Path) -> None:
         folder.chmod(status.st_mode & 0o700)
         return
     log.warning(
-        "others can enter the data folder %s (mode %o); use a folder of its own, or: chmod 700 %s",
+        "others can enter the data folder %s (mode %o); use a separate folder, or: chmod 700 %s",
         folder,
         status.st_mode & 0o777,
         folder,
