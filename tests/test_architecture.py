@@ -1,10 +1,11 @@
-"""The pictures of docs/architecture.md agree with the imports.
+"""The pictures of docs/architecture.md agree with the imports, and code comes in small parts.
 
 To rewrite them: python -m tests.test_architecture
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -48,6 +49,28 @@ def picture(package):
 def test_the_picture_is_that_of_the_imports(package):
     shown = {name: text for name, _, text in PICTURE.findall(PAGE.read_text())}
     assert shown[package] == picture(package)
+
+
+FILE_LINES, FUNCTION_LINES = 400, 40
+"""Most lines of a file, and of a function without its docstring."""
+
+
+@pytest.mark.parametrize("package", ["services", "api"])
+def test_files_and_functions_are_short(package):
+    long = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        if "migrations" in path.parts:
+            continue
+        text = path.read_text()
+        if text.count("\n") > FILE_LINES:
+            long.append(path)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[0]
+                said = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+                if node.end_lineno - node.lineno + 1 - said > FUNCTION_LINES:
+                    long.append(f"{path}: {node.name}")
+    assert not long
 
 
 if __name__ == "__main__":

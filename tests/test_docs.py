@@ -17,8 +17,8 @@ import pytest
 
 from api.cli import cli
 from api.config import Limits
-from api.store.fits import MATCH_FIELDS
-from api.store.mappings import POINT_FIELDS
+from api.schemas.fits import MatchReply
+from api.schemas.mappings import PointReply
 from services.files import read_text
 from services.fingerprint import table_sha256
 from tests.factories import load_table
@@ -35,6 +35,9 @@ CODE = {
     for folder in ("api", "services")
     for path in sorted((ROOT / folder).rglob("*.py"))
 }
+
+FIELDS = sorted(({*MatchReply().fields} | {*PointReply().fields}) - {"x", "y"})
+"""Fields of a match and of a point."""
 
 VARIABLE = re.compile(
     r'"(IDEALFIT_[A-Z_]+|DATABASE_URL)"|envvar="([A-Z_]+)"|(?:os\.environ|environment)(?:\.get\(|\[)"([A-Z_]+)"'
@@ -147,7 +150,7 @@ class TestPages:
     def test_the_changelog_has_a_place_for_what_is_not_released(self):
         assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
 
-    @pytest.mark.parametrize("word", sorted({*MATCH_FIELDS, *POINT_FIELDS} - {"x", "y"}))
+    @pytest.mark.parametrize("word", FIELDS)
     def test_the_glossary_knows_every_field_of_a_match_and_a_point(self, word):
         assert f"`{word}`" in GLOSSARY
 

@@ -103,21 +103,13 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     transaction.
     """
     summary = summarize(curves, with_x=True)
-    # SQLite does not keep the sign of zero; adding 0.0 removes it on PostgreSQL too.
-    least, largest = (float(pick.reduce(curves.x)) + 0.0 for pick in (np.fmin, np.fmax))
     created = now()
     dataset = Dataset(
         id=new_id(),
         name=name,
         description=description,
         attributes=attributes or {},
-        x_column=curves.x_name,
-        n_points=curves.x.size,
-        n_curves=len(curves.names),
-        x_min=None if math.isnan(least) else least,
-        x_max=None if math.isnan(largest) else largest,
-        n_gaps=summary.n_gaps,
-        sha256=table_sha256(curves),
+        **_columns_of(curves, summary),
         source=asdict(source),
         warnings=[],
         n_warnings=0,
@@ -135,6 +127,21 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     insert_rows(connection, Grid, [grid])
     _add_curves(session, dataset, curves, summary, first=0)
     return dataset
+
+
+def _columns_of(curves: Curves, summary: TableSummary) -> dict[str, Any]:
+    """Make the columns of a record that follow from the curves."""
+    # SQLite does not keep the sign of zero; adding 0.0 removes it on PostgreSQL too.
+    least, largest = (float(pick.reduce(curves.x)) + 0.0 for pick in (np.fmin, np.fmax))
+    return {
+        "x_column": curves.x_name,
+        "n_points": curves.x.size,
+        "n_curves": len(curves.names),
+        "x_min": None if math.isnan(least) else least,
+        "x_max": None if math.isnan(largest) else largest,
+        "n_gaps": summary.n_gaps,
+        "sha256": table_sha256(curves),
+    }
 
 
 def append_curves(

@@ -195,9 +195,6 @@ def users_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[st
 
 _UNMAPPED = {"training": None, "ideal": None, "limit": None}
 
-POINT_FIELDS = ("point", "column", "x", "y", "training", "ideal", "deviation", "limit", "reason")
-"""Fields of a point, in the order of the contract."""
-
 
 def point_columns(
     items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
