@@ -123,7 +123,14 @@ def test_a_file_that_cannot_be_written_is_named_in_one_line(tmp_path):
     assert "plot.html" in done.output
 
 
-@pytest.mark.parametrize("make", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        # Arrow is read by the same process as Parquet.
+        pytest.param(make, id=kind, marks=pytest.mark.thorough if kind == "arrow" else ())
+        for kind, make in FORMATS.items()
+    ],
+)
 def test_fit_reads_every_format_and_ranks(tmp_path, make):
     name, data = make({"x": [0.0, 1.0, 2.0], "first": [1.0, 2.0, 3.0], "second": [3.0, 2.0, 1.5]})
     (tmp_path / name).write_bytes(data)

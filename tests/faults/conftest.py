@@ -20,7 +20,7 @@ THOROUGH_PLACES = [
     "sqlite",
     pytest.param("postgres", marks=(pytest.mark.postgres, pytest.mark.thorough)),
 ]
-"""Databases under what is killed; test_postgres.py is the share of PostgreSQL in `make test`."""
+"""Databases under what is killed; `make test` has test_postgres_killed.py for PostgreSQL."""
 
 FAULTS = float(os.environ.get("FAULTS", "1"))
 """How much of every fault: 1 is what the suite does, `make faults` asks for more."""
