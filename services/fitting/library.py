@@ -98,13 +98,12 @@ class BlockPiece:
 
     def score(self, group: Group, pairs: Pairs, options: FitOptions) -> FloatArray:
         """Score pairs by plain differences; see `Piece`."""
-        found = np.empty(len(pairs.rows))
         # In the order of memory.
         order = np.argsort(pairs.columns, kind="stable")
-        for part in cut_into_tiles((len(found), self.blocks[0].y.shape[1])):
-            some = order[part]
-            rows, curves = pairs.rows[some], self.take(pairs.columns[some])
-            found[some] = group.score(rows, curves, options)
+        found = np.empty(len(order))
+        found[order] = _score_in_tiles(
+            group, pairs.rows[order], lambda part: self.take(pairs.columns[order[part]]), options
+        )
         return found
 
     def take_sample(self) -> FloatArray:
@@ -147,14 +146,22 @@ class SketchPiece:
     def score(self, group: Group, pairs: Pairs, options: FitOptions) -> FloatArray:
         """Score pairs by plain differences; see `Piece`."""
         wanted, place = np.unique(pairs.columns, return_inverse=True)
-        curves, found = self._rows(self.indices[wanted]), np.empty(len(place))
-        for part in cut_into_tiles((len(place), curves.shape[1])):
-            found[part] = group.score(pairs.rows[part], curves[place[part]], options)
-        return found
+        curves = self._rows(self.indices[wanted])
+        return _score_in_tiles(group, pairs.rows, lambda part: curves[place[part]], options)
 
     def load(self) -> BlockPiece:
         """Read all curves."""
         return BlockPiece([Block(self.indices, self._rows(self.indices))])
+
+
+def _score_in_tiles(
+    group: Group, rows: IndexArray, take: Callable[[slice], FloatArray], options: FitOptions
+) -> FloatArray:
+    """Score pairs of training curves and the library curves that `take` gives for a part."""
+    found = np.empty(len(rows))
+    for part in cut_into_tiles((len(rows), group.grid_size)):
+        found[part] = group.score(rows[part], take(part), options)
+    return found
 
 
 def join_blocks(

@@ -7,8 +7,8 @@ from services.bounds.sketch import Basis, make_basis, make_plain_basis
 
 
 @st.composite
-def curves(draw, kinds=("noise", "waves", "walk", "ticks")):
-    """Training and library curves of one sort, of any size and lift, some nearly the same."""
+def draw_curves(draw, kinds=("noise", "waves", "walk", "ticks")):
+    """Draw training and library curves of one sort, of any size and lift, some nearly the same."""
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.sampled_from([1, 2, 3, 7, 16, 33, 70, 129]))
     k, m = 3, draw(st.sampled_from([1, 5, 40, 150]))
@@ -37,7 +37,7 @@ def curves(draw, kinds=("noise", "waves", "walk", "ticks")):
 
 
 def some_basis(library, sort):
-    """Make a basis: all axes, one learned, or vectors that are none too orthonormal."""
+    """Make a basis: all axes, one learned, or vectors that are hardly orthonormal."""
     if sort == "learned":
         return make_basis(library, n_vectors=8) or make_plain_basis(library)
     plain = make_plain_basis(library)

@@ -17,14 +17,14 @@ from tests.factories import numbers
 TENTH = [0.1, math.nextafter(0.1, 1), math.nextafter(math.nextafter(0.1, 1), 1)]
 
 
-def row_of(x, grid, x_tolerance=None):
+def find_row(x, grid, x_tolerance=None):
     """Find the row of the grid for one x, None where it is not covered."""
     found = grids.align(numbers([x]), numbers(grid), "exact", x_tolerance)
     assert found.left[0] == found.right[0] or not found.covered[0]
     return int(found.left[0]) if found.covered[0] else None
 
 
-def linear_value(x, grid, curve):
+def read_value(x, grid, curve):
     """Read one curve at one x; None where not covered, "gap" at a gap."""
     found = grids.align(numbers([x]), numbers(grid), "linear", None)
     values, present = grids.read_curves(numbers(curve)[np.newaxis], found)
@@ -104,63 +104,63 @@ def test_the_default_tolerance_of_the_widest_grid_is_finite():
 
 
 def test_the_nearest_grid_value_is_taken():
-    assert row_of(1.4, [0, 2, 1], x_tolerance=1) == 2
+    assert find_row(1.4, [0, 2, 1], x_tolerance=1) == 2
 
 
 @pytest.mark.parametrize(("grid", "row"), [([0, 1], 0), ([1, 0], 1)])
 def test_midway_the_smaller_grid_value_is_taken(grid, row):
-    assert row_of(0.5, grid, x_tolerance=0.5) == row
+    assert find_row(0.5, grid, x_tolerance=0.5) == row
 
 
 def test_the_tolerance_itself_is_included_and_one_ulp_more_is_not():
-    assert row_of(0.25, [0, 1], x_tolerance=0.25) == 0
-    assert row_of(0.25, [0, 1], x_tolerance=math.nextafter(0.25, 0)) is None
-    assert row_of(math.nextafter(0.25, 1), [0, 1], x_tolerance=0.25) is None
+    assert find_row(0.25, [0, 1], x_tolerance=0.25) == 0
+    assert find_row(0.25, [0, 1], x_tolerance=math.nextafter(0.25, 0)) is None
+    assert find_row(math.nextafter(0.25, 1), [0, 1], x_tolerance=0.25) is None
 
 
 def test_the_default_tolerance_is_applied():
-    assert row_of(1 + 0.9e-6, [0, 1, 2]) == 1
-    assert row_of(1 + 1.1e-6, [0, 1, 2]) is None
+    assert find_row(1 + 0.9e-6, [0, 1, 2]) == 1
+    assert find_row(1 + 1.1e-6, [0, 1, 2]) is None
 
 
 def test_a_grid_of_one_point_wants_equality_by_default():
-    assert row_of(7.0, [7.0]) == 0
-    assert row_of(math.nextafter(7.0, 8), [7.0]) is None
+    assert find_row(7.0, [7.0]) == 0
+    assert find_row(math.nextafter(7.0, 8), [7.0]) is None
 
 
 def test_a_tolerance_of_zero_wants_equal_floats():
     for row, x in enumerate(TENTH):
-        assert row_of(x, TENTH, x_tolerance=0.0) == row
-    assert row_of(math.nextafter(TENTH[0], 0), TENTH, x_tolerance=0.0) is None
+        assert find_row(x, TENTH, x_tolerance=0.0) == row
+    assert find_row(math.nextafter(TENTH[0], 0), TENTH, x_tolerance=0.0) is None
 
 
 @pytest.mark.parametrize(("x", "grid"), [(0.0, [-0.0, 1.0]), (-0.0, [0.0, 1.0])])
 def test_a_tolerance_of_zero_takes_zero_for_minus_zero(x, grid):
-    assert row_of(x, grid, x_tolerance=0.0) == 0
-    assert linear_value(x, grid, [3, 4]) == 3
+    assert find_row(x, grid, x_tolerance=0.0) == 0
+    assert read_value(x, grid, [3, 4]) == 3
 
 
 def test_x_one_ulp_apart_are_told_apart():
     for row, x in enumerate(TENTH):
-        assert row_of(x, TENTH) == row
+        assert find_row(x, TENTH) == row
 
 
 def test_the_distance_is_the_one_of_float64():
     # 1e16 - 1 rounds to 1e16, so both grid values are as near in float64: the smaller one.
-    assert row_of(1e16, [1.0, 0.0], x_tolerance=1e17) == 1
+    assert find_row(1e16, [1.0, 0.0], x_tolerance=1e17) == 1
 
 
 def test_grid_values_as_near_in_float64_need_no_neighbours():
-    assert row_of(1e17, [0.5, 0.0, -1.0, -3.0, 2.0], x_tolerance=1e18) == 3
+    assert find_row(1e17, [0.5, 0.0, -1.0, -3.0, 2.0], x_tolerance=1e18) == 3
 
 
 def test_a_missing_x_is_not_covered():
-    assert row_of(None, [0, 1], x_tolerance=10.0) is None
-    assert linear_value(None, [0, 1], [0, 1]) is None
+    assert find_row(None, [0, 1], x_tolerance=10.0) is None
+    assert read_value(None, [0, 1], [0, 1]) is None
 
 
 def test_x_that_overflow_the_distance_are_not_covered():
-    assert row_of(1.7e308, [-1.7e308], x_tolerance=1.7e308) is None
+    assert find_row(1.7e308, [-1.7e308], x_tolerance=1.7e308) is None
 
 
 def test_no_x_at_all_is_an_empty_alignment():
@@ -175,48 +175,48 @@ def test_no_x_at_all_is_an_empty_alignment():
 
 
 def test_between_two_grid_values_the_line_is_read():
-    assert linear_value(0.25, [0, 1], [10, 20]) == 12.5
+    assert read_value(0.25, [0, 1], [10, 20]) == 12.5
 
 
 def test_the_order_of_the_formula_is_the_documented_one():
     x0, x1, x, f0, f1 = 0.1, 0.7, 0.3, 1.3, 2.9
     expected = f0 + (f1 - f0) * (x - x0) / (x1 - x0)
     assert expected != f0 + (f1 - f0) * ((x - x0) / (x1 - x0))
-    assert linear_value(x, [x0, x1], [f0, f1]) == expected
-    assert linear_value(x, [x1, x0], [f1, f0]) == expected
+    assert read_value(x, [x0, x1], [f0, f1]) == expected
+    assert read_value(x, [x1, x0], [f1, f0]) == expected
 
 
 def test_a_grid_x_gives_its_own_value_and_needs_only_it():
-    assert linear_value(1, [0, 1, 2], [None, 5, None]) == 5
-    assert linear_value(0, [2, 1, 0], [None, None, 5]) == 5
-    assert linear_value(2, [0, 2], [None, 5]) == 5
+    assert read_value(1, [0, 1, 2], [None, 5, None]) == 5
+    assert read_value(0, [2, 1, 0], [None, None, 5]) == 5
+    assert read_value(2, [0, 2], [None, 5]) == 5
 
 
 @pytest.mark.parametrize("curve", [[None, 1], [1, None]])
 def test_a_gap_in_a_neighbour_is_a_gap_between(curve):
-    assert linear_value(0.5, [0, 1], curve) == "gap"
+    assert read_value(0.5, [0, 1], curve) == "gap"
 
 
 def test_a_gap_further_away_is_none():
-    assert linear_value(0.5, [0, 1, 2], [1, 2, None]) == 1.5
+    assert read_value(0.5, [0, 1, 2], [1, 2, None]) == 1.5
 
 
 @pytest.mark.parametrize("x", [math.nextafter(0, -1), math.nextafter(2, 3), -1, 3])
 def test_linear_alignment_never_leaves_the_grid(x):
-    assert linear_value(x, [0, 1, 2], [1, 2, 3]) is None
+    assert read_value(x, [0, 1, 2], [1, 2, 3]) is None
 
 
 def test_a_single_point_has_no_between():
-    assert linear_value(7, [7], [1]) == 1
-    assert linear_value(math.nextafter(7, 8), [7], [1]) is None
+    assert read_value(7, [7], [1]) == 1
+    assert read_value(math.nextafter(7, 8), [7], [1]) is None
 
 
 def test_linear_alignment_next_to_x_one_ulp_apart():
     x = (TENTH[0] + 1) / 2
     grid = [*TENTH, 1.0]
     curve = [1.0, 2.0, 3.0, 4.0]
-    assert linear_value(TENTH[1], grid, curve) == 2.0
-    assert linear_value(x, grid, curve) == 3 + (4 - 3.0) * (x - TENTH[2]) / (1 - TENTH[2])
+    assert read_value(TENTH[1], grid, curve) == 2.0
+    assert read_value(x, grid, curve) == 3 + (4 - 3.0) * (x - TENTH[2]) / (1 - TENTH[2])
 
 
 def test_a_line_that_overflows_is_no_gap():
@@ -248,7 +248,7 @@ def test_ordinary_tolerances_pass(x_tolerance):
 
 
 @st.composite
-def searches(draw):
+def draw_searches(draw):
     grid = draw(factories.grids())
     x = draw(factories.x_for(grid, unique=False))
     if draw(st.booleans()):
@@ -260,7 +260,7 @@ def searches(draw):
     return x, grid, curves, draw(factories.TOLERANCES)
 
 
-@given(searches(), st.sampled_from(["exact", "linear"]))
+@given(draw_searches(), st.sampled_from(["exact", "linear"]))
 @example(([0.5], [0.0, 1.0], [[1, 2]], 0.5), "exact")
 @example(([1e17], [0.5, 0.0, -1.0, -3.0, 2.0], [[1, 2, 3, 4, 5]], 1e300), "exact")
 @example(([0.0], [-5e-324, 5e-324], [[1, 2]], None), "exact")
@@ -288,7 +288,7 @@ def test_alignment_and_reading_agree_with_the_loops(search, alignment):
                 assert np.array_equal(values[j, i], value, equal_nan=True)
 
 
-@given(searches(), st.randoms(use_true_random=False))
+@given(draw_searches(), st.randoms(use_true_random=False))
 @examples(60)
 def test_the_order_of_the_grid_does_not_matter(search, random):
     x, grid, _, x_tolerance = search

@@ -16,18 +16,18 @@ from services.tables import Table
 X = np.linspace(-20, 20, 400)
 
 
-def suspects(*curves, **sizes):
+def find_suspects(*curves, **sizes):
     """Find the places of suspect cells, and the numbers they would be."""
     found = find_lost_points(np.array(curves, dtype=float), **sizes)
     return list(zip(*(part.tolist() for part in found), strict=True))
 
 
-def curves_of(make, count=200):
+def draw_curves(make, count=200):
     """Draw random curves, always the same."""
     return make(np.random.default_rng(7), (count, X.size))
 
 
-def naive(y):
+def find_plainly(y):
     """Follow the rule of docs/method.md to the letter, for one curve."""
     n, found, far = len(y), [], 0
     if n < 5:
@@ -62,15 +62,15 @@ def test_a_cell_without_its_decimal_point_is_found_in_any_row(row, factor):
     y = np.cos(X / 5) + 2
     right = y[row]
     y[row] *= factor
-    found = suspects(np.sin(X), y)
+    found = find_suspects(np.sin(X), y)
     assert [(curve, at) for curve, at, _ in found] == ([(1, row)] if factor > 0 else [])
     assert all(number == pytest.approx(right) for _, _, number in found)
 
 
 def test_the_cell_of_the_story():
-    assert suspects([-0.731, -0.73, -729.0, -0.728, -0.726]) == [(0, 2, -0.729)]
-    assert suspects([0.2, -0.9, -729.0, -0.8, 0.6]) == [(0, 2, -0.729)]
-    assert suspects([0.2, -0.9, -729.5, -0.8, 0.6]) == []
+    assert find_suspects([-0.731, -0.73, -729.0, -0.728, -0.726]) == [(0, 2, -0.729)]
+    assert find_suspects([0.2, -0.9, -729.0, -0.8, 0.6]) == [(0, 2, -0.729)]
+    assert find_suspects([0.2, -0.9, -729.5, -0.8, 0.6]) == []
 
 
 def test_many_cells_that_are_whole_numbers_among_others_are_each_told():
@@ -78,7 +78,7 @@ def test_many_cells_that_are_whole_numbers_among_others_are_each_told():
     broken = y.copy()
     broken[::7] *= 1000
     assert (broken[::7] == np.rint(broken[::7])).all()
-    found = suspects(broken)
+    found = find_suspects(broken)
     assert [(row, number) for _, row, number in found] == [
         (row, pytest.approx(y[row])) for row in range(0, 40, 7)
     ]
@@ -91,7 +91,7 @@ def test_few_cells_of_a_smooth_curve_are_missed():
     for row in range(y.size):
         broken = y.copy()
         broken[row] *= 1000
-        found += [at for _, at, _ in suspects(broken)] == [row]
+        found += [at for _, at, _ in find_suspects(broken)] == [row]
     assert found > 0.85 * y.size
 
 
@@ -112,7 +112,7 @@ def test_few_cells_of_a_smooth_curve_are_missed():
     ],
 )
 def test_what_is_no_lost_point(y):
-    assert suspects(y) == []
+    assert find_suspects(y) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_is_no_lost_point(y):
 )
 def test_curves_of_many_kinds_give_no_flood(most, make):
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        y = curves_of(make)
+        y = draw_curves(make)
     assert len(find_lost_points(np.where(np.isfinite(y), y, np.nan)).rows) <= most
 
 
@@ -158,7 +158,7 @@ smooth = st.builds(
 
 @given(st.lists(cell, max_size=30))
 def test_any_cells_follow_the_rule(y):
-    assert suspects(y) == naive(y)
+    assert find_suspects(y) == find_plainly(y)
 
 
 @given(
@@ -167,15 +167,15 @@ def test_any_cells_follow_the_rule(y):
 def test_changed_cells_of_a_line_follow_the_rule(y, changes):
     for row, factor in changes:
         y[row % len(y)] *= factor
-    assert suspects(y) == naive(y)
+    assert find_suspects(y) == find_plainly(y)
 
 
 @pytest.mark.parametrize("values", [1, 7, 40])
 def test_the_size_of_parts_changes_nothing(values):
     y = np.cos(X / 5) + np.arange(2, 8)[:, np.newaxis]
     y[np.arange(6), [0, 5, 6, 7, 39, 399]] *= 1000
-    wanted = suspects(*y)
-    assert suspects(*y, values_at_once=values) == wanted
+    wanted = find_suspects(*y)
+    assert find_suspects(*y, values_at_once=values) == wanted
     table = Table(X, y, tuple("abcdef"))
     assert summarize(table, with_x=True, part_bytes=values * 8) == summarize(table, with_x=True)
     assert [row for _, row, _ in wanted] == [0, 5, 6, 7, 39, 399]

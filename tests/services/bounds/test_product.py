@@ -34,7 +34,7 @@ from services.scoring.options import FitOptions
 from services.scoring.scores import score_pairs
 from services.scoring.training import make_groups
 from tests.examples import examples
-from tests.services.curves import BASES, curves, some_basis
+from tests.services.curves import BASES, draw_curves, some_basis
 
 CRITERIA = get_args(Criterion)
 TRANSFORMS = get_args(Transform)
@@ -54,21 +54,21 @@ QUESTIONS = st.builds(
 )
 
 
-def in_two(f, basis, transform, dtype):
-    """Columns of two blocks."""
+def describe_in_two(f, basis, transform, dtype):
+    """Make the library side of two blocks."""
     return join_sides([make_library_side(part, basis, transform, dtype) for part in (f[:2], f[2:])])
 
 
-def likeness(training, library):
-    """Likeness of every pair."""
+def compute_likeness(training, library):
+    """Compute the likeness of every pair."""
     found = np.empty((len(training.matrix), library.n_curves), training.matrix.dtype)
     training.compare(library, slice(0, library.n_curves), found)
     return found
 
 
-def margins(training, library, scores):
-    """By how much each pair's likeness is above the floor of its own score; NaN if unknown."""
-    alike = likeness(training, library)
+def compute_margins(training, library, scores):
+    """Compute how far the likeness of each pair is above the floor of its score; NaN if unknown."""
+    alike = compute_likeness(training, library)
     found = np.full(alike.shape, np.nan)
     for column in np.setdiff1d(np.arange(alike.shape[1]), library.unknown)[:30]:
         floor = training.find_floor(scores[:, column], library)
@@ -77,7 +77,7 @@ def margins(training, library, scores):
     return np.where(np.isfinite(scores) & np.isfinite(found), found, np.nan)
 
 
-@given(curves(), st.sampled_from(BASES), QUESTIONS, st.booleans())
+@given(draw_curves(), st.sampled_from(BASES), QUESTIONS, st.booleans())
 @examples(250)
 def test_a_pair_whose_score_is_the_limit_is_never_left_out(sides, sort, options, double):
     y, f = sides
@@ -86,13 +86,13 @@ def test_a_pair_whose_score_is_the_limit_is_never_left_out(sides, sort, options,
         return
     dtype = np.float64 if double else np.float32
     training = make_complete_side(y, basis, options, dtype)
-    libraries = [in_two(f, basis, options.transform, dtype)]
+    libraries = [describe_in_two(f, basis, options.transform, dtype)]
     if not double:
         made = make_sketch(np.arange(len(f)), f, basis)
         again = Sketch.from_bytes(made.indices, made.to_bytes(), basis.n_coordinates)
         libraries.append(read_sketch(again, basis, options.transform))
     scores = score_pairs(y, f, options)
-    found = np.array([margins(training, library, scores) for library in libraries])
+    found = np.array([compute_margins(training, library, scores) for library in libraries])
     found = found[~np.isnan(found)]
     assert (found >= 0).all()
     if found.size:
@@ -113,18 +113,18 @@ def test_a_product_that_loses_all_points_but_two_leaves_nobody_out(n, dtype, dig
     training = make_complete_side(y, basis, options, dtype)
     library = make_library_side(y, basis, transform, dtype)
     assert not library.unknown.size
-    assert (margins(training, library, np.zeros((1, 1))) >= 0).all()
+    assert (compute_margins(training, library, np.zeros((1, 1))) >= 0).all()
     for min_overlap in (1.0, 0.5):
         options = FitOptions(min_overlap=min_overlap)
         training, library = (
             make_gap_side(y, basis, options),
             make_gap_library_side(y, basis, options),
         )
-        assert likeness(training, library) >= training.find_floor(np.zeros(1), library)
+        assert compute_likeness(training, library) >= training.find_floor(np.zeros(1), library)
 
 
 @given(
-    curves(),
+    draw_curves(),
     st.sampled_from(CRITERIA),
     st.sampled_from([1.0, 0.4]),
     st.sampled_from([0.0, 0.02, 0.3]),
@@ -145,7 +145,7 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
     training = make_gap_side(y, basis, options)
     parts = [make_gap_library_side(part, basis, options) for part in (f[:3], f[3:])]
     library = join_sides(parts)
-    alike = likeness(training, library)
+    alike = compute_likeness(training, library)
     for row, column in np.ndindex(alike.shape):
         needed, there = ~np.isnan(y[row]), ~np.isnan(y[row] + f[column])
         if there.sum() == 0 or there.sum() / needed.sum() < min_overlap:
@@ -157,7 +157,7 @@ def test_gaps_leave_out_no_pair_whose_score_is_the_limit(
 
 
 @given(
-    curves(),
+    draw_curves(),
     st.sampled_from(["learned", "random", "skewed"]),
     st.sampled_from(CRITERIA),
     st.sampled_from([1.0, 0.4]),
@@ -178,10 +178,10 @@ def test_masks_leave_out_no_pair_whose_score_is_the_limit(
         y[:, y.shape[1] // 2 :] = np.nan
     y = y[~np.isnan(y).all(axis=1)]
     training = make_mask_side(y, basis, options)
-    library = in_two(f, basis, "none", np.float32)
+    library = describe_in_two(f, basis, "none", np.float32)
     if training is None or not len(y):
         return
-    product, worst = likeness(training, library), np.inf
+    product, worst = compute_likeness(training, library), np.inf
     for row in range(len(y)):
         there = ~np.isnan(y[row])
         scores = score_pairs(y[row : row + 1, there], f[:, there].copy(), options)[0]
@@ -194,7 +194,7 @@ def test_masks_leave_out_no_pair_whose_score_is_the_limit(
         target(-float(worst))
 
 
-@given(curves(), st.sampled_from([1.0, 0.5]))
+@given(draw_curves(), st.sampled_from([1.0, 0.5]))
 @examples(100)
 def test_few_pairs_are_not_left_out_either(sides, min_overlap):
     y, f = sides
@@ -212,7 +212,7 @@ def test_few_pairs_are_not_left_out_either(sides, min_overlap):
         assert (figures["score"] == found).all()
 
 
-@given(curves(), st.sampled_from(["mae", "max"]), st.sampled_from([1, 3]), st.booleans())
+@given(draw_curves(), st.sampled_from(["mae", "max"]), st.sampled_from([1, 3]), st.booleans())
 @examples(150)
 def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
     y, f = sides
@@ -231,7 +231,7 @@ def test_a_sieve_lets_all_of_the_best_through(sides, criterion, top_k, limited):
         assert set(np.flatnonzero(scores[row] <= best[row])) <= set(columns[rows == row])
 
 
-@given(curves(), st.sampled_from(["mae", "max"]))
+@given(draw_curves(), st.sampled_from(["mae", "max"]))
 @example(BORDERS, "max")
 @examples(250)
 def test_no_score_is_below_its_bounds(sides, criterion):
@@ -266,7 +266,7 @@ def test_noise_is_told_apart_in_single_precision():
         assert (single > 0.9999 * scores).all()
 
 
-@given(curves(), st.sampled_from([np.float32, np.float64]))
+@given(draw_curves(), st.sampled_from([np.float32, np.float64]))
 @examples(60)
 def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
     _, f = sides
@@ -289,7 +289,7 @@ def test_a_description_is_as_near_to_the_exact_one_as_it_says(sides, dtype):
         assert abs(length - size[row]) <= 4 * error[row]
 
 
-@given(curves(), st.sampled_from(CRITERIA), st.sampled_from([1.0, 0.5]))
+@given(draw_curves(), st.sampled_from(CRITERIA), st.sampled_from([1.0, 0.5]))
 @examples(60)
 def test_no_residual_with_a_score_is_longer_than_its_radius(sides, criterion, min_overlap):
     y, f = sides

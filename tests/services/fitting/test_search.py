@@ -25,14 +25,14 @@ from services.scoring.training import score_plainly
 from tests import factories
 from tests.examples import examples
 from tests.factories import a_library, a_training, fit_library, in_blocks
-from tests.services.curves import curves, some_basis
+from tests.services.curves import draw_curves, some_basis
 
 CRITERIA = get_args(Criterion)
 TRANSFORMS = get_args(Transform)
 
 
 def rank_slowly(prepared, y):
-    """Rank by the plain scores of all pairs; nothing proposes."""
+    """Rank by the plain scores of all pairs, without bounds."""
     options, ranking = prepared.options, empty_ranking(len(prepared.names), len(y))
     for group in prepared.groups:
         scored = score_plainly(group, y, np.full(len(group.y), np.inf), options)
@@ -45,7 +45,7 @@ def rank_slowly(prepared, y):
 
 
 def answer(training, library, options, rank):
-    """Matches of a ranking of the prepared fit, or the words of its refusal."""
+    """Make matches of a ranking of the prepared fit, or return the words of its refusal."""
     try:
         prepared = prepare(training, np.arange(len(training.y)), library.x, options)
         return finish(prepared, rank(prepared))
@@ -67,8 +67,8 @@ def answer_fast(training, library, options, kept=None, cache=None, **sizes):
     return answer(training, library, options, rank)
 
 
-def sketched(library, blocks, basis, read):
-    """Library that keeps sketches beside its blocks; `read` notes which rows are read."""
+def keep_sketches(library, blocks, basis, read):
+    """Make a library with sketches beside its blocks; `read` notes the rows that are read."""
 
     def rows(positions):
         assert list(positions) == sorted(set(positions))
@@ -79,8 +79,8 @@ def sketched(library, blocks, basis, read):
     return Library(library.x, blocks, basis=basis, sketches=pieces, rows=rows)
 
 
-def every_way(training, library, blocks, options):
-    """Answers of all ways to go about a fit."""
+def answer_every_way(training, library, blocks, options):
+    """Answer by every way there is."""
     cache = Cache(1 << 24)
     yield answer_fast(training, library, options, Library(library.x, blocks))
     yield answer_fast(training, library, options, Library(library.x, iter(blocks)))
@@ -90,12 +90,12 @@ def every_way(training, library, blocks, options):
     for sort in ("learned", "random"):
         basis = some_basis(library.y, sort)
         if basis is not None:
-            kept = sketched(library, blocks, basis, [])
+            kept = keep_sketches(library, blocks, basis, [])
             yield answer_fast(training, library, options, kept)
 
 
 @st.composite
-def options_for_all(draw, problem):
+def draw_options(draw, problem):
     return FitOptions(
         criterion=draw(st.sampled_from(CRITERIA)),
         transform=draw(st.sampled_from(TRANSFORMS)),
@@ -110,16 +110,16 @@ def options_for_all(draw, problem):
 @given(factories.problems(), st.data())
 @examples(60)
 def test_proposing_changes_no_bit_of_any_answer(problem, data):
-    options = data.draw(options_for_all(problem))
+    options = data.draw(draw_options(problem))
     training, library = problem.training, problem.library
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, 6), max_size=3)))
     blocks = data.draw(st.permutations(blocks))
     expected = answer_slowly(training, library, options)
-    for got in every_way(training, library, blocks, options):
+    for got in answer_every_way(training, library, blocks, options):
         assert repr(got) == repr(expected)
 
 
-@given(curves(), st.data())
+@given(draw_curves(), st.data())
 @examples(80)
 def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
     y, f = sides
@@ -141,7 +141,7 @@ def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, 150), max_size=3)))
     blocks = data.draw(st.permutations([block for block in blocks if len(block.indices)]))
     expected = answer_slowly(training, library, options)
-    for got in every_way(training, library, blocks, options):
+    for got in answer_every_way(training, library, blocks, options):
         assert repr(got) == repr(expected)
 
 
@@ -169,7 +169,7 @@ def test_many_training_curves_and_ties_are_ranked_the_same(criterion, transform,
     blocks = in_blocks(library, (150, 300))
     options = FitOptions(criterion, transform, top_k=2)
     expected = answer_slowly(training, library, options)
-    for got in every_way(training, library, blocks[::-1], options):
+    for got in answer_every_way(training, library, blocks[::-1], options):
         assert got == expected
     # Too many curves to keep until the end.
     kept = Library(library.x, blocks)
@@ -182,7 +182,7 @@ def test_a_sketch_spares_the_library():
     f = random.normal(size=(5000, 6)) @ np.sin(np.outer(np.arange(1, 7), x))
     training = a_training(*(f[[7, 4000]] + random.normal(size=(2, 200)) * 0.01), x=x)
     library, read = a_library(*f, x=x), []
-    kept = sketched(library, in_blocks(library, (2500,)), make_basis(f), read)
+    kept = keep_sketches(library, in_blocks(library, (2500,)), make_basis(f), read)
     got = answer_fast(training, library, FitOptions(), kept)
     assert [match.ideal_index for match in got] == [7, 4000]
     assert len(read) < 20
@@ -201,7 +201,7 @@ def test_gaps_and_curves_too_large_to_compare_are_ranked_the_same(huge, min_over
     for top_k in (1, 3, 100):
         options = FitOptions(criterion, min_overlap=min_overlap, top_k=top_k)
         expected = answer_slowly(training, library, options)
-        for got in every_way(training, library, in_blocks(library, (8, 20)), options):
+        for got in answer_every_way(training, library, in_blocks(library, (8, 20)), options):
             assert repr(got) == repr(expected)
 
 
@@ -210,7 +210,7 @@ def test_a_library_of_gaps_alone_is_refused_by_every_way():
     library = a_library(*[[None] * 3] * 4)
     expected = answer_slowly(training, library, FitOptions())
     assert "No library curve" in expected
-    for got in every_way(training, library, in_blocks(library), FitOptions()):
+    for got in answer_every_way(training, library, in_blocks(library), FitOptions()):
         assert got == expected
 
 
@@ -248,17 +248,17 @@ def test_merging_is_associative_and_order_free(data):
     top_k = data.draw(st.sampled_from([1, 2, 5, 20]))
     prepared = prepare(training, np.arange(2), library.x, FitOptions(top_k=top_k))
 
-    def block_ranked(block):
+    def rank_block(block):
         return rank_library(prepared, Library(library.x, [block]))
 
     edges = [0, *sorted(data.draw(st.sets(st.integers(1, 11), min_size=2, max_size=2))), 12]
-    parts = [block_ranked(Block(np.arange(i, j), library.y[i:j])) for i, j in pairwise(edges)]
-    whole = merge(block_ranked(*in_blocks(library)), empty_ranking(2, 0), top_k)
+    parts = [rank_block(Block(np.arange(i, j), library.y[i:j])) for i, j in pairwise(edges)]
+    whole = merge(rank_block(*in_blocks(library)), empty_ranking(2, 0), top_k)
     a, b, c = data.draw(st.permutations(parts))
 
-    def filled(ranking):
+    def list_places(ranking):
         return [list(row[row["ideal_index"] < 12].tolist()) for row in ranking]
 
     one = merge(merge(a, b, top_k), c, top_k)
     other = merge(a, merge(b, c, top_k), top_k)
-    assert repr(filled(one)) == repr(filled(other)) == repr(filled(whole))
+    assert repr(list_places(one)) == repr(list_places(other)) == repr(list_places(whole))

@@ -21,11 +21,11 @@ from services.tables import Table
 from tests import naive
 from tests.examples import examples
 from tests.factories import numbers
-from tests.services.mapping.test_assign import POLICIES, mappings
+from tests.services.mapping.test_assign import POLICIES, draw_mappings
 
 
-def same_alignment(x, grid, alignment, tolerance):
-    """Assert that guessing and searching give the same."""
+def check_alignment(x, grid, alignment, tolerance):
+    """Assert that guessing and searching give the same alignment."""
     guessed = grids.align(x, grid, alignment, tolerance)
     searched = grids.align(x, replace(grid, slots_per_x=0.0), alignment, tolerance)
     covered = searched.covered
@@ -37,7 +37,7 @@ def same_alignment(x, grid, alignment, tolerance):
 
 
 @st.composite
-def uniform_grids(draw):
+def draw_uniform_grids(draw):
     """Grids that lead a guess to its slot, jittered or rounded, in any order."""
     n = draw(st.integers(2, 40))
     start, step = draw(st.sampled_from([0.0, -20.0, 1e8, -1e-3])), draw(st.floats(1e-3, 1e3))
@@ -47,7 +47,7 @@ def uniform_grids(draw):
     return random.permutation(x) if draw(st.booleans()) else x
 
 
-@given(uniform_grids(), st.integers(0, 99))
+@given(draw_uniform_grids(), st.integers(0, 99))
 @examples(150)
 def test_a_guess_finds_what_a_search_finds(x, seed):
     grid = grids.sort_grid(x)
@@ -60,20 +60,20 @@ def test_a_guess_finds_what_a_search_finds(x, seed):
         + [numbers([None, 1e308, -1e308, 0.0, -0.0])]
     )
     for tolerance in (None, 0.0, 0.25 * step, np.nextafter(0.25 * step, 1), 0.5 * step, 1e300):
-        found = same_alignment(near, grid, "exact", tolerance)
+        found = check_alignment(near, grid, "exact", tolerance)
         options = SimpleNamespace(alignment="exact", x_tolerance=tolerance)
         some = random.choice(np.flatnonzero(~np.isnan(near)), 20)
         for place, i in zip(naive.places(near[some], x, options), some, strict=True):
             assert found.covered[i] == (place is not None)
             assert place is None or found.left[i] == place.left
-    same_alignment(near, grid, "linear", None)
+    check_alignment(near, grid, "linear", None)
 
 
 @pytest.mark.parametrize("tolerance", [0.25, math.nextafter(0.25, 0)])
 def test_a_guess_keeps_the_border_of_the_tolerance(tolerance):
     grid = grids.sort_grid(np.arange(5.0))
     assert grid.slots_per_x == 1
-    found = same_alignment(numbers([1.25, 0.75, 4.25, -0.25]), grid, "exact", tolerance)
+    found = check_alignment(numbers([1.25, 0.75, 4.25, -0.25]), grid, "exact", tolerance)
     assert found.covered.tolist() == [tolerance == 0.25] * 4
 
 
@@ -84,7 +84,7 @@ def test_a_grid_with_values_one_ulp_apart(start):
         x.append(math.nextafter(x[-1], math.inf))
     near = numbers([*x, math.nextafter(start, -1), math.nextafter(x[-1], math.inf)])
     for alignment in ("exact", "linear"):
-        found = same_alignment(near, grids.sort_grid(numbers(x[::-1])), alignment, None)
+        found = check_alignment(near, grids.sort_grid(numbers(x[::-1])), alignment, None)
         assert found.covered.tolist() == [True] * 7 + [False] * 2
         assert found.left[:7].tolist() == list(range(6, -1, -1))
 
@@ -96,7 +96,7 @@ def test_grids_that_cannot_be_guessed_are_searched(x):
     grid = grids.sort_grid(numbers(x))
     near = np.concatenate([grid.x, grid.x / 3, numbers([None, 0.5, 1e300, -1e300])])
     for alignment in ("exact", "linear"):
-        same_alignment(near, grid, alignment, None)
+        check_alignment(near, grid, alignment, None)
 
 
 def as_bytes(test, grid, functions, options, **sizes):
@@ -104,7 +104,7 @@ def as_bytes(test, grid, functions, options, **sizes):
     return b"".join(items.tobytes() for items in blocks)
 
 
-@given(mappings(), st.sampled_from([1, 3, 64]))
+@given(draw_mappings(), st.sampled_from([1, 3, 64]))
 @examples(150)
 def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
     few, grid, functions, options = question
@@ -116,7 +116,7 @@ def test_table_or_curves_and_any_chunk_give_the_same_bits(question, chunk):
         assert some == expected
 
 
-@given(mappings(), st.booleans())
+@given(draw_mappings(), st.booleans())
 @examples(300)
 def test_points_one_by_one_give_the_same_bits_and_figures(question, uniform):
     test, grid, functions, options = question
