@@ -1,4 +1,4 @@
-"""What fits and mappings share as jobs: doing them now or later, waiting, cancelling."""
+"""Requests and replies that fits and mappings share as jobs: create, wait, cancel."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from api.store.jobs import Job, cancel
 from services.errors import Fact
 
 Show = Callable[[Session, list[Any]], Sequence[dict[str, Any]]]
-"""Records in the words of the contract."""
+"""Function that writes records in the words of the contract."""
 
 LONGEST_WAIT = 20
-"""Seconds a request may wait for its job; a service that is told to stop lets it end."""
+"""Seconds that a request may wait for its job; a stopping service lets it end."""
 
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
-"""How often a request that waits looks whether its job has ended, in seconds."""
+"""Seconds between two looks of a waiting request: the pause grows from one to the other."""
 
 RETRY_AFTER = {"Retry-After": "1"}
 
 CANCELLED = {"state": "cancelled", "version": 7}
-"""Of the example of a job that was cancelled."""
+"""Fields of the example of a cancelled job."""
 
 _PREFER = {
     "in": "header",
@@ -61,7 +61,7 @@ _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"?)*+')
 
 
 def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Handler], Handler]:
-    """Document the replies of a POST that makes a job, and the header that chooses."""
+    """Document the replies of a POST that makes a job, and its `Prefer` header."""
     queued = example | {"state": "queued", "started_at": None, "finished_at": None}
 
     def decorator(function: Handler) -> Handler:
@@ -82,14 +82,14 @@ def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Hand
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What the client prefers of what we know (RFC 7240); the rest is passed over."""
+    """Preferences of the client that the service knows (RFC 7240); others are ignored."""
 
     respond_async: bool
     wait: int | None
 
 
 def preferences() -> Preferences:
-    """Of this request; the first of several equal names counts."""
+    """Read the preferences of this request; the first of several equal names counts."""
     found: dict[str, str] = {}
     for part in _PREFERENCE.findall(request.headers.get("Prefer", "")):
         name, _, value = _PARAMETER.findall(part)[0].partition("=")
@@ -100,7 +100,7 @@ def preferences() -> Preferences:
 
 
 def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: str) -> Any:
-    """Do the job in the request if it is small, queue it otherwise; the reply."""
+    """Do a small job in the request, queue a large one, and return the reply."""
     running().disk.require()
     wish = preferences()
     most = -math.inf if wish.respond_async else running().settings.inline_seconds
@@ -135,7 +135,7 @@ def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: 
 
 
 def _may_begin(seconds: float) -> bool:
-    """Whether work of this estimate may be done in the request now; a large one needs a slot."""
+    """Tell whether a job of this estimate may be done in the request; a large one needs a slot."""
     return seconds <= slots.SMALL_SECONDS or slots.try_enter()
 
 
@@ -168,7 +168,7 @@ def _still_there(session: Session, job: Job) -> Job:
 
 
 def refuse(job: Job) -> Response:
-    """The error of a job that failed while somebody waited, as if it had never been made."""
+    """Delete a job that failed while its request waited, and return its error as the reply."""
     with database().writing() as session:
         session.delete(find(session, type(job), job.id, lock=True))
     error = dict(job.error or {})
@@ -178,7 +178,7 @@ def refuse(job: Job) -> Response:
 
 
 def shown(job: Job) -> dict[str, Any]:
-    """The columns of a job, its error with the type that a reply would have."""
+    """Return the columns of a job; its error has the type that a reply would have."""
     record = job.as_dict()
     if job.error:
         record["error"] = job.error | {"type": problem_type(job.error["type"])}
@@ -194,7 +194,7 @@ def stop(model: type[Job], job_id: str, show: Show) -> Any:
 
 
 def client() -> str:
-    """Who posts this request: the queue gives each client its part of the workers.
+    """Return the client of this request; the queue gives each client its share of the workers.
 
     That is the address, of IPv6 the network of 64 bits that one customer has.
     """

@@ -37,26 +37,26 @@ from services.scoring.ranking import Ranking, empty_ranking, merge
 log = logging.getLogger(__name__)
 
 DASK = "dask"
-"""What computed a fit, or some of it, in its record."""
+"""Name of the cluster in the record of a fit that it computed, wholly or in part."""
 
 PART_BYTES, PART_SECONDS = 256 << 20, 1.0
-"""Values and work of a part, at most: about a second, and a millisecond to hand it out."""
+"""Largest part: bytes of values, and seconds of work. Handing one out takes a millisecond."""
 
 AHEAD = 2
-"""Parts handed out for each thread of the cluster, so that none waits for its next one."""
+"""Parts handed out ahead for each thread of the cluster, so that no thread waits."""
 
 CONNECT_SECONDS = 5
-"""How long the scheduler may take to answer before the worker goes on by itself."""
+"""Seconds the scheduler has to answer; after them the worker computes alone."""
 
 LOOK_SECONDS = 0.25
-"""How often progress is told, and so is learnt whether the job is still ours."""
+"""Seconds between two reports of progress, which also notice that the job was lost."""
 
 PATIENCE_SECONDS = 60
-"""How long the cluster may deliver nothing before the worker goes on by itself."""
+"""Seconds without a result after which the worker computes alone."""
 
 
 class Cluster:
-    """Compares on the workers of a Dask scheduler, and here what these do not deliver."""
+    """Ranker on the workers of a Dask scheduler; parts that they do not deliver are ranked here."""
 
     def __init__(self, address: str, local: LocalRanker) -> None:
         self._distributed = importlib.import_module("distributed")
@@ -90,7 +90,7 @@ class Cluster:
         return ranking, by
 
     def _connected(self) -> bool:
-        """Whether the scheduler answers and has workers."""
+        """Tell whether the scheduler answers and has workers."""
         kept = self._client is not None
         try:
             if self._client is None:
@@ -122,7 +122,7 @@ class Cluster:
     def _delivered(
         self, fit: Fit, parts: Sequence[range]
     ) -> Generator[tuple[range, Ranking], None, None]:
-        """Parts and their rankings as they come, and empty ones while none comes.
+        """Yield parts with their rankings as they arrive, and empty ones while none arrives.
 
         Ends early where the cluster delivers nothing any more.
         """
@@ -164,7 +164,7 @@ class Cluster:
 
 
 def _some(ended: Queue[Any]) -> Iterator[Any]:
-    """Futures that have ended, waited for a moment."""
+    """Yield futures that have ended; wait a moment for the first."""
     with contextlib.suppress(Empty):
         yield ended.get(timeout=LOOK_SECONDS)
         while True:
@@ -172,7 +172,7 @@ def _some(ended: Queue[Any]) -> Iterator[Any]:
 
 
 def _result(part: range, future: Any) -> Ranking | None:
-    """What a task returned, None if it failed; ConnectionError if the scheduler lost it."""
+    """Return the ranking of a task, None if it failed; ConnectionError if the scheduler lost it."""
     if future.status == "error":
         log.warning("%s: %r", part, future.exception())
         return None
@@ -187,7 +187,7 @@ def _further(progress: Progress, before: int, done: int, total: int) -> None:
 
 
 def cut(fit: Fit, n_points: int) -> list[range]:
-    """Parts of the library of a fit, as places of its curves."""
+    """Cut the library of a fit into parts, each a range of curves."""
     values = fit.n_ideal * n_points
     seconds = fit.n_training * values / rate(fit)
     count = max(8 * values / PART_BYTES, seconds / PART_SECONDS)
@@ -196,7 +196,7 @@ def cut(fit: Fit, n_points: int) -> list[range]:
 
 
 def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
-    """Compare a part of the library, in a Dask worker."""
+    """Rank a part of the library in a Dask worker."""
     database, local = _process()
     with database.reading() as session:
         inputs = read_fit_inputs(session, find(session, Fit, fit_id))
@@ -206,6 +206,6 @@ def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
 
 @functools.lru_cache(maxsize=1)
 def _process() -> tuple[Database, LocalRanker]:
-    """The database and the memory of this Dask worker."""
+    """Open the database and make the ranker of this Dask worker, once."""
     settings = Settings.from_environment()
     return Database(settings.url), LocalRanker(Cache(settings.cache_bytes))

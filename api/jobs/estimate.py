@@ -1,4 +1,4 @@
-"""How long a job may take, estimated before it begins."""
+"""Estimates of the time that a job takes, made before it begins."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from api.jobs.inputs import FitInputs, MappingInputs
 from api.store.fits import Fit
 
 PRODUCTS_PER_SECOND = 4e9
-"""Training curves times library curves times points that `sse` needs no differences for."""
+"""Training curves × library curves × points that `sse` multiplies in a second."""
 
 
 DIFFERENCES_PER_SECOND = 2.5e8
-"""The same where each pair is compared point by point; half as many with a transform."""
+"""The same for pairs that are compared point by point; a transform takes twice as long."""
 
 
 LOOKUPS_PER_SECOND = 4e6
-"""Points of a mapping times functions, with what it takes to store them."""
+"""Points of a mapping × functions in a second, storing included."""
 
 
 MATCHES_PER_SECOND = 2e4
-"""Matches of a fit, with their figures."""
+"""Matches of a fit that get their figures in a second."""
 
 
 BYTES_PER_SECOND = 3e8
-"""Values read from the database."""
+"""Bytes of values read from the database in a second."""
 
 
 def estimate_fit(inputs: FitInputs) -> float:
@@ -45,7 +45,7 @@ def estimate_mapping(inputs: MappingInputs) -> float:
 
 
 def rate(fit: Fit) -> float:
-    """Return how many training curves times library curves times points a second is enough for."""
+    """Return the training curves × library curves × points that a second is enough for."""
     options = fit.options
     match options.criterion:
         case "sse":

@@ -30,14 +30,14 @@ from services.export.project import MOST_CURVES, spool_project
 from services.tables import Table
 
 ROWS_PER_SECOND, VALUES_PER_SECOND = 5e5, 5e6
-"""Rows of the three tables, and values in them, that are written in a second."""
+"""Rows and values of the three tables written in a second."""
 
 ITEMS_PER_SECOND = 2e5
-"""Assignments and unmapped points that are written in a second."""
+"""Assignments and unmapped points written in a second."""
 
 
 def export_seconds(session: Session, mapping: Mapping) -> float:
-    """Seconds that an export may take; docs/operations.md says how it is estimated."""
+    """Estimate the seconds that an export takes (docs/operations.md)."""
     fit = find(session, Fit, mapping.fit_id)
     training, ideal, test = (
         find(session, Dataset, dataset_id).n_points
@@ -51,7 +51,7 @@ def export_seconds(session: Session, mapping: Mapping) -> float:
 
 
 def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
-    """The record of an export that nobody has begun; `client` is who asks first."""
+    """Make the record of a queued export; `client` is the first who asks."""
     cost = export_seconds(session, mapping)
     moment = clock(session)
     return Export(
@@ -74,7 +74,7 @@ def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
 def export_parts(
     session: Session, mapping_id: str, progress: Progress = silent
 ) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
-    """Training, library and test of a mapping, and what was mapped."""
+    """Read training, library and test of a mapping; mapped points are read while they are used."""
     mapping = find(session, Mapping, mapping_id)
     require_succeeded(mapping, "exported")
     inputs = read_mapping_inputs(session, mapping)
@@ -94,7 +94,7 @@ def export_parts(
 def _mapped_rows(
     session: Session, record: Mapping, progress: Progress
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """X, Y, DeltaY, IdealFunction, TrainingFunction of each item, a block at a time."""
+    """Yield X, Y, DeltaY, IdealFunction and TrainingFunction of the items, a block at a time."""
     total = record.n_assignments + record.unmapped_points
     for places, items in stream_items(session, record, ItemFilter()):
         named = point_columns(items, record.columns, record.functions)
@@ -104,7 +104,7 @@ def _mapped_rows(
 
 
 def open_export(database: Database, mapping_id: str, progress: Progress = silent) -> BinaryIO:
-    """The file of a mapping, open and without a name."""
+    """Write the file of a mapping; it is open and has no name."""
     with database.reading() as session:
         return spool_project(*export_parts(session, mapping_id, progress))
 

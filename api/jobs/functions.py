@@ -1,4 +1,4 @@
-"""The functions that a fit chose, kept in memory while they are asked for."""
+"""Functions that a fit chose, kept in memory for evaluations that follow."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from services.mapping.limits import admission_limits
 from services.tables import FloatArray
 
 CACHE_BYTES = 64 << 20
-"""Curves of hot fits that one process keeps in memory."""
+"""Bytes of chosen functions that one process keeps in memory."""
 
 
 FRESH_SECONDS = 0.5
-"""How long a process may not see that a fit was deleted."""
+"""Seconds for which a process may not notice that a fit was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ChosenFunctions:
         return Functions(known.curves, known.scale, known.offset, limit, known.tables)
 
     def tabulated(self, alignment: AlignmentKind) -> ChosenFunctions:
-        """The same for many small mappings of one alignment."""
+        """Return the functions with a table that makes small mappings of this alignment fast."""
         table = tabulate(self.functions, self.grid, alignment)
         tables = {alignment: table} if table else {}
         return replace(self, functions=replace(self.functions, tables=tables))
@@ -81,7 +81,7 @@ def _read_hot(session: Session, fit: Fit) -> ChosenFunctions:
 
 
 class FunctionCache:
-    """Functions of the fits evaluated last, so that a hot fit is read once.
+    """Cache of the functions of the fits evaluated last.
 
     What a fit chose never changes; only whether it is still there has to be asked again.
     """
@@ -92,7 +92,7 @@ class FunctionCache:
         self._entries: OrderedDict[str, _CachedFunctions] = OrderedDict()
 
     def get(self, fit_id: str) -> tuple[Fit, ChosenFunctions]:
-        """The fit and its functions; NotFound at most FRESH_SECONDS after a deletion."""
+        """Return the fit and its functions; NotFound at most FRESH_SECONDS after a deletion."""
         with self._lock:
             entry = self._entries.get(fit_id)
         if entry is None or time.monotonic() - entry.checked > FRESH_SECONDS:
@@ -117,7 +117,7 @@ class FunctionCache:
         return entry
 
     def forget(self, fit_id: str) -> None:
-        """Let go of a fit that is deleted here; other processes notice in FRESH_SECONDS."""
+        """Drop a fit that this process deleted; other processes notice within FRESH_SECONDS."""
         with self._lock:
             self._entries.pop(fit_id, None)
 

@@ -19,7 +19,7 @@ from services.tables import FloatArray
 
 @dataclass(frozen=True)
 class Inputs(Generic[J]):
-    """A job with all that it needs but values of curves."""
+    """Base class: a job with everything it needs except the values of curves."""
 
     job: J
 
@@ -43,7 +43,7 @@ class MappingInputs(Inputs[Mapping]):
 
 
 def read_fit_inputs(session: Session, fit: Fit) -> FitInputs:
-    """Read what a fit was made with, whatever was appended since."""
+    """Read the curves that a fit was made with, without those appended later."""
     training, ideal = find_with_grids(session, fit.training_id, fit.ideal_id)
     return FitInputs(
         fit,
@@ -63,7 +63,7 @@ def _select(
 
 
 def read_mapping_inputs(session: Session, mapping: Mapping) -> MappingInputs:
-    """Read what a mapping was made with, whatever was appended since."""
+    """Read the data that a mapping was made with, without curves appended later."""
     fit = find(session, Fit, mapping.fit_id)
     (test, x), (ideal, grid) = find_with_grids(session, mapping.test_id, fit.ideal_id)
     curves = Selection(test, x, len(mapping.columns), names=mapping.columns)

@@ -1,4 +1,4 @@
-"""Keeps the job that a worker works on: its lease, its progress, and whether it is still ours.
+"""The keeper of a worker's job: it renews the lease, reports progress, and notices a lost job.
 
 The thread is started before the first job and serves them all. One for each job would have to be
 started while memory may be short, and Python waits without end for a thread that cannot begin.
@@ -25,20 +25,20 @@ log = logging.getLogger(__name__)
 troubles = Troubles(log)
 
 LOOK_SECONDS = 0.25
-"""How often the keeper of a job looks whether it is still ours."""
+"""Seconds between two looks at whether the worker still owns the job."""
 
 TELL_SECONDS = 1.0
-"""How often progress is told at most."""
+"""Shortest time between two reports of progress, in seconds."""
 
 LEAVE_SECONDS = 1.0
-"""How long the main thread may go on with a job that is not ours before the process ends."""
+"""Seconds for which the main thread may continue a lost job; then the process ends."""
 
 AWAY = (OperationalError, InterfaceError, InternalError, sqlite3.OperationalError)
-"""The database is locked, full, read-only, restarting or gone: no fault of the job."""
+"""Errors of a database that is locked, full, read-only, restarting or gone: no fault of the job."""
 
 
 class Held:
-    """The job that is worked on, as main thread and keeper know it."""
+    """The current job, as main thread and keeper know it."""
 
     def __init__(self, claim: Claim, leave: Callable[[], None]) -> None:
         self.claim = claim
@@ -48,7 +48,7 @@ class Held:
         self.lost_at: float | None = None
 
     def tell(self, done: int, total: int) -> None:
-        """Note progress between two pieces of work; Lost if there is no use in going on."""
+        """Note progress between two pieces of work; Lost if the worker no longer owns the job."""
         del total
         self.done = done
         if self.lost_at is not None:
@@ -56,7 +56,7 @@ class Held:
 
 
 class Keeper:
-    """Keeps one job after the other as long as the main thread works on it."""
+    """Thread that keeps each job while the main thread computes it."""
 
     def __init__(self, database: Database, lease: float, stop: threading.Event) -> None:
         self._database = database
@@ -78,12 +78,12 @@ class Keeper:
         self._thread.join()
 
     def is_alive(self) -> bool:
-        """Whether jobs are kept."""
+        """Tell whether the thread runs."""
         return self._thread.is_alive()
 
     @contextmanager
     def hold(self, claim: Claim) -> Iterator[Held]:
-        """Keep this job until the block ends, or until `leave`."""
+        """Keep a job until the block ends, or until `leave`."""
         held = Held(claim, self.leave)
         with self._lock:
             self._held = held
@@ -93,7 +93,7 @@ class Keeper:
             self.leave()
 
     def leave(self) -> None:
-        """Let go of the job: what is left is one transaction, which locks the row by itself."""
+        """Stop keeping the job; only the last transaction is left, and it locks the row."""
         with self._lock:
             self._held = None
 
@@ -122,7 +122,7 @@ class Keeper:
         held.lost_at = time.monotonic()
 
     def _is_ours(self, held: Held) -> bool:
-        """Whether the job is ours; told and renewed when it is time."""
+        """Tell whether the worker owns the job; report progress and renew the lease when due."""
         claim, done = held.claim, held.done
         age = time.monotonic() - held.renewed
         if self._stop.is_set():

@@ -1,4 +1,4 @@
-"""Mappings as jobs, and evaluations, which are mappings that are not stored."""
+"""Mappings as jobs, and evaluations: mappings that are not stored."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from services.mapping.tally import Tally
 from services.tables import FloatArray, Table
 
 FEW_CELLS = 1000
-"""Points times functions of an evaluation that are worked off one by one."""
+"""Largest evaluation (points × functions) that is done in plain Python."""
 
 
 EVALUATED_CELLS = 1 << 14
-"""Points times functions of an evaluation that are worked off together."""
+"""Points × functions of one block of an evaluation."""
 
 
 def map_options(request: dict[str, Any], fit: Fit, grid: FloatArray) -> MapOptions:
-    """Options of a mapping as used; those of the fit unless asked otherwise.
+    """Make the options of a mapping; those not asked for are the fit's.
 
     `grid` is the library's, in any order.
     """
@@ -58,7 +58,7 @@ def map_options(request: dict[str, Any], fit: Fit, grid: FloatArray) -> MapOptio
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Figures of a mapping, as its record shows them; none while nothing is mapped."""
+    """Figures of a mapping, as its record shows them; zeros before it has ended."""
 
     n_points: int
     mapped_points: int = 0
@@ -76,7 +76,7 @@ def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is t
     progress: Progress = silent,
     block_rows: int | None = None,
 ) -> Outcome:
-    """Map the points of a table; every block of items goes to `keep`."""
+    """Map the points of a table and give each block of items to `keep`."""
     limited = functions.with_limits(options.tolerance_factor)
     tally = Tally(len(functions.matches))
     for items in assign(test, functions.grid, limited, options, Sizes(block_rows)):
@@ -87,7 +87,7 @@ def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is t
 
 
 def is_few(test: Table, functions: ChosenFunctions, options: MapOptions) -> bool:
-    """Whether `evaluate_few` is the faster way to map the points of a table."""
+    """Tell whether `evaluate_few` is the faster way to map a table."""
     cells = test.y.size * len(functions.matches)
     return cells <= FEW_CELLS and options.alignment in functions.functions.tables
 
@@ -95,7 +95,7 @@ def is_few(test: Table, functions: ChosenFunctions, options: MapOptions) -> bool
 def evaluate_few(
     test: Table, functions: ChosenFunctions, options: MapOptions
 ) -> tuple[Outcome, list[Row]]:
-    """Map a few points one by one; figures and items."""
+    """Map a few points one by one; return figures and items."""
     limited = functions.with_limits(options.tolerance_factor)
     x, y = test.x.tolist(), test.y[0].tolist()
     rows = assign_few_points(x, y, functions.grid, limited, options)
@@ -107,13 +107,13 @@ def evaluate_few(
 def evaluate_many(
     test: Table, functions: ChosenFunctions, options: MapOptions, keep: Callable[[Items], object]
 ) -> Outcome:
-    """Map points at once, in blocks that take little memory, and give the items to `keep`."""
+    """Map points in blocks that take little memory, and give the items to `keep`."""
     rows = max(1, EVALUATED_CELLS // len(functions.matches))
     return assign_points(test, functions, options, keep, block_rows=rows)
 
 
 def named_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:
-    """What the points of a mapping say of the functions."""
+    """Return names and limit of each function, as the points of a mapping show them."""
     limited = functions.with_limits(options.tolerance_factor)
     return _named_functions(functions.matches, limited)
 
@@ -175,7 +175,7 @@ def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
 
 
 def check_mapping(_session: Session, _inputs: MappingInputs) -> None:
-    """Refuse nothing: `plan_mapping` has seen all that can be wrong with a mapping."""
+    """Refuse nothing: `plan_mapping` has checked everything."""
 
 
 def compute_mapping(session: Session, inputs: MappingInputs, tools: Tools) -> Answer:

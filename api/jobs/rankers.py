@@ -1,4 +1,4 @@
-"""Comparing the training curves of a fit with its library."""
+"""Rankers, which compare the training curves of a fit with its library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMPY = "numpy"
 
 
 class Ranker(Protocol):
-    """Compares the training curves of a fit with its library."""
+    """Interface of rankers."""
 
     def rank(
         self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress, /
@@ -32,10 +32,10 @@ class Ranker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalRanker:
-    """Compares in this process."""
+    """Ranker in this process."""
 
     cache: Cache | None = None
-    """Keeps what was prepared of a library for the next fit."""
+    """Keeps prepared parts of libraries for later fits."""
 
     def rank(
         self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress
@@ -66,12 +66,12 @@ class LocalRanker:
 
 
 UNCACHED = LocalRanker()
-"""Keeps nothing for the next fit."""
+"""Ranker that keeps nothing for later fits."""
 
 
 PIECE_SECONDS = 0.5
-"""Longest piece of a fit, about: between two pieces it can be stopped."""
+"""Target time of a piece, in seconds; a fit can be stopped between two pieces."""
 
 
 SKETCHES = 8
-"""How many curves are compared by their sketches in the time that one takes by itself."""
+"""Curves compared by their sketches in the time that one takes by its values."""

@@ -1,4 +1,4 @@
-"""A worker: takes the job whose turn it is, does it, stores its answer, and takes the next.
+"""The worker: it claims the next job, computes it, stores the answer, and begins again.
 
 While the main thread computes, its keeper (api/jobs/keeper.py) renews the lease, tells the
 progress, and finds out when the job is not ours any more (docs/adr/0005).
@@ -43,31 +43,31 @@ log = logging.getLogger(__name__)
 troubles = Troubles(log)
 
 NICENESS = 10
-"""Workers leave the processor to the web processes as soon as these have something to do."""
+"""Nice value of workers, so that web processes come first."""
 
 SHORTEST_PAUSE, IDLE_PAUSE = 0.05, 0.5
-"""How often a worker without work looks for some: soon at first, then more and more rarely."""
+"""Seconds between two looks of a worker without work: the pause grows from one to the other."""
 
 TROUBLE_SECONDS = 2.0
-"""Longest pause of a worker that cannot reach its database: it is to heal within 5 seconds."""
+"""Longest pause of a worker that cannot reach its database, in seconds; it recovers within 5."""
 
 AWAY_PAUSES = Pauses(0.5, 5.0)
-"""Of a job whose database was away: others go ahead in case it is the job after all."""
+"""Pauses of a job whose database was away; others go first in case the job is to blame."""
 
 FULL_PAUSES = Pauses(1.0, LONGEST_PAUSE)
-"""Of a job whose numbers find no room on a disk."""
+"""Pauses of a job for which a disk has no room."""
 
 MEMORY_PAUSES = Pauses(10.0, LONGEST_PAUSE)
-"""Of a job that lacks memory: all attempts together take more than two minutes."""
+"""Pauses of a job that lacks memory; all attempts together take more than two minutes."""
 
 _POSTGRES_DISK_FULL = "53100"
 
 Compute = Callable[[Session, jobs.Job, IO[bytes], Progress, Ranker], Answer]
-"""Computes what the record of a job says, as `api.jobs.run.compute` does."""
+"""Function that computes a job, as `api.jobs.run.compute` does."""
 
 
 class Worker:
-    """Does one job after the other until it is told to stop."""
+    """Worker that does one job after the other until it is told to stop."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Worker:
         self._keeper.end()
 
     def is_well(self) -> bool:
-        """Whether its jobs are kept."""
+        """Tell whether the keeper of its jobs runs."""
         return self._keeper.is_alive()
 
     def run(self) -> None:
@@ -126,7 +126,7 @@ class Worker:
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
 
     def _may_work(self) -> bool:
-        """Whether there is room for a job; otherwise all of them wait."""
+        """Tell whether the disk has room for a job; without it all jobs wait."""
         shortage = self._disk.shortage()
         if shortage and not self._short:
             log.warning("%s: jobs wait. %s", self._name, shortage.detail)
@@ -168,7 +168,7 @@ class Worker:
                 raise
 
     def _set_back(self, claim: Claim, error: Exception) -> None:
-        """Have others go ahead of a job that came to no end."""
+        """Put a job that did not end behind the others."""
         if is_full(error):
             troubles.note(f"{self._name}: job {claim.id} waits for room", error)
             self._hand_back(claim, FULL_PAUSES)
@@ -203,7 +203,7 @@ class Worker:
             self._told_end(claim, "failed", problem=problem["type"])
 
     def _try_again(self, claim: Claim, error: Exception) -> None:
-        """Whatever it was, it was not foreseen: another attempt, unless it was the last."""
+        """Queue the job again after an unforeseen error, unless this was the last attempt."""
         lacks_memory = isinstance(error, MemoryError)
         if claim.attempt >= ATTEMPTS:
             reason = f"the last one ended with {type(error).__name__}"
@@ -245,12 +245,12 @@ class Worker:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether an error is no fault of the job: the database is away, or a disk is full."""
+    """Tell whether the database is away or a disk is full, which is no fault of the job."""
     return isinstance(error, AWAY) or is_full(error)
 
 
 def is_full(error: Exception) -> bool:
-    """Whether a disk has no room, that of temporary files or of the database."""
+    """Tell whether the disk of the temporary files or of the database is full."""
     if isinstance(error, OSError):
         return error.errno in FULL
     reason = getattr(error, "orig", error)
@@ -261,7 +261,7 @@ def is_full(error: Exception) -> bool:
 
 
 def release(database: Database, name: str) -> None:
-    """Queue what a worker of this name left behind."""
+    """Queue the jobs that a worker of this name left behind."""
     with database.writing() as session:
         for model in JOBS:
             jobs.release(session, model, name)
@@ -277,7 +277,7 @@ def _given_up(reason: str) -> dict[str, Any]:
 
 
 def work(settings: Settings, name: str, parent: int, report: Callable[[], None]) -> None:
-    """A worker as a process of its own, in the place of one of that name that has died."""
+    """Run a worker process, replacing a dead one of the same name."""
     os.nice(NICENESS)
     metrics.count_start("worker")
     stop = threading.Event()
@@ -293,7 +293,7 @@ def work(settings: Settings, name: str, parent: int, report: Callable[[], None])
 
 
 def _ready(database: Database, name: str, stop: threading.Event) -> bool:
-    """Wait for the schema of this version, and take back what the one before left behind."""
+    """Wait for the schema of this version, and queue the jobs that the dead worker left behind."""
     pause = SHORTEST_PAUSE
     while not stop.is_set():
         try:
