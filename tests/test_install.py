@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
 import venv
 from pathlib import Path
@@ -55,6 +57,35 @@ def test_both_locks_have_the_same_versions():
     assert pins("run").items() <= pins("test").items()
 
 
+NUMBER_TESTS = [
+    path
+    for path in sorted((ROOT / "tests/services").rglob("test_*.py"))
+    if path.parent.name not in READERS_AND_WRITERS
+]
+KNOWN_TO_NUMBERS = sys.stdlib_module_names | {"hypothesis", "numpy", "pytest", "services", "tests"}
+
+
+def imports_of(path):
+    """Modules that a file imports when it is imported itself."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "tests/conftest.py", *NUMBER_TESTS],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_tests_of_numbers_import_numbers_alone(path):
+    for name in imports_of(path):
+        first, *rest = name.split(".")
+        assert first in KNOWN_TO_NUMBERS, name
+        assert first != "services" or not READERS_AND_WRITERS & set(rest[:1]), name
+
+
 @pytest.mark.thorough
 def test_the_numbers_need_numpy_alone(tmp_path):
     """They are collected and run with NumPy, pytest and Hypothesis, and what those need."""
@@ -63,13 +94,18 @@ def test_the_numbers_need_numpy_alone(tmp_path):
     needed = [f"{name}=={pins('test')[name]}" for name in ("hypothesis", "numpy", "pytest")]
     install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needed]
     subprocess.run([python, *install], check=True, timeout=10 * PATIENCE)
-    files = [
-        str(path)
-        for path in sorted((ROOT / "tests/services").rglob("test_*.py"))
-        if path.parent.name not in READERS_AND_WRITERS
-    ]
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-m", "not thorough", "-p", "no:cacheprovider", *files],
+        [
+            python,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "not thorough",
+            "-p",
+            "no:cacheprovider",
+            *NUMBER_TESTS,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,8 +1,7 @@
-"""NumPy and Arrow follow the fields of a match."""
+"""NumPy follows the fields of a match."""
 
 import numpy as np
 
-from services.export.batches import MATCHES
 from services.scoring.matches import FIGURES, MATCH_FIELDS, Match
 
 
@@ -17,9 +16,3 @@ def test_every_position_of_a_curve_follows_its_name():
     names = [field.name for field in MATCH_FIELDS]
     assert names[:5] == ["training", "training_index", "rank", "ideal", "ideal_index"]
     assert set(names) - set(Match._fields) == {"training", "ideal"}
-
-
-def test_exported_matches_have_the_same_fields():
-    assert MATCHES.names == [field.name for field in MATCH_FIELDS]
-    nullable = {field.name for field in MATCH_FIELDS if field.may_be_null}
-    assert {field.name for field in MATCHES if field.nullable} == nullable
