@@ -6,61 +6,19 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
 from api.addresses import parse_hosts, parse_origins, parse_prefix
 from api.database_url import check_database_url
+from api.limits import MEBIBYTE, Limits
 from api.logs import FORMATS, LEVELS
 
 T = TypeVar("T")
 
-MEBIBYTE = 1 << 20
-
 SHORTEST_LEASE = 2.0
 """A worker looks after its lease four times a second, and a busy machine may keep it waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may ask for; `GET /v1/limits` shows them."""
-
-    body_bytes: int = 1024 * MEBIBYTE
-    json_body_bytes: int = 16 * MEBIBYTE
-    unpacked_bytes: int = 8192 * MEBIBYTE
-    expansion: int = 200
-    sheet_bytes: int = 256 * MEBIBYTE
-    columns: int = 10_000
-    curves: int = 1_000_000
-    rows: int = 20_000_000
-    json_values: int = 5_000_000
-    name_length: int = 200
-    points: int = 100_000
-    reply_bytes: int = 256 * MEBIBYTE
-    top_k: int = 1000
-    matches: int = 1_000_000
-    page: int = 500
-    json_depth: int = 64
-    json_arrays: int = 100_000
-    json_texts: int = 500_000
-    form_parts: int = 32
-    form_text_bytes: int = 500_000
-    header_seconds: int = 10
-    body_stall_seconds: int = 15
-    slow_seconds: int = 10
-    body_bytes_per_second: int = 1000
-    reply_bytes_per_second: int = 8000
-    drain_seconds: int = 2
-    read_memory_bytes: int = 1024 * MEBIBYTE
-    read_seconds: int = 120
-
-
-FIXED = frozenset({"name_length", "page"})
-"""Limits that the database holds or clients rely on; a variable for one is refused."""
-
-LARGEST_OF = {"top_k": 2**31 - 1}
-"""Limits of which the database cannot hold more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +67,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables that docs/operations.md lists."""
-        given = {
-            name: _limit(environment, name, default) for name, default in asdict(Limits()).items()
-        }
+        given = {limit.name: _limit(environment, limit) for limit in fields(Limits)}
         return cls(
             data=Path(environment.get("IDEALFIT_DATA") or "data"),
             database_url=_parsed(environment, "DATABASE_URL", _database_url),
@@ -158,13 +114,15 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _limit(environment: Mapping[str, str], name: str, default: int) -> int:
-    variable = f"IDEALFIT_{name.upper()}"
-    if name in FIXED and environment.get(variable):
+def _limit(environment: Mapping[str, str], limit: Field[int]) -> int:
+    variable = f"IDEALFIT_{limit.name.upper()}"
+    default: int = limit.default  # type: ignore[assignment] # every limit has one
+    if limit.metadata["fixed"] and environment.get(variable):
         raise SettingError(f"{variable} cannot be set: this limit is always {default}.")
     value = _whole(environment, variable, default)
-    if value > (most := LARGEST_OF.get(name, value)):
-        raise SettingError(f"{variable} must be {most} or less, not {value}.")
+    largest = limit.metadata["largest"]
+    if largest is not None and value > largest:
+        raise SettingError(f"{variable} must be {largest} or less, not {value}.")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from api.config import Limits
+from api.limits import Limits
 from services.errors import Fact
 
 SHOWN = 40

@@ -13,11 +13,11 @@ from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.unreader import Unreader
 
-from api.config import Limits
 from api.connections.framing import Framing, is_head_whole
 from api.connections.outbox import Outbox
 from api.connections.pace import Pace, Slot, wait_for
 from api.connections.stored import Stored
+from api.limits import Limits
 
 HEAD_BYTES = 1 << 16
 """Of a request line and its headers together, unless gunicorn's own limits are set higher."""

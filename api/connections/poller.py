@@ -18,9 +18,10 @@ import gunicorn
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from api import logs, metrics
-from api.config import Limits, Settings
+from api.config import Settings
 from api.connections.connection import Connection
 from api.connections.stored import Room
+from api.limits import Limits
 
 own_log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 
 from api import jsonbody
 from api.errors import Problem
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.processes import cores
 from services.files import ReadLimits
 from services.files.compressed import CODINGS, Unpacked
@@ -22,7 +22,7 @@ from services.scratch import scratch
 def parse_json(data: bytes) -> Any:
     """Parse JSON; 400 if it is malformed or gives one name two values."""
     try:
-        return jsonbody.parse(data, limits())
+        return jsonbody.parse(data, limits_in_force())
     except jsonbody.JSONError as error:
         raise Problem(error.status, error.detail, error.facts) from None
 
@@ -65,7 +65,7 @@ def body_coding() -> str | None:
 
 def read_limits() -> ReadLimits:
     """Make the limits of the file readers from those in force."""
-    most = limits()
+    most = limits_in_force()
     return ReadLimits(
         max_columns=most.columns,
         max_rows=most.rows,
@@ -81,7 +81,7 @@ def read_limits() -> ReadLimits:
 
 def json_body() -> bytes:
     """Read the whole body; 413 if it is longer than a JSON body may be."""
-    in_force = limits()
+    in_force = limits_in_force()
     most = min(in_force.json_body_bytes, in_force.body_bytes)
     # werkzeug cuts a chunked body silently at its maximum, so one byte more tells a long body.
     request.max_content_length = most + 1

@@ -20,7 +20,7 @@ from api.errors import Problem
 from api.http.arguments import invalid, load
 from api.http.bodies import body_coding, expect_type, json_body, parse_json, read_limits
 from api.http.media import ARROW, CSV, JSON, PARQUET
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.running import running
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
 from services.files import USUAL_X, ReadOptions, Source, pick_x, read_apart, read_text
@@ -108,18 +108,18 @@ def read_upload(
     """
     running().disk.require()
     media = expect_type(*BODIES)
-    if (request.content_length or 0) > limits().body_bytes:
+    if (request.content_length or 0) > limits_in_force().body_bytes:
         raise RequestEntityTooLarge
     coding = body_coding()
     if media in FILES:
-        size = slots.receive(limits().body_bytes)
+        size = slots.receive(limits_in_force().body_bytes)
         stream = cast("BinaryIO", request.stream)
         declared = _FORMAT_OF_TYPE.get(media)
         file = _File(stream, declared, f"declared as {media}", coding, size)
         return _from_file(file, query, usual_x, grid, (json_schema, {n for n in query if query[n]}))
     _refuse_beside(query, form_schema)
     if media == JSON:
-        size = slots.receive(limits().json_body_bytes)
+        size = slots.receive(limits_in_force().json_body_bytes)
         slots.enter_with(size, is_packed=coding is not None)
         return _from_json(json_body(), json_schema, ({}, {}), usual_x, coding)
     return _from_form((json_schema, form_schema), usual_x, grid)
@@ -165,8 +165,8 @@ def _from_json(
 def _refuse_many_columns(body: Any) -> None:
     """Before arrays are made of them."""
     columns = body.get("columns") if isinstance(body, dict) else None
-    if isinstance(columns, dict) and len(columns) > limits().columns:
-        detail = f"There are {len(columns)} columns; the limit is {limits().columns}."
+    if isinstance(columns, dict) and len(columns) > limits_in_force().columns:
+        detail = f"There are {len(columns)} columns; the limit is {limits_in_force().columns}."
         raise TooLarge(detail, [Fact(detail, "too_many_columns", pointer="/columns")])
 
 
@@ -179,7 +179,7 @@ def _shape(schema: type[ma.Schema]) -> ma.Schema:
 def _table(
     names: list[str], values: FloatArray, x_column: str | None, usual_x: Sequence[str]
 ) -> Table:
-    most = limits()
+    most = limits_in_force()
     if values.shape[1] > most.rows:
         detail = f"There are {values.shape[1]} rows; the limit is {most.rows}."
         raise TooLarge(detail, [Fact(detail, "too_many_rows", pointer="/columns")])
@@ -203,7 +203,7 @@ def _from_form(
         raise Problem(
             400, "The form cannot be read; its boundary is missing or it ends early."
         ) from None
-    if sum(len(text.encode()) for _, text in texts) > limits().form_text_bytes:
+    if sum(len(text.encode()) for _, text in texts) > limits_in_force().form_text_bytes:
         raise RequestEntityTooLarge
     if undecodable := next((name for name, text in texts if "\ufffd" in name + text), None):
         # The library puts this sign where bytes are no UTF-8.
@@ -350,7 +350,7 @@ def _name(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _all_of(stream: BinaryIO) -> bytes:
-    most = limits().json_body_bytes
+    most = limits_in_force().json_body_bytes
     data = io.BytesIO()
     while data.tell() <= most and (more := stream.read(_COPY_BYTES)):
         data.write(more)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from api.inforce import limits
 from api.jobs.common import Answer, fields_of, ids_from, queued_columns
 from api.jobs.inputs import FitInputs
 from api.jobs.rankers import NUMPY
 from api.jobs.tools import Tools
+from api.limits import limits_in_force
 from api.store.datasets import (
     Dataset,
     Selection,
@@ -132,7 +132,7 @@ def _fit_options(request: dict[str, Any], grid: FloatArray, x_name: str) -> FitO
 
 
 def _refuse_many(matches: int) -> None:
-    most = limits().matches
+    most = limits_in_force().matches
     if matches > most:
         detail = f"That would be {matches} matches; a fit keeps {most}. Ask for a smaller top_k."
         raise InvalidOption(detail, [Fact(detail, "too_many", pointer="/top_k")])

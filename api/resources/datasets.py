@@ -23,7 +23,7 @@ from api.http.paging import decode_cursor, listing, records_page
 from api.http.replies import SpooledBody, compute_reply
 from api.http.room import Room
 from api.http.uploads import FILES, FORM, TSV, read_upload
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.running import database, running
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
 from api.schemas.datasets import (
@@ -214,7 +214,7 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
     if dataset.n_points > slots.SMALL_NUMBERS:
-        slots.receive(limits().body_bytes)
+        slots.receive(limits_in_force().body_bytes)
         slots.enter()
     with database().reading() as session:
         grid = dataset.x_column, read_grid(session, dataset)
@@ -283,7 +283,7 @@ def _values_file(
     """Values as CSV, Parquet or Arrow."""
     if g.media == CSV:
         return file_reply(lambda: csv_values(names, blocks, as_text=as_text), stem)
-    most = limits().columns
+    most = limits_in_force().columns
     if len(names) > most:
         detail = f"That would be {len(names)} columns; this format holds {most}."
         fact = Fact(detail, "too_many", parameter="columns")
@@ -312,11 +312,11 @@ def _columns(
 
 def _usual_rows(columns: int) -> int:
     """Rows that JSON has unless it is said: fewer of a wide dataset, so that they can be sent."""
-    return min(1000, max(1, limits().json_values // columns))
+    return min(1000, max(1, limits_in_force().json_values // columns))
 
 
 def _refuse_many(numbers: int) -> None:
-    most = limits().json_values
+    most = limits_in_force().json_values
     if numbers > most:
         detail = f"That would be {numbers} numbers; JSON holds {most}. Ask for fewer, or for CSV."
         raise Problem(422, detail, [Fact(detail, "too_many", parameter="count")])

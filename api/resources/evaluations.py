@@ -15,10 +15,10 @@ from api.http.arguments import load
 from api.http.bodies import body_coding, expect_type, json_body, parse_json
 from api.http.media import JSON
 from api.http.replies import SpooledBody
-from api.inforce import limits
 from api.jobs.common import fields_of
 from api.jobs.functions import ChosenFunctions
 from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, named_functions
+from api.limits import limits_in_force
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import point_dicts
 from services.errors import Fact
@@ -59,10 +59,10 @@ _LONGEST_ITEM = _HEAD_BYTES + 2 * 6 * NAME_LENGTH
 def read_points(schema: ma.Schema) -> Any:
     """The body of an evaluation; 413 before it is parsed if it holds too many numbers."""
     expect_type(JSON)
-    size = slots.receive(limits().json_body_bytes)
+    size = slots.receive(limits_in_force().json_body_bytes)
     slots.enter_with(size, is_packed=body_coding() is not None)
     data = json_body()
-    most = limits().points
+    most = limits_in_force().points
     # As many numbers as commas, about: a list of them takes ten times the room of an array.
     if data.count(b",") > 2 * most + _OTHER_VALUES:
         raise _too_many(f"more than {most}")
@@ -78,13 +78,13 @@ def check_points(body: dict[str, Any]) -> Table:
     if x.size != y.size or not x.size:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
         raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
-    if x.size > limits().points:
+    if x.size > limits_in_force().points:
         raise _too_many(str(x.size))
     return Table(x, y[None], (COLUMN,))
 
 
 def _too_many(found: str) -> Problem:
-    most = limits().points
+    most = limits_in_force().points
     detail = f"Post a mapping instead: here are {found} points, and an evaluation takes {most}."
     return Problem(413, detail, [Fact(detail, "too_many", pointer="/x")])
 
@@ -103,11 +103,11 @@ def answer(test: Table, functions: ChosenFunctions, options: MapOptions) -> Any:
 def _check_size(points: int, functions: ChosenFunctions, options: MapOptions) -> None:
     """Refuse what may be too much at once, before anything is computed."""
     count = len(functions.matches)
-    cells, most = points * count, limits().json_values
+    cells, most = points * count, limits_in_force().json_values
     if cells > most:
         detail = f"Post a mapping instead; points times functions is {cells}, at most {most} here."
         raise Problem(413, detail)
-    most = limits().reply_bytes
+    most = limits_in_force().reply_bytes
     if (cells + count + 1) * _LONGEST_ITEM <= most:
         return
     length = longest_reply(points, named_functions(functions, options), options)

@@ -15,7 +15,7 @@ import marshmallow as ma
 import numpy as np
 from marshmallow import fields, validate
 
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.problems import EXPLANATIONS, PATH
 from services.errors import Fact
 from services.tables import FloatArray
@@ -176,7 +176,7 @@ class UpToLimit(validate.Validator):
     @property
     def max(self) -> int:
         """The limit in force."""
-        return int(getattr(limits(), self.limit))
+        return int(getattr(limits_in_force(), self.limit))
 
     def __call__(self, value: int) -> int:
         return validate.Range(self.min, self.max)(value)

@@ -11,7 +11,7 @@ import orjson
 from marshmallow import fields
 
 from api import jsonbody
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.schemas.base import (
     Choice,
     Digits,
@@ -127,7 +127,7 @@ class AttributesText(fields.String):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
         try:
-            parsed = jsonbody.parse(text.encode(), limits())
+            parsed = jsonbody.parse(text.encode(), limits_in_force())
         except jsonbody.JSONError as error:
             raise ma.ValidationError(f"Not a JSON object: {error.detail}") from None
         if not isinstance(parsed, dict):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import marshmallow as ma
 from marshmallow import fields
 
-from api.inforce import limits
+from api.limits import limits_in_force
 from api.schemas.base import (
     MOST_FACTS,
     NO_NUL,
@@ -115,7 +115,7 @@ class CurveNames(fields.Field[list[str]]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         if not isinstance(value, list) or not value:
             raise ma.ValidationError("Not an array of names.")
-        if len(value) > (most := limits().curves):
+        if len(value) > (most := limits_in_force().curves):
             raise ma.ValidationError(f"There are {len(value)} names; a dataset has {most} curves.")
         if set(map(type, value)) == {str} and len(set(value)) == len(value):
             lengths = set(map(len, value))

@@ -7,7 +7,8 @@ import errno
 import pytest
 
 from api.app import create_app
-from api.config import Limits, Settings
+from api.config import Settings
+from api.limits import Limits
 from api.running import running
 
 CSV = {"content_type": "text/csv"}

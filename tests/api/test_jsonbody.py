@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from api import jsonbody
 from api.app import create_app
-from api.config import Limits, Settings
-from api.inforce import limits
+from api.config import Settings
+from api.limits import Limits, limits_in_force
 from api.running import running
 from api.store.base import Database
 from api.store.migrate import migrate
@@ -279,7 +279,7 @@ class TestParse:
 
 
 def test_without_an_app_the_limits_are_the_defaults():
-    assert limits() == Limits()
+    assert limits_in_force() == Limits()
 
 
 def test_a_name_given_twice_in_attributes_of_a_form_is_refused(calls):

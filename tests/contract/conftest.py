@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from api.app import create_app
-from api.config import Limits, Settings
+from api.config import Settings
+from api.limits import Limits
 from api.running import running
 from tests.calls import over_socket, over_wsgi
 from tests.server import Server
@@ -54,7 +55,8 @@ SHORT = """
 import sys
 from dataclasses import replace
 from api.app import create_app
-from api.config import Limits, Settings
+from api.config import Settings
+from api.limits import Limits
 from api.server import Server
 from api.store.base import Database
 from api.store.migrate import migrate

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from api.app import create_app
-from api.config import FIXED, Limits, Settings
+from api.config import Settings
+from api.limits import FIXED, Limits
 from api.running import running
 from services.tables import NAME_LENGTH
 from tests.calls import CURVES, a_form, check_problem, over_wsgi
