@@ -16,16 +16,7 @@ from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker
 from api.origins import guard
 from api.prefix import Prefix
-from api.resources import (
-    datasets,
-    explanations,
-    fits,
-    home,
-    mappings,
-    metrics,
-    plots,
-    service,
-)
+from api.resources import datasets, fits, home, mappings, metrics, plots, problems, service
 from api.running import Running
 from api.store.base import Database
 from services.fitting.cache import Cache
@@ -93,6 +84,6 @@ def _document(app: Flask, prefix: str) -> Document:
         API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}} | servers,
     )
     document = Document(app)
-    for noun in (datasets, fits, mappings, plots, explanations, service):
+    for noun in (datasets, fits, mappings, plots, problems, service):
         document.register_blueprint(noun.room)
     return document

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from api.config import Settings
+from api.problems import DISK_RESERVE, TEMPORARY_FILES
 from api.shares import Shares
 from services.scratch import Scratch, scratch
 
@@ -32,7 +33,7 @@ WRITTEN_TWICE = 2
 class NoRoom(OSError):  # noqa: N818 - named for what it is
     """A disk has no more room than its reserve."""
 
-    slug, title, status = "disk-reserve", "The disk is nearly full", 507
+    kind = DISK_RESERVE
     number = errno.ENOSPC
 
     def __init__(self, detail: str) -> None:
@@ -43,7 +44,7 @@ class NoRoom(OSError):  # noqa: N818 - named for what it is
 class TooManyFiles(NoRoom):
     """Temporary files of all processes together take as much as they may."""
 
-    slug, title, status = "temporary-files", "Too many temporary files", 503
+    kind = TEMPORARY_FILES
     number = errno.EDQUOT
 
 

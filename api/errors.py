@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457); the status of each lives here alone."""
+"""Every error as application/problem+json (RFC 9457), with the table of their statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api import problems
 from api.disk import NoRoom
-from api.problems import FULL, problem_document
+from api.problems import FULL, ProblemType, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
 from api.troubles import Troubles
 from services.errors import Busy, CurveError, Fact
@@ -42,32 +42,32 @@ STATUS_OF: dict[type[Exception], int] = {
     # A dataset or fit was deleted while something was made with it, or the other way round.
     IntegrityError: 409,
     Busy: 503,
-    # The database is locked, full, restarting or gone; or its tables are not there.
+    # The database is locked, full, restarting or gone, or its tables are missing.
     OperationalError: 503,
-    # The same from the driver itself, where a part of a curve is read.
+    # The same from the driver itself, which reads parts of curves.
     sqlite3.OperationalError: 503,
-    # PostgreSQL may only be read: it is a standby, or someone made it so.
+    # PostgreSQL is read-only: a standby, or set so.
     InternalError: 503,
     ProgrammingError: 503,
 }
 
-AWAY = "The database cannot be reached or written now; try again."
+_UNREACHABLE = "The database cannot be reached or written now; try again."
 
 DETAIL_OF: dict[type[Exception], str] = {
     StaleDataError: "Another request changed the record at the same time; read it again.",
     IntegrityError: "Another request changed what this one needs at the same time; try again.",
-    OperationalError: AWAY,
-    sqlite3.OperationalError: AWAY,
-    InternalError: AWAY,
+    OperationalError: _UNREACHABLE,
+    sqlite3.OperationalError: _UNREACHABLE,
+    InternalError: _UNREACHABLE,
     ProgrammingError: "The database is not that of this version; run idealfit migrate.",
 }
 
 RETRY_SECONDS = 1
-"""When a client may try again after 503."""
+"""Seconds after which a client may try again after 503."""
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
-    """A reply that is an error, raised where it is found."""
+    """An error reply, raised where the error is found."""
 
     def __init__(
         self,
@@ -75,21 +75,26 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         detail: str,
         facts: Sequence[Fact] = (),
         headers: Mapping[str, str] | None = None,
-        slug: str | None = None,
+        kind: ProblemType | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.facts = facts
         self.headers = dict(headers or {})
-        self.slug = slug
+        self.kind = kind
+
+    @classmethod
+    def of(cls, kind: ProblemType, detail: str) -> Problem:
+        """Make a problem of a type that has an address."""
+        return cls(kind.status, detail, kind=kind)
 
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def request_id() -> str:
-    """The id of this request: the caller's own, if it is a plain word, or a new one."""
+    """Return the id of this request: the one that the client sent if it is valid, or a new one."""
     environ = request.environ
     known: str | None = environ.get("idealfit.request_id")
     if known is None:
@@ -108,7 +113,7 @@ def problem(  # noqa: PLR0913 - the members of RFC 9457
     title: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem+json reply."""
+    """Make a problem+json reply."""
     body = problem_document(status, detail, facts, slug=slug, title=title, request_id=request_id())
     body["type"] = problem_type(body["type"])
     response = Response(orjson.dumps(body), status, content_type=PROBLEM_JSON)
@@ -117,13 +122,20 @@ def problem(  # noqa: PLR0913 - the members of RFC 9457
     return response
 
 
+def typed_problem(
+    kind: ProblemType, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Make a reply of a type of problem that has an address."""
+    return problem(kind.status, detail, slug=kind.slug, title=kind.title, headers=headers)
+
+
 def problem_type(name: str) -> str:
-    """The type of a problem as it is read from outside, below the prefix of the service."""
+    """Return the address of a problem type, below the prefix of the service."""
     return request.script_root + name if name.startswith("/") else name
 
 
 def as_problem(response: Response) -> Response:
-    """A problem in the place of an error that a library has sent as it likes."""
+    """Replace an error reply of a library by a problem."""
     if response.mimetype == PROBLEM_JSON:
         return response
     response.close()
@@ -145,7 +157,15 @@ def register(app: Flask) -> None:
 
 
 def _own(error: Problem) -> Response:
-    return problem(error.status, error.detail, error.facts, slug=error.slug, headers=error.headers)
+    kind = error.kind
+    return problem(
+        error.status,
+        error.detail,
+        error.facts,
+        slug=kind.slug if kind else None,
+        title=kind.title if kind else None,
+        headers=error.headers,
+    )
 
 
 def _domain(error: CurveError) -> Response:
@@ -155,8 +175,8 @@ def _domain(error: CurveError) -> Response:
 
 def _no_room(error: NoRoom) -> Response:
     troubles.note(f"request {request_id()}", error)
-    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None  # noqa: PLR2004
-    return problem(error.status, error.detail, slug=error.slug, title=error.title, headers=headers)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if error.kind.status == 503 else None  # noqa: PLR2004
+    return typed_problem(error.kind, error.detail, headers)
 
 
 def _werkzeug(error: HTTPException) -> Response:

@@ -20,6 +20,7 @@ from flask_cors import CORS
 from api.addresses import Authority, is_origin_of, parse_authority
 from api.config import Settings
 from api.errors import Problem
+from api.problems import FOREIGN_ORIGIN, MALFORMED_HOST, UNKNOWN_HOST
 
 EXPOSED = [
     "Content-Disposition",
@@ -90,18 +91,16 @@ def check_host(environ: dict[str, Any], is_ours: Callable[[str], bool | None]) -
     for text in _hosts(environ):
         ours = is_ours(text)
         if ours is None:
-            raise Problem(
-                400,
+            raise Problem.of(
+                MALFORMED_HOST,
                 f"Send one Host header, a name or an address and perhaps a port; not {_cut(text)}.",
-                slug="malformed-host",
             )
         if not ours:
-            raise Problem(
-                421,
+            raise Problem.of(
+                UNKNOWN_HOST,
                 f"Use a name that this service knows; {_cut(text)} is none of them."
                 " Names beside localhost, addresses and the name of its machine are listed in"
                 " IDEALFIT_HOSTS.",
-                slug="unknown-host",
             )
 
 
@@ -134,11 +133,10 @@ def _own_place(environ: dict[str, Any]) -> Authority:
 
 
 def _foreign(whose: str) -> Problem:
-    return Problem(
-        403,
+    return Problem.of(
+        FOREIGN_ORIGIN,
         f"Send this from the service's own pages or by a program; a page of {whose} may change"
         " nothing here unless IDEALFIT_CORS_ORIGINS lists its origin.",
-        slug="foreign-origin",
     )
 
 

@@ -11,11 +11,12 @@ from flask import Response, request, send_file
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import slots
-from api.errors import problem
+from api.errors import typed_problem
 from api.http.downloads import disposition
 from api.http.jobs import client, refuse
 from api.http.media import SQLITE
 from api.jobs.exports import export_seconds, open_export, plan_export
+from api.problems import EXPORT_IN_PROGRESS
 from api.running import database, running
 from api.store.base import NotFound, find
 from api.store.exports import Export, export_of, is_noted, note_use
@@ -77,10 +78,5 @@ def _queue(mapping: Mapping) -> None:
 
 def _come_back(seconds: float) -> Response:
     after = min(LONGEST_RETRY, max(1, math.ceil(seconds)))
-    return problem(
-        503,
-        f"The export is being made by a worker; ask again in {after} s.",
-        slug="export-in-progress",
-        title="The export is being made",
-        headers={"Retry-After": str(after)},
-    )
+    detail = f"The export is being made by a worker; ask again in {after} s."
+    return typed_problem(EXPORT_IN_PROGRESS, detail, {"Retry-After": str(after)})

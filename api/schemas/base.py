@@ -16,7 +16,7 @@ import numpy as np
 from marshmallow import fields, validate
 
 from api.limits import limits_in_force
-from api.problems import EXPLANATIONS, PATH
+from api.problems import PATH, PROBLEM_TYPES
 from services.errors import Fact
 from services.tables import FloatArray
 
@@ -275,9 +275,9 @@ class Moment(fields.DateTime):
     """RFC 3339 in UTC."""
 
 
-PROBLEM_TYPES = (
+_TYPE_DESCRIPTION = (
     "Address of an explanation: "
-    + ", ".join(f"`{PATH}{slug}`" for slug in EXPLANATIONS)
+    + ", ".join(f"`{PATH}{slug}`" for slug in PROBLEM_TYPES)
     + "; or `about:blank`, where the status says all. There may be more."
 )
 
@@ -300,7 +300,7 @@ class FactReply(Reply):
 class ProblemReply(Reply):
     """An error, RFC 9457."""
 
-    type = fields.String(required=True, metadata={"description": PROBLEM_TYPES})
+    type = fields.String(required=True, metadata={"description": _TYPE_DESCRIPTION})
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Response, g, render_template, request
@@ -12,7 +11,7 @@ from api.errors import Problem, problem_type
 from api.headers import PAGE
 from api.http.media import HTML, JSON
 from api.http.room import Room
-from api.problems import EXPLANATIONS, PATH
+from api.problems import PATH, PROBLEM_TYPES, ProblemType
 from api.schemas.base import Reply
 
 room = Room("problems", prefix="/problems", description="What the types of problems mean.")
@@ -28,8 +27,13 @@ class ExplanationReply(Reply):
     remedy = fields.String(required=True)
 
 
+def _fields(address: str, kind: ProblemType) -> dict[str, Any]:
+    explained = ("title", "status", "meaning", "remedy")
+    return {"type": address} | {name: getattr(kind, name) for name in explained}
+
+
 _SHOWN = "grid-mismatch"
-_EXAMPLE = {"type": PATH + _SHOWN} | asdict(EXPLANATIONS[_SHOWN])
+_EXAMPLE = _fields(PATH + _SHOWN, PROBLEM_TYPES[_SHOWN])
 
 
 @room.route("/<slug>", methods=["GET"])
@@ -42,7 +46,7 @@ def explain_problem(slug: str) -> Any:
 
     The address is the `type` of the problem. As JSON, or as a page.
     """
-    explanation = EXPLANATIONS.get(slug)
+    explanation = PROBLEM_TYPES.get(slug)
     if explanation is None:
         detail = f"There is no problem of the type {slug[:40]!r}; {_all()} are explained."
         raise Problem(404, detail)
@@ -52,8 +56,8 @@ def explain_problem(slug: str) -> Any:
         page = render_template("problem.html", root=root, type=name, problem=explanation)
         policy = {"Content-Security-Policy": PAGE}
         return Response(page, headers=policy, content_type="text/html; charset=utf-8")
-    return {"type": name} | asdict(explanation)
+    return _fields(name, explanation)
 
 
 def _all() -> str:
-    return ", ".join(PATH + slug for slug in EXPLANATIONS)
+    return ", ".join(PATH + slug for slug in PROBLEM_TYPES)
