@@ -15,6 +15,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import gunicorn
+from flask import Flask
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from api import logs, metrics
@@ -22,6 +23,7 @@ from api.config import Settings
 from api.connections.connection import Connection
 from api.connections.stored import Room
 from api.limits import Limits
+from api.running import running
 
 own_log = logging.getLogger(__name__)
 
@@ -95,10 +97,9 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def load_wsgi(self) -> None:
         """Load the application, whose limits are in force here, too."""
         super().load_wsgi()
-        extensions = getattr(self.wsgi, "extensions", {})
-        self.limits = extensions.get("idealfit.limits", self.limits)
+        settings = running(self.wsgi).settings if isinstance(self.wsgi, Flask) else Settings()
+        self.limits = settings.limits
         if not logs.is_set_up():
-            settings = extensions.get("idealfit.settings", Settings())
             logs.set_up(settings.log_format, settings.log_level)
         logs.event(own_log, "web process started", parent=self.ppid)
 

@@ -20,6 +20,7 @@ import requests
 
 from api.connections import Worker
 from api.headers import DEFAULTS
+from api.limits import Limits
 from tests.calls import CURVES, over_socket
 from tests.contract.slow import OPENINGS, READER, Crowd
 from tests.server import Server
@@ -134,6 +135,16 @@ def test_a_reader_who_takes_its_time_gets_everything(crowded):
             got += piece
             time.sleep(0.06 if number < 20 else 0)
     assert got == expected
+
+
+def test_a_head_is_waited_for_as_long_as_its_variable_says(tmp_path):
+    server = Server(tmp_path, WEB_CONCURRENCY="1", IDEALFIT_HEADER_SECONDS="1")
+    try:
+        begin = time.monotonic()
+        assert statuses(talk(server, OPENINGS["half a header"])) in ([], [408])
+        assert time.monotonic() - begin < Limits().header_seconds - 2
+    finally:
+        server.stop()
 
 
 def test_silent_connections_do_not_hold_up_a_stop(tmp_path):
