@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -11,7 +11,6 @@ from api.jobs.common import Progress
 from api.jobs.estimate import rate
 from api.jobs.inputs import FitInputs
 from api.store.datasets import open_library
-from services.fitting.blocks import split
 from services.fitting.cache import Cache
 from services.fitting.fit import rank_library
 from services.fitting.prepare import PreparedFit
@@ -57,11 +56,9 @@ class LocalRanker:
         library = open_library(session, inputs.ideal, part.start, part.stop)
         cells = fit.n_training * len(library.grid)
         most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
-        blocks = (piece for block in library.blocks for piece in split(block, most))
-        sketches = (piece for whole in library.sketches for piece in split(whole, SKETCHES * most))
-        library = replace(library, blocks=blocks, sketches=sketches)
+        parts = library.in_parts(most, SKETCHES * most)
         return rank_library(
-            prepared, library, self.cache, most, lambda done: progress(done, fit.n_ideal)
+            prepared, parts, self.cache, most, lambda done: progress(done, fit.n_ideal)
         )
 
 

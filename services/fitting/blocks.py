@@ -30,17 +30,6 @@ class Block:
 P = TypeVar("P", Block, Sketch)
 
 
-def split(curves: P, most: int) -> Iterator[P]:
-    """Split a block or a sketch into smaller ones of at most `most` curves, in order."""
-    count = len(curves.indices)
-    if count <= most:
-        yield curves
-        return
-    for start in range(0, count, most):
-        part = slice(start, start + most)
-        yield replace(curves, **{name: getattr(curves, name)[part] for name in curves.__slots__})
-
-
 @dataclass(frozen=True, slots=True)
 class Library:
     """A library, or a part of it, for a fit.
@@ -67,3 +56,27 @@ class Library:
     basis: Basis | None = None
     sketches: Iterable[Sketch] = ()
     rows: Callable[[IndexArray], FloatArray] | None = None
+
+    def in_parts(self, most_curves: int, most_sketches: int) -> Library:
+        """Return the same library with blocks and sketches of at most so many curves."""
+        return replace(
+            self,
+            blocks=_split_all(self.blocks, most_curves),
+            sketches=_split_all(self.sketches, most_sketches),
+        )
+
+
+def _split_all(every: Iterable[P], most: int) -> Iterator[P]:
+    for curves in every:
+        yield from split(curves, most)
+
+
+def split(curves: P, most: int) -> Iterator[P]:
+    """Split a block or a sketch into smaller ones of at most `most` curves, in order."""
+    count = len(curves.indices)
+    if count <= most:
+        yield curves
+        return
+    for start in range(0, count, most):
+        part = slice(start, start + most)
+        yield replace(curves, **{name: getattr(curves, name)[part] for name in curves.__slots__})
