@@ -19,23 +19,23 @@ LOST_POINT = "lost_decimal_point"
 MOST_WARNINGS = 100
 """Most warnings kept of one table; the others are only counted."""
 
-_FAR = 500.0
+_LEAST_RATIO = 500.0
 """Least ratio of a suspect cell to its neighbours."""
 
-_SMOOTH = 0.25
+_SMOOTH_SHARE = 0.25
 """Share of the neighbours' size by which slopes may differ, and a cell from its prediction."""
 
-_DIGITS = 100
+_LEAST_WHOLE = 100
 """Least whole number that stands out among numbers that are not whole."""
 
-_RARE = 20
+_CELLS_PER_FAR_ONE = 20
 """Cells of a curve for each of which one may be far; more are usual for the curve, unless they are
 whole numbers in a smooth place among numbers that are not whole. A single one always counts."""
 
-_POWERS = 10.0 ** np.arange(3, 16)
+_FACTORS = 10.0 ** np.arange(3, 16)
 """Factors by which a cell grows that loses the point before 3 to 15 digits."""
 
-_AROUND = 5
+_ROWS_COMPARED = 5
 """Rows compared: a cell and the four nearest to it."""
 
 _PART_BYTES = 4 << 20
@@ -202,7 +202,7 @@ def find_lost_points(y: FloatArray, values_at_once: int = _VALUES_AT_ONCE) -> Su
     group = max(1, values_at_once // max(1, n))
     nothing = np.zeros(0, np.intp)
     found = [Suspects(nothing, nothing, np.zeros(0))]
-    for first in range(0, m if n >= _AROUND else 0, group):
+    for first in range(0, m if n >= _ROWS_COMPARED else 0, group):
         some = _find_in_few(y[first : first + group], values_at_once)
         found.append(some._replace(curves=some.curves + first))
     return Suspects(*map(np.concatenate, zip(*found, strict=True)))
@@ -214,7 +214,7 @@ def _find_in_few(y: FloatArray, values_at_once: int) -> Suspects:
     curves, rows = _find_far(y, values_at_once)
     if not rows.size:
         return Suspects(curves, rows, np.zeros(0))
-    rare = np.bincount(curves, minlength=len(y)) <= max(1, y.shape[1] // _RARE)
+    rare = np.bincount(curves, minlength=len(y)) <= max(1, y.shape[1] // _CELLS_PER_FAR_ONE)
     numbers, sure = _restore_points(y, curves, rows)
     fits = ~np.isnan(numbers) & (sure | rare[curves])
     return Suspects(curves[fits], rows[fits], numbers[fits])
@@ -227,7 +227,7 @@ def _find_far(y: FloatArray, values_at_once: int) -> tuple[IndexArray, IndexArra
     for start in range(0, n, values_at_once):
         first, last = max(start - 1, 0), min(start + values_at_once + 1, n)
         size = np.abs(y[:, first:last])
-        limit = _FAR * size
+        limit = _LEAST_RATIO * size
         far = np.ones(size.shape, np.bool_)
         far[:, 1:] &= size[:, 1:] > limit[:, :-1]
         far[:, :-1] &= size[:, :-1] > limit[:, 1:]
@@ -246,23 +246,23 @@ def _restore_points(
 ) -> tuple[FloatArray, BoolArray]:
     """Put the points of cells back, NaN where that does not fit; tell which cells are sure."""
     n = y.shape[1]
-    first = np.clip(rows - _AROUND // 2, 0, n - _AROUND)
+    first = np.clip(rows - _ROWS_COMPARED // 2, 0, n - _ROWS_COMPARED)
     place = rows - first  # of the cell among the five, 2 but at the ends
-    others = np.arange(_AROUND - 1) + (np.arange(_AROUND - 1) >= place[:, np.newaxis])
+    others = np.arange(_ROWS_COMPARED - 1) + (np.arange(_ROWS_COMPARED - 1) >= place[:, np.newaxis])
     near = y[curves[:, np.newaxis], first[:, np.newaxis] + others]
     size = np.abs(near).max(axis=1)
     value = y[curves, rows]
     slopes = np.diff(near, axis=1) / np.diff(others, axis=1)
-    whole = (np.abs(value) >= _DIGITS) & (np.rint(value) == value)
+    whole = (np.abs(value) >= _LEAST_WHOLE) & (np.rint(value) == value)
     whole &= (np.rint(near) != near).all(axis=1)
-    smooth = np.ptp(slopes, axis=1) <= _SMOOTH * size
-    fits: BoolArray = (np.abs(value) > _FAR * size) & (size > 0) & (whole | smooth)
+    smooth = np.ptp(slopes, axis=1) <= _SMOOTH_SHARE * size
+    fits: BoolArray = (np.abs(value) > _LEAST_RATIO * size) & (size > 0) & (whole | smooth)
     # The line through the two neighbours that are nearest, read at the cell.
-    pick = np.clip(place - 1, 0, _AROUND - 3)
+    pick = np.clip(place - 1, 0, _ROWS_COMPARED - 3)
     row = np.arange(len(rows))
     predicted = near[row, pick] + slopes[row, pick] * (place - others[row, pick])
-    candidates = value[:, np.newaxis] / _POWERS
+    candidates = value[:, np.newaxis] / _FACTORS
     distance = np.abs(candidates - predicted[:, np.newaxis])
     best = distance.argmin(axis=1)
-    fits &= distance[row, best] <= np.where(whole, size, _SMOOTH * size)
+    fits &= distance[row, best] <= np.where(whole, size, _SMOOTH_SHARE * size)
     return np.where(fits, candidates[row, best], np.nan), whole & smooth

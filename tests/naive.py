@@ -152,7 +152,7 @@ def needed(where, y):
 
 
 def eligible(n, whole, min_overlap):
-    """Whether a curve with n of N pairs may be chosen (method.md, "Gaps")."""
+    """Tell whether a curve with n of N pairs may be chosen (method.md, "Gaps")."""
     if min_overlap == 1:
         return n == whole
     return n / whole >= min_overlap
@@ -201,7 +201,7 @@ def exact_member(transform, y, f):
 
 
 def member_bound(transform, y, f):
-    """How far (a, b) in float64 may lie from `exact_member` (method.md, "Transform").
+    """Bound how far (a, b) in float64 may lie from `exact_member` (method.md, "Transform").
 
     First-order error analysis of the plain formulas (Higham, Accuracy and Stability, sections 3
     and 4): a sum of n terms, each rounded a few times, is off by at most c·n·u·Σ|term|. With
@@ -330,7 +330,7 @@ def held(value):
 
 
 def judge(y, f, options, a, b):
-    """All figures of one pairing, given its member of the family (method.md, "Criterion")."""
+    """Compute all figures of one pair, given its member of the family (method.md, "Criterion")."""
     with np.errstate(all="ignore"):
         r = residuals(y, f, options.transform, a, b)
         sse = sse_of(r)

@@ -32,7 +32,7 @@ from api.store.base import Database, find
 from api.store.fits import Fit
 from services.fitting.cache import Cache
 from services.fitting.prepare import PreparedFit
-from services.scoring.ranking import Ranking, empty_ranking, merge
+from services.scoring.ranking import Ranking, make_empty_ranking, merge
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Cluster:
         parts = cut(fit, inputs.ideal.x.size)
         if len(parts) == 1 or not self._connected():
             return self._local.rank(session, inputs, prepared, progress)
-        ranking, done = empty_ranking(len(prepared.names), 0), 0
+        ranking, done = make_empty_ranking(len(prepared.names), 0), 0
         missing, by = dict.fromkeys(parts), NUMPY
         with closing(self._delivered(fit, parts)) as delivered:
             for part, found in delivered:
@@ -127,7 +127,7 @@ class Cluster:
         Ends early where the cluster delivers nothing any more.
         """
         waiting, running, ended = deque(parts), dict[Any, range](), Queue[Any]()
-        nothing = range(0), empty_ranking(fit.n_training, 0)
+        nothing = range(0), make_empty_ranking(fit.n_training, 0)
         last = time.monotonic()
         try:
             while (waiting or running) and time.monotonic() - last < PATIENCE_SECONDS:

@@ -24,7 +24,7 @@ from services.grids import BoolArray
 from services.scoring.options import FitOptions
 from services.tables import FloatArray
 
-_INELIGIBLE, _ELIGIBLE = -(2.0**110), -(2.0**105)
+_INELIGIBLE_WEIGHT, _ELIGIBLE_LIKENESS = -(2.0**110), -(2.0**105)
 """Weight of a gap that makes a curve ineligible, and a number that eligible pairs are above."""
 
 
@@ -56,7 +56,7 @@ class GapSide:
         """Compute the likeness, minus infinity if ineligible; see `TrainingSide`."""
         library.multiply(self.matrix, part, out)
         if self.options.min_overlap == 1:
-            out[out < _ELIGIBLE] = -np.inf
+            out[out < _ELIGIBLE_LIKENESS] = -np.inf
 
     def find_floor(self, limits: FloatArray, library: LibrarySide) -> SingleArray:
         """Find the least likeness within limits, whatever the library; see `TrainingSide`."""
@@ -80,22 +80,22 @@ def make_gap_side(y: FloatArray, basis: Basis, options: FitOptions) -> GapSide:
         Without a transform.
     """
     k, n = y.shape
-    values, there = _centre(y, basis)
+    values, has_number = _centre(y, basis)
     lost = ~(np.max(np.abs(values), axis=1) < LARGEST_WITH_GAPS)
     values[lost] = 0
     squares = values * values
     rounding = _bound_rounding(n)
     matrix = np.empty((k, 3 * n), np.float32)
     matrix[:, :n] = values
-    matrix[:, n : 2 * n] = -0.5 * (1 - 2 * rounding) * there
+    matrix[:, n : 2 * n] = -0.5 * (1 - 2 * rounding) * has_number
     if options.min_overlap < 1:
         matrix[:, 2 * n :] = -0.5 * (1 - 2 * rounding) * squares
         least = np.zeros(k)
     else:
-        matrix[:, 2 * n :] = _INELIGIBLE * there
+        matrix[:, 2 * n :] = _INELIGIBLE_WEIGHT * has_number
         least = 0.5 * (1 - rounding) * np.sum(squares, axis=1) * (1 - 2.0**-30)
     least[lost] = np.nan
-    return GapSide(basis, options, matrix, np.sum(there, axis=1) * 1.0, least)
+    return GapSide(basis, options, matrix, np.sum(has_number, axis=1) * 1.0, least)
 
 
 def make_gap_library_side(curves: FloatArray, basis: Basis, options: FitOptions) -> LibrarySide:
@@ -117,15 +117,15 @@ def make_gap_library_side(curves: FloatArray, basis: Basis, options: FitOptions)
     """
     m, n = curves.shape
     with np.errstate(all="ignore"):
-        values, there = _centre(curves, basis)
+        values, has_number = _centre(curves, basis)
         unknown = np.flatnonzero(~(np.max(np.abs(values), axis=1) < LARGEST_WITH_GAPS))
         values[unknown] = 0
-        gaps_matter = options.min_overlap < 1 or not there.all()
+        gaps_matter = options.min_overlap < 1 or not has_number.all()
         matrix = np.empty(((3 if gaps_matter else 2) * n, m), np.float32)
         matrix[:n] = values.T
         matrix[n : 2 * n] = np.multiply(values, values, out=values).T
     if gaps_matter:
-        matrix[2 * n :] = (there if options.min_overlap < 1 else ~there).T
+        matrix[2 * n :] = (has_number if options.min_overlap < 1 else ~has_number).T
     return LibrarySide((matrix,), unknown, unknown[:0])
 
 

@@ -27,16 +27,16 @@ from services.bounds.sketch import Basis
 from services.scoring.options import FitOptions
 from services.tables import FloatArray
 
-_SPLIT = 2.0**-10
+_LAMBDA = 2.0**-10
 """λ of docs/bounds.md, 6: share of the least stretch given up for the rest of the slope."""
 
-_PARTS = 2.0**-6
+_MU = 2.0**-6
 """μ of docs/bounds.md, 6: share of the radius given up for the rests of descriptions."""
 
-_DOUBT = 2.0**-30
+_EIGENVALUE_ROUNDING = 2.0**-30
 """More than the rounding of an eigenvalue of a matrix of norm 2."""
 
-_LEAST = 2.0**-12
+_LEAST_EIGENVALUE = 2.0**-12
 """Least eigenvalue that proves enough."""
 
 
@@ -87,9 +87,9 @@ class MaskSide:
         with np.errstate(all="ignore"):
             within = self.basis.scale(radius(limits, self.pairs, self.options))
             known = self._weigh_rest(library) < LARGEST_WITH_GAPS
-            far = (1 + _PARTS) * within * within - self.missed * self.missed
-            far += self.slope * self.slope / (_SPLIT * self.stretch)
-            far += 2 * (1 + 1 / _PARTS) * _find_longest_rest(library) * library.largest_error
+            far = (1 + _MU) * within * within - self.missed * self.missed
+            far += self.slope * self.slope / (_LAMBDA * self.stretch)
+            far += 2 * (1 + 1 / _MU) * _find_longest_rest(library) * library.largest_error
             # The rounding of the sums above, none of which is larger than these.
             far += 2.0**-40 * (within * within + self.missed * self.missed) + UNDERFLOW_OF_MASK
             floor = (
@@ -104,7 +104,7 @@ class MaskSide:
 
     def _weigh_rest(self, library: LibrarySide) -> FloatArray:
         """Compute the weight of the library's rests in the product."""
-        share = 0.5 + 0.5 * (1 + 1 / _PARTS) / self.stretch
+        share = 0.5 + 0.5 * (1 + 1 / _MU) / self.stretch
         return np.asarray(1.01 * _find_longest_rest(library) * share)
 
 
@@ -133,13 +133,13 @@ def make_mask_side(y: FloatArray, basis: Basis, options: FitOptions) -> MaskSide
     if basis.vectors is None:
         return None
     k, n = y.shape
-    there = ~np.isnan(y)
+    has_number = ~np.isnan(y)
     axes = np.column_stack([basis.vectors, np.full(n, n**-0.5)])
     with np.errstate(all="ignore"):
-        values = np.where(there, basis.scale(y) - basis.centre, 0.0)
+        values = np.where(has_number, basis.scale(y) - basis.centre, 0.0)
         if not np.max(np.abs(values)) < LARGEST_WITH_GAPS:
             return None
-        squares = _multiply_axes(axes, there)
+        squares = _multiply_axes(axes, has_number)
         # A little is added to each eigenvalue, so that undetermined curves have a solution, too.
         nearest = np.linalg.solve(
             squares + 2.0**-20 * np.eye(axes.shape[1]), (values @ axes)[..., np.newaxis]
@@ -148,11 +148,11 @@ def make_mask_side(y: FloatArray, basis: Basis, options: FitOptions) -> MaskSide
     matrix[:, :-2], matrix[:, -1] = nearest, 1
     # The numbers as stored are the ones that will be compared.
     nearest = matrix[:, :-2].astype(np.float64)
-    left = np.where(there, values - nearest @ axes.T, 0.0)
+    left = np.where(has_number, values - nearest @ axes.T, 0.0)
     size, missed, slope = _measure(values, nearest, left, axes)
-    stretch = (1 - 2 * _SPLIT) * _find_stretch(squares, n)
+    stretch = (1 - 2 * _LAMBDA) * _find_stretch(squares, n)
     return MaskSide(
-        basis, options, matrix, np.sum(there, axis=1) * 1.0, size, missed, slope, stretch
+        basis, options, matrix, np.sum(has_number, axis=1) * 1.0, size, missed, slope, stretch
     )
 
 
@@ -170,19 +170,19 @@ def _measure(
     return size, least, slope * 1.01
 
 
-def _multiply_axes(axes: FloatArray, there: FloatArray) -> FloatArray:
+def _multiply_axes(axes: FloatArray, has_number: FloatArray) -> FloatArray:
     """Multiply the axes with each other at the x of each curve, shape (k, s, s)."""
     s = axes.shape[1]
-    found = np.zeros((len(there), s * s))
+    found = np.zeros((len(has_number), s * s))
     for start in range(0, len(axes), 512):
         part = axes[start : start + 512]
         outer = (part[:, :, np.newaxis] * part[:, np.newaxis, :]).reshape(len(part), s * s)
-        found += there[:, start : start + 512] @ outer
-    return found.reshape(len(there), s, s)
+        found += has_number[:, start : start + 512] @ outer
+    return found.reshape(len(has_number), s, s)
 
 
 def _find_stretch(squares: FloatArray, n: int) -> FloatArray:
     """Bound the least eigenvalue of each from below, NaN where it proves too little."""
-    doubt = _DOUBT + 2 * n * squares.shape[1] * DOUBLE_ROUNDOFF
+    doubt = _EIGENVALUE_ROUNDING + 2 * n * squares.shape[1] * DOUBLE_ROUNDOFF
     least = np.linalg.eigvalsh(squares)[:, 0] - doubt
-    return np.asarray(np.where(least > _LEAST, least, np.nan))
+    return np.asarray(np.where(least > _LEAST_EIGENVALUE, least, np.nan))

@@ -29,14 +29,14 @@ from services.grids import IndexArray
 from services.scoring.options import FitOptions, fits_offset, fits_scale
 from services.tables import FloatArray
 
-_SPLIT = 2.0**-20
+_LAMBDA = 2.0**-20
 """λ of (a + b)² ≤ (1 + λ)a² + (1 + 1/λ)b². The bound holds for any positive number; this one
 keeps both terms below the rounding of the product."""
 
 _SMALLEST, _LARGEST = 2.0**-30, 2.0**61
 """Sizes between which a description can be used, in the unit of its basis."""
 
-_STEEPEST = 2.0**28
+_LARGEST_SLOPE = 2.0**28
 """Offset over size up to which the rounding of scale·f is bounded (affine)."""
 
 
@@ -184,7 +184,7 @@ def _fill_side(
             largest_error = _share_of_error(basis, unit) * size
             known = (size > _SMALLEST) & (size < _LARGEST) & (error < largest_error)
             if fits_offset(transform):
-                known &= basis.n**0.5 * np.abs(mean) < _STEEPEST * size
+                known &= basis.n**0.5 * np.abs(mean) < _LARGEST_SLOPE * size
             matrix[r], matrix[r + 1] = lift, rest * (1 + 8 * unit)
             # Rounded up, so that no direction is longer than its description.
             matrix *= np.where(known, (1 + 8 * unit) / size, 0).astype(matrix.dtype)
@@ -221,7 +221,7 @@ def _halve_square(size: FloatArray, error: FloatArray, gamma: float, unit: float
     """Compute minus half the square, less than rounding and the error can make it; rounded up."""
     half = (
         0.5 * (1 - gamma) * size * size / A_LITTLE_MORE
-        - 0.5 * (1 + 1 / _SPLIT) * error * error * A_LITTLE_MORE
+        - 0.5 * (1 + 1 / _LAMBDA) * error * error * A_LITTLE_MORE
     )
     column = -half / np.where(half >= 0, 1 + gamma, 1 - gamma)
     return np.asarray(column + 4 * unit * np.abs(column) + UNDERFLOW_OF_PRODUCT)
@@ -282,7 +282,7 @@ class CompleteSide:
                 longest = within + self.error
                 floor = 0.5 * (1 - rounding) / A_LITTLE_MORE * self.size * self.size
                 floor -= (
-                    0.5 * (1 + _SPLIT) * A_LITTLE_MORE * longest * longest + UNDERFLOW_OF_PRODUCT
+                    0.5 * (1 + _LAMBDA) * A_LITTLE_MORE * longest * longest + UNDERFLOW_OF_PRODUCT
                 )
             return round_down(floor, self.matrix.dtype)
 

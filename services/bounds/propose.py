@@ -19,20 +19,20 @@ from services.scoring.ranking import make_sort_key
 from services.scoring.training import Pairs, ScoredPairs, join_pairs
 from services.tables import FloatArray
 
-_MANY = 4
+_PAIRS_PER_PLACE = 4
 """Pairs for each place from which on it pays to score the likeliest ones first."""
 
-_AT_ONCE = 1 << 18
+_PAIRS_AT_ONCE = 1 << 18
 """Pairs whose likeness is computed at once; they stay in the processor's cache."""
 
-_AT_ONCE_FOR_MORE = 1 << 20
+_PAIRS_AT_ONCE_FOR_MORE = 1 << 20
 """The same if several matches are kept: the more curves are seen at once, the fewer are scored
 that others push out again."""
 
-_WIDE = 1536
+_LEAST_WIDTH = 1536
 """Curves from which on a product is as fast as it gets."""
 
-_CLASSES = 64
+_LEAST_CLASSES = 64
 """Least number of classes of curves whose best ones are searched for likely pairs."""
 
 
@@ -127,7 +127,7 @@ def propose(
         likeness = space[: k * (part.stop - start)].reshape(k, -1)
         training.compare(library, part, likeness)
         floor = training.find_floor(limits, library)
-        near = _find_above(likeness, floor, _MANY * k * task.top_k)
+        near = _find_above(likeness, floor, _PAIRS_PER_PLACE * k * task.top_k)
         if near is None and likeness.shape[1] > task.top_k:
             likely = _find_likely(likeness, task.top_k) + start
             limits = np.minimum(limits, scores.find_reached(likely))
@@ -149,8 +149,8 @@ def propose(
 
 def _choose_step(k: int, m: int, top_k: int) -> int:
     """Choose how many library curves are compared at once, as evenly as possible."""
-    at_once = _AT_ONCE if top_k == 1 else _AT_ONCE_FOR_MORE
-    most = max(at_once // k, _WIDE, 4 * top_k)
+    at_once = _PAIRS_AT_ONCE if top_k == 1 else _PAIRS_AT_ONCE_FOR_MORE
+    most = max(at_once // k, _LEAST_WIDTH, 4 * top_k)
     return -(-m // -(-m // most))
 
 
@@ -226,7 +226,7 @@ def _find_likely(likeness: RealArray, top_k: int) -> IndexArray:
     if top_k == 1:
         return np.asarray(likeness.argmax(axis=1)[:, np.newaxis])
     k, m = likeness.shape
-    classes = max(4 * top_k, _CLASSES)
+    classes = max(4 * top_k, _LEAST_CLASSES)
     each = m // classes
     if each < 4:  # noqa: PLR2004 - too few for a detour
         return np.asarray(np.argpartition(likeness, -top_k, axis=1)[:, -top_k:])

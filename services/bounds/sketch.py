@@ -37,19 +37,19 @@ N_VECTORS = 32
 SAMPLE = 256
 """Largest number of curves that a basis is made from."""
 
-_LITTLE = 2.0**-34
+_LARGEST_MEAN_SHARE = 2.0**-34
 """Share of a shape above which the rest of its mean is subtracted, too."""
 
-_BYTES = 1 << 18
+_BYTES_AT_ONCE = 1 << 18
 """Bytes of curves described at once; they stay in the processor's cache."""
 
-_MOST_DEFECT = 2.0**-10
+_LARGEST_DEFECT = 2.0**-10
 """Largest defect of orthonormality with which vectors bound anything."""
 
 _LEAST_SHARE = 2.0**-46
 """Least share of the largest square with which a vector is of any use."""
 
-_MOST_LEFT_OUT = 2.0**-5
+_LARGEST_REST_SHARE = 2.0**-5
 """Largest share of the sample's squares that a basis may leave out and still prune enough."""
 
 
@@ -100,7 +100,7 @@ class Basis:
             1.01 * float(np.linalg.norm(square))
             + 2 * self.n_coordinates * (self.n + 2) * DOUBLE_ROUNDOFF
         )
-        if eta > _MOST_DEFECT:
+        if eta > _LARGEST_DEFECT:
             return np.inf
         return float(
             slack
@@ -255,7 +255,7 @@ def make_basis(sample: FloatArray, n_vectors: int = N_VECTORS) -> Basis | None:
     if vectors is None:
         return None
     left_out = held_out - (held_out @ vectors) @ vectors.T
-    if np.sum(left_out * left_out) > _MOST_LEFT_OUT * np.sum(held_out * held_out):
+    if np.sum(left_out * left_out) > _LARGEST_REST_SHARE * np.sum(held_out * held_out):
         return None
     return Basis(plain.n, plain.exponent, plain.centre, vectors)
 
@@ -314,7 +314,7 @@ def describe(curves: FloatArray, basis: Basis, coordinates: RealArray) -> Descri
     m, n = curves.shape
     rest, mean, size, error = np.zeros((4, m))
     unit = roundoff(coordinates.dtype)
-    step = max(1, _BYTES // (8 * n))
+    step = max(1, _BYTES_AT_ONCE // (8 * n))
     space = np.empty((min(step, m), n))
     with np.errstate(all="ignore"):
         for start in range(0, m, step):
@@ -338,15 +338,15 @@ def describe(curves: FloatArray, basis: Basis, coordinates: RealArray) -> Descri
 class _Split(NamedTuple):
     """Curves split into shapes and means.
 
-    `left` is the mean of a shape, which rounding keeps from being 0, and `there` the part of it
-    that has not been subtracted.
+    Rounding keeps the mean of a shape from being 0; `not_subtracted` is the part of it that the
+    shape still has.
     """
 
     shape: FloatArray
     mean: FloatArray
     size: FloatArray
-    left: FloatArray
-    there: FloatArray
+    mean_of_shape: FloatArray
+    not_subtracted: FloatArray
 
 
 def _split_means(f: FloatArray, space: FloatArray) -> _Split:
@@ -360,7 +360,7 @@ def _split_means(f: FloatArray, space: FloatArray) -> _Split:
     left = shape @ ones / n
     size = _measure(shape)
     # On lifted curves the mean is rounded to few digits of the shape: centre once more.
-    lifted = ~(n**0.5 * np.abs(left) <= _LITTLE * size)
+    lifted = ~(n**0.5 * np.abs(left) <= _LARGEST_MEAN_SHARE * size)
     if lifted.any():
         shape[lifted] -= left[lifted, np.newaxis]
         size[lifted] = _measure(shape[lifted])
@@ -377,8 +377,8 @@ def _bound_error(split: _Split, basis: Basis, unit: float) -> FloatArray:
     root = basis.n**0.5
     return np.asarray(
         (1.01 * unit + basis.slack) * split.size
-        + 2 * basis.slack * root * np.abs(split.left)
-        + 1.01 * root * np.abs(split.there)
+        + 2 * basis.slack * root * np.abs(split.mean_of_shape)
+        + 1.01 * root * np.abs(split.not_subtracted)
         + 3 * DOUBLE_ROUNDOFF * root * np.abs(split.mean)
         + root * UNDERFLOW_OF_COORDINATE
     )

@@ -25,11 +25,11 @@ from services.fitting.prepare import PreparedFit
 from services.fitting.search import PieceRanker
 from services.grids import BoolArray
 from services.scoring.matches import MATCH_FIELDS, Match
-from services.scoring.ranking import Ranking, empty_ranking, is_taken, merge
+from services.scoring.ranking import Ranking, is_taken, make_empty_ranking, merge
 
 _MAY_BE_NULL = [field.name for field in MATCH_FIELDS if field.may_be_null]
 
-_SPARE = 100
+_SPARE_CURVES = 100
 """Curves that are kept though they are no longer among the best, before they are dropped."""
 
 
@@ -70,7 +70,7 @@ def rank_library(
     else:
         ranker = PieceRanker(prepared, None, cache, library.key)
         pieces = join_blocks(library.blocks, len(prepared.names), curves_at_once)
-    best = _Best(empty_ranking(len(prepared.names), 0), {}, prepared.options.top_k)
+    best = _Best(make_empty_ranking(len(prepared.names), 0), {}, prepared.options.top_k)
     done = 0
     for piece in pieces:
         kept: KeptCurves = {}
@@ -97,7 +97,7 @@ class _Best:
     def add(self, news: Ranking, kept: KeptCurves) -> None:
         self.ranking = merge(self.ranking, news, self.top_k)
         self.kept |= kept
-        if len(self.kept) > 2 * self.ranking.size + _SPARE:
+        if len(self.kept) > 2 * self.ranking.size + _SPARE_CURVES:
             best = set(self.ranking["ideal_index"].ravel().tolist())
             # Copied, since a row of an array keeps the whole array in memory.
             self.kept = {i: curve.copy() for i, curve in self.kept.items() if i in best}

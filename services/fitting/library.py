@@ -17,13 +17,13 @@ from services.scoring.scores import cut_into_tiles
 from services.scoring.training import Group, Pairs
 from services.tables import FloatArray
 
-_CURVES = 8192
+_PIECE_CURVES = 8192
 """Target size of a piece, in curves: large enough that overhead per piece is negligible."""
 
-_PAIRS = 1 << 20
+_PIECE_PAIRS = 1 << 20
 """Target size of a piece, in pairs: small enough that the next is limited by scores soon."""
 
-_BYTES = 32 << 20
+_PIECE_BYTES = 32 << 20
 """Target size of a piece, in bytes: memory does not grow with the library."""
 
 
@@ -184,12 +184,12 @@ def join_blocks(
         Each with at least one curve.
     """
     joined: list[Block] = []
-    most = min(_CURVES, _PAIRS // n_training, curves_at_once or _CURVES)
+    most = min(_PIECE_CURVES, _PIECE_PAIRS // n_training, curves_at_once or _PIECE_CURVES)
     curves = size = 0
     for block in blocks:
         if not len(block.indices):
             continue
-        if curves and (curves + len(block.indices) > most or size + block.y.nbytes > _BYTES):
+        if curves and (curves + len(block.indices) > most or size + block.y.nbytes > _PIECE_BYTES):
             yield BlockPiece(joined)
             joined, curves, size = [], 0, 0
         joined.append(block)

@@ -111,9 +111,8 @@ def _refuse_outside(
         facts.append(Fact(detail, "x_not_covered", row=int(row), column=training.x_name))
     raise GridError(
         f"The library does not cover {missing.size} of the {training.x.size} training x."
-        f" {facts[0].detail} Use alignment=linear"
-        " to read the library between its x, a larger x_tolerance, or outside=omit to leave such"
-        " points out.",
+        f" {facts[0].detail} Use alignment=linear to read the library between its x, a larger"
+        " x_tolerance, or outside=omit to leave out such points.",
         facts,
     )
 
@@ -121,8 +120,8 @@ def _refuse_outside(
 def _refuse_empty(names: tuple[str, ...], numbers: BoolArray) -> None:
     facts = [
         Fact(
-            f"{names[position]} has no number at an x of the library; alignment=linear reads it"
-            " between its x.",
+            f"{names[position]} has no number at an x of the library. Use alignment=linear to read"
+            " the library between its x.",
             "no_pair",
             column=names[position],
         )

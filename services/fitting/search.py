@@ -26,20 +26,20 @@ from services.fitting.prepare import PreparedFit
 from services.fitting.sides import PreparedSides
 from services.grids import IndexArray
 from services.scoring.options import FitOptions
-from services.scoring.ranking import Ranking, empty_ranking, score_limits
+from services.scoring.ranking import Ranking, make_empty_ranking, score_limits
 from services.scoring.training import Group, Pairs, ScoredPairs, join_pairs, score_plainly
 from services.tables import FloatArray
 
-_BLUNT = 1 / 8
+_NEXT_BOUND_SHARE = 1 / 8
 """Share of the pairs left by one bound from which on the next one is tried."""
 
-_SIEVE = 1 / 64
+_SIEVE_SHARE = 1 / 64
 """The same if a sieve comes next, which is fast."""
 
-_HALF = 1 / 2
+_SCORE_ALL_SHARE = 1 / 2
 """Share of the pairs from which on it is faster to score all."""
 
-_MANY_GAPS = 1 / 32
+_MANY_GAPS_SHARE = 1 / 32
 """Share of curves with gaps from which on a product of all points compares them."""
 
 _NONE = np.empty(0, np.intp)
@@ -104,7 +104,7 @@ class PieceRanker:
             Of this piece alone, without the curves that could not enter.
         """
         m = len(piece.indices)
-        best = empty_ranking(len(ranking), min(self._options.top_k, m))
+        best = make_empty_ranking(len(ranking), min(self._options.top_k, m))
         limits = score_limits(ranking, self._options.top_k)
         if isinstance(piece, BlockPiece) and self._training.count * m <= self._few:
             self._rank_few(best, piece, limits)
@@ -205,7 +205,7 @@ class PieceRanker:
             if basis is not None and group.on_grid is not None:
                 library = _make_double_side(piece, basis, options)
                 double = make_complete_side(group.on_grid, basis, options, np.float64)
-                task = Task(limits, options.top_k, _HALF, score)
+                task = Task(limits, options.top_k, _SCORE_ALL_SHARE, score)
                 scored, limits = propose(double, library, task)
         if scored is None:
             yield from _score_piece(group, piece, limits, options)
@@ -246,7 +246,10 @@ class PieceRanker:
         if _has_many_gaps(library):
             return _Proposed(None, limits, _NONE)
         task = Task(
-            limits, self._options.top_k, _BLUNT, lambda pairs: self._training.score(piece, pairs)
+            limits,
+            self._options.top_k,
+            _NEXT_BOUND_SHARE,
+            lambda pairs: self._training.score(piece, pairs),
         )
         return _Proposed(*propose(training, library, task), library.unknown)
 
@@ -264,7 +267,7 @@ class PieceRanker:
 
 def _has_many_gaps(library: LibrarySide) -> bool:
     """Tell whether so many curves have gaps that a product of all points is faster."""
-    return bool(library.gaps.size > _MANY_GAPS * library.n_curves)
+    return bool(library.gaps.size > _MANY_GAPS_SHARE * library.n_curves)
 
 
 def _make_double_side(piece: BlockPiece, basis: Basis, options: FitOptions) -> LibrarySide:
@@ -276,8 +279,8 @@ def _make_double_side(piece: BlockPiece, basis: Basis, options: FitOptions) -> L
 def _choose_give_up_share(options: FitOptions) -> float:
     """Choose the share of the pairs left by a first bound from which on another way is faster."""
     if not _is_sieved(options):
-        return _BLUNT if options.criterion == "sse" else _HALF
-    return _SIEVE
+        return _NEXT_BOUND_SHARE if options.criterion == "sse" else _SCORE_ALL_SHARE
+    return _SIEVE_SHARE
 
 
 def _is_sieved(options: FitOptions) -> bool:

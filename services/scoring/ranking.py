@@ -19,7 +19,7 @@ Ranking = Figures
 """Best library curves of each training curve, shape (k, places), best first."""
 
 
-def empty_ranking(curves: int, places: int) -> Ranking:
+def make_empty_ranking(curves: int, places: int) -> Ranking:
     """Make a ranking in which every place is free.
 
     Parameters

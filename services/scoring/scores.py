@@ -19,16 +19,16 @@ from services.tables import FloatArray
 _SAFE_EXPONENT = 400
 """Exponent up to which numbers can be squared, and millions of squares added, in float64."""
 
-_LOST = 2.0**-900
+_LEAST_SURE_SUM = 2.0**-900
 """Size below which a sum of products may have lost terms, or their digits, to underflow."""
 
 _LEAST_EXPONENT = -2147
 """Exponent of the product of the two smallest floats."""
 
-_REST = 2.0**-40
+_LEAST_REST_SHARE = 2.0**-40
 """Share of the squares above which the rest of a rounded mean would show in the scale."""
 
-_TILE = 1 << 19
+_TILE_BYTES = 1 << 19
 """Bytes of differences held at once; they stay in the processor's cache."""
 
 
@@ -121,7 +121,7 @@ def cut_into_tiles(shape: tuple[int, ...]) -> list[slice]:
     list of slice
         All rows, in order.
     """
-    step = max(1, _TILE // (8 * shape[1]))
+    step = max(1, _TILE_BYTES // (8 * shape[1]))
     return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
@@ -246,7 +246,7 @@ def _sum_products(y: FloatArray, f: FloatArray) -> tuple[FloatArray, IndexArray]
     products = y * f
     total = _sum_rows(products)
     exponent = np.zeros(total.shape, dtype=np.intp)
-    doubtful = np.flatnonzero(np.abs(total) < _LOST)
+    doubtful = np.flatnonzero(np.abs(total) < _LEAST_SURE_SUM)
     if doubtful.size:
         y_part = np.broadcast_to(y, f.shape)[doubtful]
         (y_digits, y_exponents), (f_digits, f_exponents) = np.frexp(y_part), np.frexp(f[doubtful])
@@ -274,7 +274,7 @@ def _fit_line(
     f_rest, y_rest = _sum_rows(f_centred) / n, _sum_rows(y_centred) / n
     products, exponent = _sum_products(y_centred, f_centred)
     squares = _sum_rows(np.multiply(f_centred, f_centred, out=f_centred))
-    f_rest = np.where(n * f_rest * f_rest > _REST * squares, f_rest, 0.0)
+    f_rest = np.where(n * f_rest * f_rest > _LEAST_REST_SHARE * squares, f_rest, 0.0)
     products = products - np.ldexp(n * f_rest * y_rest, -exponent)
     scale = np.where(constant_f, 0.0, products / (squares - n * f_rest * f_rest))
     slope = np.ldexp(scale, exponent)

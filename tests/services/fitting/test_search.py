@@ -20,7 +20,7 @@ from services.fitting.cache import Cache
 from services.fitting.fit import finish, rank_library
 from services.fitting.prepare import PAIRS_SCORED_PLAINLY, prepare
 from services.scoring.options import FitOptions
-from services.scoring.ranking import choose_best, empty_ranking, merge
+from services.scoring.ranking import choose_best, make_empty_ranking, merge
 from services.scoring.training import score_plainly
 from tests import factories
 from tests.examples import examples
@@ -33,7 +33,7 @@ TRANSFORMS = get_args(Transform)
 
 def rank_slowly(prepared, y):
     """Rank by the plain scores of all pairs, without bounds."""
-    options, ranking = prepared.options, empty_ranking(len(prepared.names), len(y))
+    options, ranking = prepared.options, make_empty_ranking(len(prepared.names), len(y))
     for group in prepared.groups:
         scored = score_plainly(group, y, np.full(len(group.y), np.inf), options)
         chosen, place = choose_best(scored.rows, scored.score, scored.columns, options.top_k)
@@ -253,7 +253,7 @@ def test_merging_is_associative_and_order_free(data):
 
     edges = [0, *sorted(data.draw(st.sets(st.integers(1, 11), min_size=2, max_size=2))), 12]
     parts = [rank_block(Block(np.arange(i, j), library.y[i:j])) for i, j in pairwise(edges)]
-    whole = merge(rank_block(*in_blocks(library)), empty_ranking(2, 0), top_k)
+    whole = merge(rank_block(*in_blocks(library)), make_empty_ranking(2, 0), top_k)
     a, b, c = data.draw(st.permutations(parts))
 
     def list_places(ranking):
