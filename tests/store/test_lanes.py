@@ -103,7 +103,7 @@ def test_a_large_job_of_another_client_gets_the_next_free_worker(queue):
         assert sorted(client for client, _ in queue.of(running)) == ["A", "B"]
 
 
-@pytest.mark.parametrize("workers", [1, 3, 4])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.thorough), 4])
 def test_no_client_begins_a_job_beyond_half_of_the_workers_while_another_waits(queue, workers):
     queue.add("A", SMALL, 10, Mapping)
     queue.add("A", LARGE, 10)
@@ -139,7 +139,7 @@ def test_with_one_worker_lanes_take_turns(queue):
     assert order[:6] in ([LARGE, SMALL] * 3, [SMALL, LARGE] * 3)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.thorough), 3])
 def test_a_stream_of_small_jobs_does_not_stop_a_large_one(queue, workers):
     queue.add("A", SMALL, 10)
     running = deque(queue.take() for _ in range(workers))
