@@ -25,11 +25,11 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.config import Settings
+from api.http.media import CSV, FORM, HTML, SQLITE
 from api.running import running
 from api.store.base import Database
 from api.store.migrate import migrate
 
-FORM, HTML, CSV, SQLITE = "multipart/form-data", "text/html", "text/csv", "application/vnd.sqlite3"
 PAGE = 500
 
 WIDEST = Console(width=1 << 20)

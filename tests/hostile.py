@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from services.errors import CurveError
 from services.files import ReadOptions, read_text
-from services.files.columnar import read_arrow, read_parquet
+from services.files.columnar import read_columnar
 from services.files.compressed import Unpacked
 from services.files.limits import ReadLimits
 from services.files.sandbox_main import limit_process
@@ -101,15 +101,13 @@ def read(kind, data):
     """Read one file; whatever is raised is the outcome."""
     with tempfile.TemporaryFile() as numbers:
         into = ColumnFile(numbers, 0)
-        if kind == "parquet":
-            read_parquet(data, into, OPTIONS)
-        elif kind == "arrow":
-            read_arrow(data, into, OPTIONS)
+        if kind in ("parquet", "arrow"):
+            read_columnar(data, kind, into, OPTIONS)
         elif kind.startswith("xlsx"):
             read_sheet(io.BytesIO(data), into, OPTIONS)
         else:
             stream = io.BufferedReader(Unpacked(io.BytesIO(data), kind, LIMITS))
-            curves, _ = read_text(stream, format="csv", limits=LIMITS)
+            curves, _ = read_text(stream, "csv", OPTIONS)
             curves.close()
 
 

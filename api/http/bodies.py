@@ -15,7 +15,8 @@ from api.errors import Problem
 from api.limits import limits_in_force
 from api.processes import cores
 from services.files import ReadLimits
-from services.files.compressed import CODINGS, Unpacked
+from services.files.compressed import Unpacked
+from services.files.formats import COMPRESSIONS, Compression
 from services.scratch import scratch
 
 
@@ -49,18 +50,19 @@ def expect_type(*accepted: str) -> str:
     return cast("str", got)
 
 
-def body_coding() -> str | None:
-    """Return the content coding of the body, None if it has none; 415 for an unknown one."""
+def body_coding() -> Compression | None:
+    """Return the compression of the body, None if there is none; 415 for an unknown one."""
     # RFC 9110: a recipient should take x-gzip for gzip.
     header: str = request.environ.get("HTTP_CONTENT_ENCODING", "")
     coding = header.strip().lower().removeprefix("x-")
     if coding in ("", "identity"):
         return None
-    if coding not in CODINGS:
-        taken = ", ".join(CODINGS)
+    compression = next((known for known in COMPRESSIONS if known == coding), None)
+    if compression is None:
+        taken = ", ".join(COMPRESSIONS)
         detail = f"The Content-Encoding is {coding[:40]}; one of these is taken: {taken}."
         raise Problem(415, detail, headers={"Accept-Encoding": taken})
-    return coding
+    return compression
 
 
 def read_limits() -> ReadLimits:

@@ -1,49 +1,56 @@
-"""Tables on their way out: the formats, their documentation, and the name of the file."""
+"""Tables as files in replies: their formats, their documentation, and the name of the file."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import chain, islice
 from urllib.parse import quote
 
 import pyarrow as pa
 from flask import Response, g
 
-from api.http.media import ARROW, CSV, JSON, PARQUET
+from api.http.media import CSV, JSON
 from api.http.replies import compute_reply
 from api.http.room import Handler, Room
 from services.errors import Fact, InvalidOption
-from services.export.writers import arrow_stream, csv_rows, parquet_file
+from services.export.writers import write_rows
+from services.files.formats import (
+    TEXT_FORMATS,
+    WRITTEN_FORMATS,
+    WrittenFormat,
+    facts_of,
+    media_type_of,
+)
 
-_ENDINGS = {CSV: ".csv", PARQUET: ".parquet", ARROW: ".arrows"}
-_WRITERS: dict[str, Callable[[pa.Schema, Iterable[pa.RecordBatch]], Iterator[bytes]]] = {
-    PARQUET: parquet_file,
-    ARROW: arrow_stream,
+_FORMAT_OF_MEDIA_TYPE: dict[str, WrittenFormat] = {
+    media_type_of(written): written for written in WRITTEN_FORMATS
 }
 
 STEM_LENGTH, STEM_BYTES = 100, 200
-"""Characters of a file's name without its ending, and bytes in UTF-8: file systems have 255."""
+"""Most characters of a file's name without its suffix, and bytes in UTF-8; systems take 255."""
 
-# Not allowed on some system, or with a meaning in a shell, a path or a header.
+# Characters that some system does not allow, or that mean something in a shell, path or header.
 _UNSAFE = re.compile(r'[\s<>:"/\\|?*%$`\']*[<>:"/\\|?*%$`\'][\s<>:"/\\|?*%$`\']*')
 
 
 def offers_tables(room: Room, example: str) -> Callable[[Handler], Handler]:
-    """Document and negotiate JSON, CSV, Parquet and Arrow; the handler documents its JSON."""
+    """Document and negotiate all formats of tables; the handler documents its JSON."""
     name = {
         "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
     }
-    binary = {"type": "string", "format": "binary"}
+    text, binary = {"type": "string"}, {"type": "string", "format": "binary"}
 
     def decorator(function: Handler) -> Handler:
-        for kind in (ARROW, PARQUET):
-            function = room.response(200, binary, content_type=kind, headers=name)(function)
-        text = {"type": "string"}
-        function = room.response(200, text, content_type=CSV, example=example)(function)
-        return room.offers(JSON, CSV, PARQUET, ARROW)(function)
+        for written in reversed(WRITTEN_FORMATS):
+            media_type = media_type_of(written)
+            if written in TEXT_FORMATS:
+                documented = room.response(200, text, content_type=media_type, example=example)
+            else:
+                documented = room.response(200, binary, content_type=media_type, headers=name)
+            function = documented(function)
+        return room.offers(JSON, *_FORMAT_OF_MEDIA_TYPE)(function)
 
     return decorator
 
@@ -56,17 +63,20 @@ def rows_reply(
     *,
     as_text: bool = False,
 ) -> Response:
-    """Rows as a file in the format of `g.media`, sent as they are made.
+    """Send rows as a file in the format of `g.media`, as they are made.
 
-    The first are read at once: what was deleted meanwhile is a 404, not a broken file.
+    The first batch is read at once: a record deleted meanwhile is a 404, not a broken file.
     """
-    rest = iter(batches)
-    write = partial(csv_rows, as_text=as_text) if g.media == CSV else _WRITERS[g.media]
-    return file_reply(lambda: write(schema, chain(list(islice(rest, 1)), rest)), stem, headers)
+    format, rest = _FORMAT_OF_MEDIA_TYPE[g.media], iter(batches)
+
+    def write() -> Iterator[bytes]:
+        return write_rows(format, schema, chain(list(islice(rest, 1)), rest), as_text=as_text)
+
+    return file_reply(write, stem, headers)
 
 
 def asks_for_text(cells: str | None) -> bool:
-    """Whether cells must not be taken for formulas; 422 in a format whose cells never are."""
+    """Tell if words that look like formulas are to be marked as text; 422 for all but CSV."""
     if cells is not None and g.media != CSV:
         detail = "Leave out cells, or ask for CSV with Accept: text/csv; it is for CSV only."
         raise InvalidOption(detail, [Fact(detail, "wrong_format", parameter="cells")])
@@ -76,22 +86,23 @@ def asks_for_text(cells: str | None) -> bool:
 def file_reply(
     make: Callable[[], Iterable[bytes]], stem: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """A file in the format of `g.media`, to be saved under a name."""
-    kind = f"{CSV}; charset=utf-8" if g.media == CSV else g.media
-    named = {"Content-Disposition": disposition("attachment", stem, _ENDINGS[g.media])}
-    return compute_reply(make, kind, named | (headers or {}))
+    """Send a file in the format of `g.media`, to be saved under a name."""
+    content_type = f"{CSV}; charset=utf-8" if g.media == CSV else g.media
+    suffix = facts_of(_FORMAT_OF_MEDIA_TYPE[g.media]).suffixes[0]
+    named = {"Content-Disposition": disposition("attachment", stem, suffix)}
+    return compute_reply(make, content_type, named | (headers or {}))
 
 
-def disposition(kind: str, stem: str, ending: str) -> str:
-    """Content-Disposition with a name that every system can store (RFC 6266, RFC 8187)."""
-    name = _safe(stem) + ending
+def disposition(kind: str, stem: str, suffix: str) -> str:
+    """Write a Content-Disposition whose name every system can store (RFC 6266, RFC 8187)."""
+    name = _safe(stem) + suffix
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    value = f'{kind}; filename="{_safe(plain.removesuffix(ending))}{ending}"'
+    value = f'{kind}; filename="{_safe(plain.removesuffix(suffix))}{suffix}"'
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _safe(stem: str) -> str:
-    """A name without what a file system, a shell or a header would misread."""
+    """Replace the characters that a file system, a shell or a header would misread."""
     printable = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in stem)
     short = _UNSAFE.sub("-", printable)[:STEM_LENGTH].encode()[:STEM_BYTES]
     return short.decode(errors="ignore").strip(" .-") or "idealfit"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
-CSV = "text/csv"
-PARQUET = "application/vnd.apache.parquet"
-ARROW = "application/vnd.apache.arrow.stream"
+from services.files.formats import media_type_of
+
+JSON = media_type_of("json")
+CSV = media_type_of("csv")
+TSV = media_type_of("tsv")
+FORM = "multipart/form-data"
 HTML = "text/html"
+MERGE_PATCH = "application/merge-patch+json"
+OCTETS = "application/octet-stream"
 SQLITE = "application/vnd.sqlite3"
 SVG = "image/svg+xml"
 PNG = "image/png"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -22,7 +22,7 @@ from api.http.openapi_headers import ETAG, LINK, LOCATION
 from api.http.paging import decode_cursor, listing, records_page
 from api.http.replies import SpooledBody, compute_reply
 from api.http.room import Room
-from api.http.uploads import FILES, FORM, TSV, read_upload
+from api.http.uploads import CSV_EXAMPLE, read_upload, takes_uploads
 from api.limits import limits_in_force
 from api.running import database, running
 from api.schemas.base import ListQuery, RecordsQuery, merge_patch
@@ -72,32 +72,10 @@ room = Room(
 
 MORE_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y3": [1.0, 1.5, 2.0]}
 
-CSV_EXAMPLE = "x,y1,y2\n0.0,1.0,3.0\n0.1,1.1,2.9\n0.2,,2.8\n"
-
-
-def uploads(
-    json_schema: type[ma.Schema], form_schema: type[ma.Schema], example: dict[str, Any]
-) -> Callable[[Any], Any]:
-    """Document the kinds of body that `read_upload` reads."""
-    content: dict[str, Any] = {
-        JSON: {"schema": json_schema, "example": example},
-        FORM: {"schema": form_schema, "example": {"file": CSV_EXAMPLE}},
-        CSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
-        TSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE.replace(",", "\t")},
-    }
-    binary = {"type": "string", "format": "binary"}
-    content |= {media: {"schema": binary} for media in FILES if media not in content}
-
-    def decorator(function: Any) -> Any:
-        body = {"required": True, "content": content}
-        return room.problems(400, 413, 415, 422)(room.doc(requestBody=body)(function))
-
-    return decorator
-
 
 @room.route("", methods=["POST"])
 @room.arguments(DatasetFields, location="query")
-@uploads(DatasetRequest, DatasetForm, {"name": "train", "columns": COLUMNS_EXAMPLE})
+@takes_uploads(room, DatasetRequest, DatasetForm, {"name": "train", "columns": COLUMNS_EXAMPLE})
 @room.response(201, DatasetReply, example=DATASET_EXAMPLE, headers=LOCATION | ETAG)
 def create_dataset(query: dict[str, Any]) -> Any:
     """Store a dataset
@@ -203,7 +181,7 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
 @room.arguments(FileFields, location="query")
 @room.problems(404)
 @room.matches("Append to this version only.")
-@uploads(CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
+@takes_uploads(room, CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
 @room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     """Append curves on the same x

@@ -26,6 +26,7 @@ from api.schemas.base import (
     read_rows,
 )
 from services.errors import Fact
+from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.tables import NAME_LENGTH, FloatArray
 
 ATTRIBUTES_BYTES = 65_536
@@ -262,8 +263,8 @@ def file_field() -> fields.Raw:
         metadata={
             "type": "string",
             "format": "binary",
-            "description": "*.csv *.tsv *.json *.parquet *.arrow *.feather *.xlsx, or with .gz,"
-            " .zst",
+            "description": f"{FILE_NAMES}; or compressed, with"
+            f" {' or '.join(COMPRESSION_OF_SUFFIX)} behind it.",
         },
     )
 
@@ -298,13 +299,13 @@ class DatasetPatch(Request):
 class SourceReply(Reply):
     """How the file was read."""
 
-    format = fields.String(required=True)
+    format = fields.String(required=True, metadata={"description": f"{', '.join(FORMATS)}."})
     encoding = fields.String(required=True, allow_none=True)
     delimiter = fields.String(required=True, allow_none=True)
     decimal = fields.String(required=True, allow_none=True)
     header = header_field(required=True, allow_none=True)
     compression = fields.String(
-        allow_none=True, metadata={"description": "gzip or zstd, if it came so."}
+        allow_none=True, metadata={"description": f"{' or '.join(COMPRESSIONS)}, if it came so."}
     )
     sheet = fields.String(allow_none=True, metadata={"description": "Of XLSX."})
 

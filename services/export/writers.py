@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import orjson
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from services.files.formats import WrittenFormat
 from services.tables import FloatArray
 
 CSV_ROWS = 65_536
@@ -30,6 +31,42 @@ FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell for a formula."""
 
 _COMMA, _LINE = b",", b"\n"
+
+
+def write_rows(
+    format: WrittenFormat,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    as_text: bool = False,
+) -> Iterator[bytes]:
+    """Write rows of numbers and words in any format.
+
+    Parameters
+    ----------
+    format : WrittenFormat
+        Format of the file.
+    schema : Schema
+        Names and types of the columns.
+    batches : iterable of RecordBatch
+        Some rows at a time; null is a gap.
+    as_text : bool
+        For CSV only, see `csv_rows`.
+
+    Returns
+    -------
+    iterator of bytes
+        The file, a piece at a time.
+    """
+    match format:
+        case "csv":
+            return csv_rows(schema, batches, as_text=as_text)
+        case "parquet":
+            return parquet_file(schema, batches)
+        case "arrow":
+            return arrow_stream(schema, batches)
+        case _:
+            assert_never(format)
 
 
 def csv_values(

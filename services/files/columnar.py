@@ -1,7 +1,7 @@
-"""Parquet and Arrow become columns of float64, a few columns at a time.
+"""Parquet and Arrow files as columns of float64, a few columns at a time.
 
-Nothing of a file is believed before it is checked: its sizes are what it says of itself, so they
-are compared with the limits first, and what is read then may still not be more.
+A file states its sizes itself, so they are compared with the limits first, and reading stops
+where there is more than stated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,8 @@ from services.files.columnar_cells import (
     read_numbers,
 )
 from services.files.columnar_sources import ArrowSource, ParquetSource, check_rows
-from services.files.common import Found, ReadOptions, Source, x_position
+from services.files.common import ReadOptions, Source, TableHead, find_x
+from services.files.formats import ColumnarFormat
 from services.files.library_rows import LibraryRows
 from services.files.spool import ColumnFile
 from services.tables import clean_names
@@ -42,92 +43,78 @@ _LIBRARY = {"name", "y"}
 """Columns of a file that holds one curve a row."""
 
 
-def read_parquet(data: Any, into: ColumnFile, options: ReadOptions) -> Found:
-    """Read a Parquet file.
+def read_columnar(
+    data: Any, format: ColumnarFormat, into: ColumnFile, options: ReadOptions
+) -> TableHead:
+    """Read a Parquet file, an Arrow stream or an Arrow file (Feather).
 
     Parameters
     ----------
     data : bytes-like
         The file.
+    format : ColumnarFormat
+        Format of the file.
     into : ColumnFile
         Gets the numbers.
     options : ReadOptions
-        What may be in it.
+        Options of the client, and the limits.
 
     Returns
     -------
-    Found
-        What was in it.
+    TableHead
+        Everything else.
 
     Raises
     ------
     UnreadableFile
-        It is damaged.
+        The file is damaged.
     InvalidTable
         It holds no curves.
     TooLarge
         It holds more than the limits allow.
     """
-    with _as_unreadable("Parquet"):
-        return _read(ParquetSource(data), into, options, "parquet")
+    with _as_unreadable(format.capitalize()):
+        return _read(_open_source(data, format, options), into, options, format)
 
 
-def read_arrow(data: Any, into: ColumnFile, options: ReadOptions) -> Found:
-    """Read an Arrow stream or an Arrow file (Feather).
-
-    Parameters
-    ----------
-    data : bytes-like
-        The file.
-    into : ColumnFile
-        Gets the numbers.
-    options : ReadOptions
-        What may be in it.
-
-    Returns
-    -------
-    Found
-        What was in it.
-
-    Raises
-    ------
-    UnreadableFile
-        It is damaged.
-    InvalidTable
-        It holds no curves.
-    TooLarge
-        It holds more than the limits allow.
-    """
-    with _as_unreadable("Arrow"):
-        return _read(ArrowSource(data, options), into, options, "arrow")
+def _open_source(
+    data: Any, format: ColumnarFormat, options: ReadOptions
+) -> ParquetSource | ArrowSource:
+    match format:
+        case "parquet":
+            return ParquetSource(data)
+        case "arrow":
+            return ArrowSource(data, options)
+        case _:
+            assert_never(format)
 
 
 @contextmanager
-def _as_unreadable(what: str) -> Iterator[None]:
-    """All that the library may say of a damaged file is one error here."""
+def _as_unreadable(name: str) -> Iterator[None]:
+    """Raise one error for all that the library raises for a damaged file."""
     try:
         yield
     except CurveError:
         raise
     except MemoryError:
-        detail = f"The {what} file needs more memory than one file may have."
+        detail = f"The {name} file needs more memory than one file may have."
         raise error_from(
             TooLarge, Fact(f"{detail} Write smaller batches.", "too_much_memory")
         ) from None
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError) as error:
         why = " ".join(str(error).split())[:200]
         raise error_from(
-            UnreadableFile, Fact(f"The {what} file cannot be read: {why}", "damaged")
+            UnreadableFile, Fact(f"The {name} file cannot be read: {why}", "damaged")
         ) from None
 
 
-# Two formats that are read alike
-
-
 def _read(
-    source: ParquetSource | ArrowSource, into: ColumnFile, options: ReadOptions, name: str
-) -> Found:
-    how = Source(name, None, None, None, None)
+    source: ParquetSource | ArrowSource,
+    into: ColumnFile,
+    options: ReadOptions,
+    format: ColumnarFormat,
+) -> TableHead:
+    how = Source(format, None, None, None, None)
     fields = list(source.schema)
     if {f.name.strip() for f in fields} == _LIBRARY and len(fields) == len(_LIBRARY):
         by_name = {f.name.strip(): position for position, f in enumerate(fields)}
@@ -135,22 +122,22 @@ def _read(
             return LibraryRows(source, by_name, into, options).read(how)
     columns = _columns(source, options)
     names = tuple(column.name for column in columns)
-    x = x_position(names, options.x_column, options.usual_x)
+    x = find_x(names, options.x_column, options.usual_x)
     _check_size(source, len(columns), options)
     _read_columns(source, columns, into)
-    return Found(names, source.rows, how, x)
+    return TableHead(names, source.rows, how, x)
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of a file that is wanted."""
+    """A column to read: its cleaned name and its position in the file."""
 
     name: str
     position: int
 
 
 def _columns(source: ParquetSource | ArrowSource, options: ReadOptions) -> list[_Column]:
-    """The columns of the table in their order; what cannot be numbers is refused at once."""
+    """List the columns of the table in their order; refuse those that cannot hold numbers."""
     if max(source.leaves, len(source.schema)) > options.limits.max_columns:
         detail = f"There are {source.leaves} columns; the limit is {options.limits.max_columns}."
         raise error_from(TooLarge, Fact(detail, "too_many_columns"))
@@ -175,7 +162,7 @@ def _columns(source: ParquetSource | ArrowSource, options: ReadOptions) -> list[
 
 
 def _order(schema: pa.Schema, options: ReadOptions) -> list[int]:
-    """Positions of the columns; the index of pandas first, where it has a name, as in CSV."""
+    """Order the columns: a named index of pandas first, as pandas itself writes CSV."""
     index = _pandas_index(schema)
     unnamed = [name for name in index if name.startswith("__index_level_")]
     others = {name.strip() for name in schema.names} - set(index)
@@ -191,7 +178,7 @@ def _order(schema: pa.Schema, options: ReadOptions) -> list[int]:
 
 
 def _pandas_index(schema: pa.Schema) -> list[str]:
-    """Names of the columns that were the index of a DataFrame."""
+    """Return the names of the columns that were the index of a DataFrame."""
     try:
         described = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
         return [name for name in described if isinstance(name, str)]
@@ -206,7 +193,7 @@ def _check_size(source: ParquetSource | ArrowSource, columns: int, options: Read
 
 
 def _first_value(source: ParquetSource | ArrowSource, column: _Column) -> int | None:
-    """Row of the first cell of a column that is no gap."""
+    """Return the row of the first cell of a column that is not a gap."""
     row = 0
     for batch in source.batches([column.position], 1 << 16):
         cells = batch.column(0)
@@ -224,7 +211,7 @@ def _read_columns(
     for start in range(0, len(columns), width):
         some = dict(enumerate(columns[start : start + width], start))
         row = 0
-        # The library gives columns in the order of the file, whatever the order asked for.
+        # The library returns columns in the order of the file, not in the one asked for.
         by_position = sorted(some.items(), key=lambda item: item[1].position)
         for batch in source.batches(sorted(c.position for c in some.values()), 1 << 16):
             if row + batch.num_rows > source.rows:
@@ -235,9 +222,3 @@ def _read_columns(
         if row != source.rows:
             detail = f"The file has other rows than the {source.rows} it speaks of."
             raise error_from(UnreadableFile, Fact(detail, "damaged"))
-
-
-# One curve a row
-
-
-# Cells to numbers

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: what they say of a file, and which column is x."""
+"""Shared by the readers of all formats: their options, what they report, and the x column."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.errors import Fact, InvalidTable, error_from, quote
+from services.files.formats import Compression, Format
 from services.files.limits import DEFAULT_LIMITS, ReadLimits
-from services.files.spool import Spool, SpooledTable
 from services.fingerprint import canonicalize
 from services.tables import FloatArray, Table
 
@@ -23,47 +23,49 @@ class Source:
 
     Parameters
     ----------
-    format : str
-        ``csv``, ``tsv``, ``json``, ``parquet``, ``arrow`` or ``xlsx``.
+    format : Format
+        Format of the file.
     encoding : str or None
         ``utf-8``, ``utf-8-sig`` (with a byte order mark), ``utf-16-le`` or ``utf-16-be``.
     delimiter : str or None
-        What parts the cells.
+        Character between the cells.
     decimal : str or None
-        The decimal mark, ``.`` or ``,``.
+        Decimal mark, ``.`` or ``,``.
     header : str or None
         ``present`` or ``absent``.
-    compression : str or None
-        ``gzip`` or ``zstd``, of the body or of the file.
+    compression : Compression or None
+        Compression of the body or of the file.
     sheet : str or None
-        Name of the sheet that was read.
+        Name of the sheet.
     """
 
-    format: str
+    format: Format
     encoding: str | None
     delimiter: str | None
     decimal: str | None
     header: str | None
-    compression: str | None = None
+    compression: Compression | None = None
     sheet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a caller says of a binary file.
+    """Options of the client for reading a file, and the limits.
 
     Parameters
     ----------
     header : str
-        ``present`` or ``absent``; of sheets only.
+        ``present``: the first row of text or of a sheet holds the names. ``absent``: they are x,
+        y1, y2, ...
     sheet : str or None
         Name of the sheet; by default the first.
     x_column : str or None
-        Name of the x column.
+        Name of the x column; by default the first of `usual_x` that there is, else the first
+        column.
     usual_x : sequence of str
-        Names of an x column that need not be said.
+        Names to look for by default.
     n_points : int or None
-        Numbers of a curve, where the dataset is there already.
+        Length of each curve, if the curves are appended to a dataset.
     limits : ReadLimits
         How large the table may be.
     """
@@ -76,20 +78,24 @@ class ReadOptions:
     limits: ReadLimits = DEFAULT_LIMITS
 
 
+DEFAULT_OPTIONS = ReadOptions()
+"""Options of a client that says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was in a binary file, beside its numbers.
+class TableHead:
+    """Everything about a table but its numbers.
 
     Parameters
     ----------
     columns : tuple of str
         Names of all columns, cleaned, in their order.
     rows : int
-        How long each is.
+        Length of each column.
     source : Source
         How the file was read.
     x : int or None
-        Position of the x column; None where the file has none, in a file of one curve a row.
+        Position of the x column; None in a file of one curve a row that has none.
     """
 
     columns: tuple[str, ...]
@@ -98,99 +104,20 @@ class Found:
     x: int | None = None
 
 
-def pick_x(
-    columns: tuple[str, ...],
-    values: FloatArray,
-    x_column: str | None,
-    usual_x: Sequence[str] = USUAL_X,
-) -> Table:
-    """Part the x column from the curves.
+def find_x(columns: tuple[str, ...], x_column: str | None, usual_x: Sequence[str] = USUAL_X) -> int:
+    """Find the x column.
 
     Parameters
     ----------
     columns : tuple of c str
         Names of all columns, cleaned, in their order.
-    values : ndarray of shape (c, n)
-        Their numbers; NaN is a gap.
-    x_column : str or None
-        Name of the x column; by default the one called x, else X, else the first.
-    usual_x : sequence of str
-        Names to look for by default.
-
-    Returns
-    -------
-    Table
-        With canonical values.
-
-    Raises
-    ------
-    InvalidTable
-        There is no such column, no curve beside it, or no row.
-    """
-    at = x_position(columns, x_column, usual_x)
-    _check_rows(values.shape[1])
-    values = canonicalize(values)
-    y = values[1:] if at == 0 else np.delete(values, at, axis=0)
-    return Table(values[at], y, columns[:at] + columns[at + 1 :], columns[at])
-
-
-def spooled_table(
-    columns: tuple[str, ...],
-    spool: Spool,
-    x_column: str | None,
-    usual_x: Sequence[str] = USUAL_X,
-) -> SpooledTable:
-    """Part the x column from the curves of a file.
-
-    Parameters
-    ----------
-    columns : tuple of c str
-        Names of all columns, cleaned, in their order.
-    spool : Spool
-        Their numbers; it belongs to the table from here on.
-    x_column : str or None
-        Name of the x column; by default the one called x, else X, else the first.
-    usual_x : sequence of str
-        Names to look for by default.
-
-    Returns
-    -------
-    SpooledTable
-        To be closed by the caller.
-
-    Raises
-    ------
-    InvalidTable
-        There is no such column, no curve beside it, or no row.
-    """
-    at = x_position(columns, x_column, usual_x)
-    _check_rows(spool.rows)
-    return SpooledTable(spool, columns, at)
-
-
-def _check_rows(rows: int) -> None:
-    if rows == 0:
-        raise error_from(InvalidTable, Fact("There are names, but no data rows.", "no_rows"))
-
-
-def x_position(
-    columns: tuple[str, ...], x_column: str | None, usual_x: Sequence[str] = USUAL_X
-) -> int:
-    """Position of the x column.
-
-    Parameters
-    ----------
-    columns : tuple of c str
-        Names of all columns, cleaned, in their order.
-    x_column : str or None
-        Name of the x column; by default the one called x, else X, else the first.
-    usual_x : sequence of str
-        Names to look for by default.
+    x_column, usual_x
+        As in `ReadOptions`.
 
     Returns
     -------
     int
-        From 0.
+        Position of the x column.
 
     Raises
     ------
@@ -206,3 +133,54 @@ def x_position(
         detail = f"There is no column {quote(x_column)} to take x from."
         raise error_from(InvalidTable, Fact(detail, "unknown_column", parameter="x_column"))
     return columns.index(x_column.strip())
+
+
+def pick_x(
+    columns: tuple[str, ...],
+    values: FloatArray,
+    x_column: str | None,
+    usual_x: Sequence[str] = USUAL_X,
+) -> Table:
+    """Make a table of columns, one of which is x.
+
+    Parameters
+    ----------
+    columns : tuple of c str
+        Names of all columns, cleaned, in their order.
+    values : ndarray of shape (c, n)
+        Their numbers; NaN is a gap.
+    x_column, usual_x
+        As in `ReadOptions`.
+
+    Returns
+    -------
+    Table
+        With canonical values.
+
+    Raises
+    ------
+    InvalidTable
+        There is no such column, no curve beside it, or no row.
+    """
+    at = find_x(columns, x_column, usual_x)
+    require_rows(values.shape[1])
+    values = canonicalize(values)
+    y = values[1:] if at == 0 else np.delete(values, at, axis=0)
+    return Table(values[at], y, columns[:at] + columns[at + 1 :], columns[at])
+
+
+def require_rows(rows: int) -> None:
+    """Refuse a table without rows.
+
+    Parameters
+    ----------
+    rows : int
+        Number of its rows.
+
+    Raises
+    ------
+    InvalidTable
+        There are none.
+    """
+    if rows == 0:
+        raise error_from(InvalidTable, Fact("There are names, but no data rows.", "no_rows"))

@@ -1,34 +1,59 @@
-"""Bodies and files that came as gzip or zstd, unpacked as they are read, never further."""
+"""Bodies and files compressed with gzip or zstd, unpacked no further than they are read."""
 
 from __future__ import annotations
 
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, assert_never
 
 import zstandard
 
 from services.errors import Fact, TooLarge, UnreadableFile, error_from
+from services.files.formats import Compression
 from services.files.limits import ReadLimits
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-CODINGS = ("gzip", "zstd")
+_WINDOW_BYTES = 8 << 20
+"""Most memory a zstd frame may ask for: as much as RFC 9659 grants and level 19 needs."""
 
-_WINDOW = 8 << 20
-"""Most memory a zstd frame may ask for; what RFC 9659 grants, and what level 19 needs."""
-
-# How much is unpacked in one go. A byte of deflate becomes 1032 at most; 4 bytes of zstd become
-# a block of 128 KiB. So gzip gives 4 MiB at most before it is counted, and zstd 8 MiB.
-_PIECE = {"gzip": 4 << 10, "zstd": 256}
-
-_READ = 64 << 10
-"""Bytes that are read in one go; many small reads of a socket take longer than unpacking."""
+_READ_BYTES = 64 << 10
+"""Bytes of one read; many small reads of a socket take longer than unpacking."""
 
 _MOST_MEMBERS = 100_000
-"""Members of a gzip or frames of a zstd file; empty ones would cost time and never an end."""
+"""Most members of a gzip file or frames of a zstd file; empty ones take time and give nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """How a compression is undone.
+
+    Parameters
+    ----------
+    piece_bytes : int
+        Bytes that are unpacked at once.
+    new_member : callable
+        Makes a decompressor for the next member or frame.
+    """
+
+    piece_bytes: int
+    new_member: Callable[[], Any]
+
+
+def _codec_of(compression: Compression) -> _Codec:
+    match compression:
+        case "gzip":
+            # A byte of deflate becomes 1032 at most, so this becomes 4 MiB before it is counted.
+            return _Codec(4 << 10, lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
+        case "zstd":
+            # 4 bytes of zstd become a block of 128 KiB, so this becomes 8 MiB.
+            frames = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+            return _Codec(256, frames.decompressobj)
+        case _:
+            assert_never(compression)
 
 
 class Unpacked(io.RawIOBase):
@@ -37,24 +62,25 @@ class Unpacked(io.RawIOBase):
     Parameters
     ----------
     stream : BinaryIO
-        What came; members or frames one after the other.
-    coding : str
-        ``gzip`` or ``zstd``.
+        Members or frames, one after the other.
+    compression : Compression
+        How they are compressed.
     limits : ReadLimits
-        How large it may become. Beyond them reading raises `TooLarge`, and `UnreadableFile`
-        where the stream is damaged or ends early.
+        How large they may become. Beyond that reading raises `TooLarge`, and `UnreadableFile`
+        if the stream is damaged or ends early.
     """
 
-    def __init__(self, stream: BinaryIO, coding: str, limits: ReadLimits) -> None:
+    def __init__(self, stream: BinaryIO, compression: Compression, limits: ReadLimits) -> None:
         super().__init__()
         self._stream = stream
-        self._coding = coding
+        self._compression = compression
+        self._codec = _codec_of(compression)
         self._limits = limits
         self._pieces = self._unpack()
         self._ready = memoryview(b"")
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
@@ -63,12 +89,12 @@ class Unpacked(io.RawIOBase):
         Parameters
         ----------
         buffer : writable buffer
-            Where the bytes go.
+            Gets the bytes.
 
         Returns
         -------
         int
-            How many there are; 0 at the end.
+            Number of bytes; 0 at the end.
         """
         target = memoryview(buffer).cast("B")
         while not self._ready:
@@ -83,8 +109,8 @@ class Unpacked(io.RawIOBase):
 
     def _unpack(self) -> Iterator[bytes]:
         received = unpacked = members = 0
-        new = _member(self._coding)
-        member, data, sent = new(), b"", self._sent()
+        new_member = self._codec.new_member
+        member, data, sent = new_member(), b"", self._sent()
         while True:
             if not data:
                 data = next(sent, b"")
@@ -92,7 +118,7 @@ class Unpacked(io.RawIOBase):
             if not data:
                 break
             if member is None:
-                member = new()
+                member = new_member()
             piece = self._decompress(member, data)
             unpacked += len(piece)
             self._limits.check_expansion(received, unpacked)
@@ -101,15 +127,15 @@ class Unpacked(io.RawIOBase):
             if member.eof:
                 data, member, members = member.unused_data, None, members + 1
             if members > _MOST_MEMBERS:
-                detail = f"The {self._coding} file has more than {_MOST_MEMBERS} members."
+                detail = f"The {self._compression} file has more than {_MOST_MEMBERS} members."
                 raise error_from(TooLarge, Fact(detail, "too_many_members"))
         if member is not None:
             raise self._unreadable("it ends early")
 
     def _sent(self) -> Iterator[bytes]:
-        """What came, in pieces that are small enough to be unpacked."""
-        size = _PIECE[self._coding]
-        while data := self._stream.read(_READ):
+        """Yield the stream in pieces that are small enough to be unpacked."""
+        size = self._codec.piece_bytes
+        while data := self._stream.read(_READ_BYTES):
             for start in range(0, len(data), size):
                 yield data[start : start + size]
 
@@ -121,12 +147,5 @@ class Unpacked(io.RawIOBase):
         return piece
 
     def _unreadable(self, why: str) -> UnreadableFile:
-        detail = f"This is not {self._coding}, or it is damaged: {why}."
+        detail = f"This is not {self._compression}, or it is damaged: {why}."
         return error_from(UnreadableFile, Fact(detail, "bad_compression"))
-
-
-def _member(coding: str) -> Callable[[], Any]:
-    if coding == "gzip":
-        return lambda: zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    return decompressor.decompressobj

@@ -1,108 +1,298 @@
-"""What a file is, by its first bytes."""
+"""The formats of files: one table for reading and writing, for the API and the command line.
+
+To add one, follow "Add a file format" in docs/architecture.md.
+"""
 
 from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, assert_never, get_args
 
-HEAD = 64
-"""Bytes that are enough to tell."""
+TextFormat = Literal["csv", "tsv"]
+"""Formats of delimited text (`services.files.text`)."""
 
-PARQUET, ARROW_FILE, ARROW_STREAM, ZIP = "parquet", "arrow-file", "arrow-stream", "zip"
-GZIP, ZSTD, TEXT, JSON, BINARY = "gzip", "zstd", "text", "json", "binary"
+ColumnarFormat = Literal["parquet", "arrow"]
+"""Formats that store columns (`services.files.columnar`)."""
 
-_MAGIC = {
-    b"PAR1": PARQUET,
-    b"PARE": "parquet-encrypted",
-    b"ARROW1": ARROW_FILE,
-    b"FEA1": "feather-1",
-    b"\xff\xff\xff\xff": ARROW_STREAM,
-    b"PK\x03\x04": ZIP,
-    b"PK\x05\x06": ZIP,
-    b"\x1f\x8b": GZIP,
-    b"\x28\xb5\x2f\xfd": ZSTD,
-    b"\xd0\xcf\x11\xe0": "ole",
-    b"SQLite format 3\0": "sqlite",
-    b"\x89HDF\r\n": "hdf",
-    b"%PDF-": "pdf",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!": "rar",
-    b"\x89PNG": "png",
-    b"\xff\xd8\xff": "jpeg",
-    b"GIF8": "gif",
-    b"MATLAB 5.0": "matlab",
-    b"\x93NUMPY": "numpy",
-    b"{\\rtf": "rtf",
-}
+SandboxedFormat = Literal[ColumnarFormat, "xlsx"]
+"""Formats that are read in a process with limits (`services.files.sandbox_main`)."""
 
-NAMES = {
-    PARQUET: "Parquet",
-    "parquet-encrypted": "encrypted Parquet",
-    ARROW_FILE: "an Arrow file (Feather)",
-    "feather-1": "Feather version 1",
-    ARROW_STREAM: "an Arrow stream",
-    ZIP: "a ZIP archive, as XLSX is",
-    GZIP: "gzip",
-    ZSTD: "zstd",
-    "ole": "an old or encrypted Office file",
-    "sqlite": "a SQLite database",
-    "hdf": "HDF5",
-    "pdf": "PDF",
-    "bzip2": "bzip2",
-    "xz": "xz",
-    "7z": "a 7z archive",
-    "rar": "a RAR archive",
-    "png": "a PNG picture",
-    "jpeg": "a JPEG picture",
-    "gif": "a GIF picture",
-    "matlab": "a MATLAB file",
-    "numpy": "a NumPy array",
-    "rtf": "RTF",
-    BINARY: "a binary file of a kind that is not known here",
-    TEXT: "text, as far as its first bytes tell",
-    JSON: "JSON",
-}
-"""What to call each kind before a person."""
+Format = Literal[TextFormat, "json", SandboxedFormat]
+"""Formats that are read. The fields of JSON are in `api/schemas/datasets.py`."""
+
+WrittenFormat = Literal["csv", "parquet", "arrow"]
+"""Formats that tables are written in (`services.export.writers`)."""
+
+Compression = Literal["gzip", "zstd"]
+"""Compressions of a body or a file (`services.files.compressed`)."""
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+TEXT_FORMATS: tuple[TextFormat, ...] = get_args(TextFormat)
+WRITTEN_FORMATS: tuple[WrittenFormat, ...] = get_args(WrittenFormat)
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
+
+COMPRESSION_OF_SUFFIX: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 
-_JSON = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{])")
-"""How an object begins, or an array of such; no line of names does."""
+class Content(Enum):
+    """What the first bytes of a file say it is; the value is its name in a sentence."""
 
-_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+    PARQUET = "Parquet"
+    ENCRYPTED_PARQUET = "encrypted Parquet"
+    ARROW_FILE = "an Arrow file (Feather)"
+    FEATHER_1 = "Feather version 1"
+    ARROW_STREAM = "an Arrow stream"
+    ZIP = "a ZIP archive, as XLSX is"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    OLE = "an old or encrypted Office file"
+    SQLITE = "a SQLite database"
+    HDF = "HDF5"
+    PDF = "PDF"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    SEVEN_ZIP = "a 7z archive"
+    RAR = "a RAR archive"
+    PNG = "a PNG picture"
+    JPEG = "a JPEG picture"
+    GIF = "a GIF picture"
+    MATLAB = "a MATLAB file"
+    NUMPY = "a NumPy array"
+    RTF = "RTF"
+    BINARY = "a binary file of an unknown kind"
+    TEXT = "text, as far as its first bytes tell"
+    JSON = "JSON"
 
-_CONTROL = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
-"""Bytes that no text has; a text may end with 1A."""
 
-_MARKS_OF_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-def kind_of(head: bytes) -> str:
-    """Tell what a file is.
+@dataclass(frozen=True, slots=True)
+class FormatFacts:
+    """Everything about a format but its reader and writer.
 
     Parameters
     ----------
-    head : bytes
-        Its first bytes, `HEAD` of them if there are so many.
+    media_types : dict of str to tuple of Content
+        Media types, the one of written files first, each with the contents that it stands for.
+    suffixes : tuple of str
+        Suffixes of file names, the one of written files first.
+    is_compact : bool
+        Whether a file can be much smaller than the numbers in it.
+    has_sheets : bool
+        Whether the option `sheet` makes sense.
+    has_header : bool
+        Whether the option `header` makes sense.
+    """
+
+    media_types: dict[str, tuple[Content, ...]]
+    suffixes: tuple[str, ...]
+    is_compact: bool
+    has_sheets: bool
+    has_header: bool
+
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        """All contents that a file may have."""
+        return tuple(found for contents in self.media_types.values() for found in contents)
+
+
+_CSV = FormatFacts(
+    media_types={"text/csv": (Content.TEXT,)},
+    suffixes=(".csv", ".txt", ".dat"),
+    is_compact=False,
+    has_sheets=False,
+    has_header=True,
+)
+_TSV = FormatFacts(
+    media_types={"text/tab-separated-values": (Content.TEXT,)},
+    suffixes=(".tsv", ".tab"),
+    is_compact=False,
+    has_sheets=False,
+    has_header=True,
+)
+_JSON = FormatFacts(
+    media_types={"application/json": (Content.JSON, Content.TEXT)},
+    suffixes=(".json",),
+    is_compact=False,
+    has_sheets=False,
+    has_header=False,
+)
+_PARQUET = FormatFacts(
+    media_types={"application/vnd.apache.parquet": (Content.PARQUET,)},
+    suffixes=(".parquet", ".pq"),
+    is_compact=True,
+    has_sheets=False,
+    has_header=False,
+)
+_ARROW = FormatFacts(
+    media_types={
+        "application/vnd.apache.arrow.stream": (Content.ARROW_STREAM,),
+        "application/vnd.apache.arrow.file": (Content.ARROW_FILE,),
+    },
+    suffixes=(".arrows", ".arrow", ".feather", ".ipc"),
+    is_compact=True,
+    has_sheets=False,
+    has_header=False,
+)
+_XLSX = FormatFacts(
+    media_types={
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": (Content.ZIP,)
+    },
+    suffixes=(".xlsx",),
+    is_compact=True,
+    has_sheets=True,
+    has_header=True,
+)
+
+
+def facts_of(format: Format) -> FormatFacts:
+    """Return the row of a format in the table.
+
+    Parameters
+    ----------
+    format : Format
+        One of `FORMATS`.
+
+    Returns
+    -------
+    FormatFacts
+        Its row.
+    """
+    match format:
+        case "csv":
+            return _CSV
+        case "tsv":
+            return _TSV
+        case "json":
+            return _JSON
+        case "parquet":
+            return _PARQUET
+        case "arrow":
+            return _ARROW
+        case "xlsx":
+            return _XLSX
+        case _:
+            assert_never(format)
+
+
+def media_type_of(format: Format) -> str:
+    """Return the media type of files that are written in a format.
+
+    Parameters
+    ----------
+    format : Format
+        One of `FORMATS`.
 
     Returns
     -------
     str
-        A key of `NAMES`; `TEXT` for all that has no mark and may be text, and for a line of
-        ASCII that begins like one: a column may be called PAR1.
+        The first of its media types.
     """
-    if _JSON.match(head):
-        return JSON
+    return next(iter(facts_of(format).media_types))
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a media type or a suffix says of a file.
+
+    Parameters
+    ----------
+    format : Format
+        Its format.
+    contents : tuple of Content
+        Contents that agree with it.
+    """
+
+    format: Format
+    contents: tuple[Content, ...]
+
+
+DECLARED_BY_MEDIA_TYPE = {
+    media_type: Declared(known, contents)
+    for known in FORMATS
+    for media_type, contents in facts_of(known).media_types.items()
+}
+
+DECLARED_BY_SUFFIX = {
+    suffix: Declared(known, facts_of(known).contents)
+    for known in FORMATS
+    for suffix in facts_of(known).suffixes
+}
+
+FILE_NAMES = " ".join(f"*{suffix}" for suffix in DECLARED_BY_SUFFIX)
+"""Patterns of the names of all files that are read, but for compressed ones."""
+
+FORMAT_OF_CONTENT = {
+    content: known for known in reversed(FORMATS) for content in facts_of(known).contents
+}
+"""Format of a file that nothing is declared of: the first of `FORMATS` with that content."""
+
+HEAD_BYTES = 64
+"""Length of the beginning that `recognize` needs."""
+
+_MAGIC = {
+    b"PAR1": Content.PARQUET,
+    b"PARE": Content.ENCRYPTED_PARQUET,
+    b"ARROW1": Content.ARROW_FILE,
+    b"FEA1": Content.FEATHER_1,
+    b"\xff\xff\xff\xff": Content.ARROW_STREAM,
+    b"PK\x03\x04": Content.ZIP,
+    b"PK\x05\x06": Content.ZIP,
+    b"\x1f\x8b": Content.GZIP,
+    b"\x28\xb5\x2f\xfd": Content.ZSTD,
+    b"\xd0\xcf\x11\xe0": Content.OLE,
+    b"SQLite format 3\0": Content.SQLITE,
+    b"\x89HDF\r\n": Content.HDF,
+    b"%PDF-": Content.PDF,
+    b"BZh": Content.BZIP2,
+    b"\xfd7zXZ\0": Content.XZ,
+    b"7z\xbc\xaf\x27\x1c": Content.SEVEN_ZIP,
+    b"Rar!": Content.RAR,
+    b"\x89PNG": Content.PNG,
+    b"\xff\xd8\xff": Content.JPEG,
+    b"GIF8": Content.GIF,
+    b"MATLAB 5.0": Content.MATLAB,
+    b"\x93NUMPY": Content.NUMPY,
+    b"{\\rtf": Content.RTF,
+}
+
+_JSON_START = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{])")
+"""Start of a JSON object, or of an array of objects or arrays; no row of names looks so."""
+
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+_CONTROL = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
+"""Bytes that do not occur in text; 1A may end one."""
+
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def recognize(head: bytes) -> Content:
+    """Tell what a file holds by its first bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `HEAD_BYTES` bytes, or all of a shorter file.
+
+    Returns
+    -------
+    Content
+        `Content.TEXT` for anything without a mark that can be text. Printable ASCII is text too
+        where it begins like a mark: a column may be called PAR1.
+    """
+    if _JSON_START.match(head):
+        return Content.JSON
     if not head.translate(None, _PRINTABLE):
-        return TEXT
-    marked = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
-    return marked or (BINARY if _is_binary(head) else TEXT)
+        return Content.TEXT
+    marked = next((content for magic, content in _MAGIC.items() if head.startswith(magic)), None)
+    return marked or (Content.BINARY if _is_binary(head) else Content.TEXT)
 
 
 def _is_binary(head: bytes) -> bool:
-    """Whether bytes are no text in any encoding: control characters, and no UTF-8 around them."""
-    if head.startswith(_MARKS_OF_UTF_16) or not set(head).intersection(_CONTROL):
+    """Tell whether bytes are text in no encoding: control characters, and not UTF-8."""
+    if head.startswith(_UTF_16_MARKS) or not set(head).intersection(_CONTROL):
         return False
     # A character may be cut at the end.
     return codecs.getincrementaldecoder("utf-8")("replace").decode(head).count("\ufffd") > 0

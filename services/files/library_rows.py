@@ -19,7 +19,7 @@ from services.errors import (
 )
 from services.files.columnar_cells import decode, is_text, read_numbers
 from services.files.columnar_sources import ArrowSource, ParquetSource, check_rows
-from services.files.common import Found, ReadOptions, Source
+from services.files.common import ReadOptions, Source, TableHead
 from services.files.spool import ColumnFile
 from services.tables import clean_names
 
@@ -34,7 +34,7 @@ class LibraryRows:
     options: ReadOptions
     names: list[str] = field(default_factory=list)
 
-    def read(self, how: Source) -> Found:
+    def read(self, how: Source) -> TableHead:
         """Curves in their order; the one called as the x column is x."""
         self._check_rows(self.source.rows)
         length = self.source.length_of_lists(self.place["y"])
@@ -61,7 +61,7 @@ class LibraryRows:
         if len(names) == 1 and x is not None:
             detail = "There is only the row of x; at least one curve is needed."
             raise error_from(InvalidTable, Fact(detail, "one_column", row=0))
-        return Found(tuple(names), self.into.rows, how, x)
+        return TableHead(tuple(names), self.into.rows, how, x)
 
     def _check_rows(self, rows: int) -> None:
         # One of them may be x.

@@ -1,4 +1,4 @@
-"""Limits of what a reader takes."""
+"""Limits on files and on the tables in them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from dataclasses import dataclass
 
 from services.errors import Fact, TooLarge, error_from
 
+ALWAYS_ALLOWED_BYTES = 8 << 20
+"""Size to which any file may be unpacked."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How large a table may be.
+    """Limits on a file and on the table in it.
 
     Parameters
     ----------
     max_columns : int
         Columns, x among them.
     max_rows : int
-        Data rows. A blank line of a text counts too, unless it is empty or of spaces alone.
+        Data rows. A blank line of text counts too, unless it is empty or holds only spaces.
     max_curves : int
-        Curves of a file that holds one a row.
+        Curves of a file that holds one curve a row.
     max_bytes : int
-        Numbers of a binary file as float64, and what a body is unpacked to. [bytes]
+        Numbers of a binary file as float64, and an unpacked body. [bytes]
     expansion : int
-        How many times larger than what was sent it may become, beyond `GENEROUS` bytes.
+        How many times larger a file may become than it was sent, beyond `ALWAYS_ALLOWED_BYTES`.
     max_sheet_bytes : int
         An unpacked workbook. [bytes]
     memory_bytes : int
@@ -30,7 +33,9 @@ class ReadLimits:
     seconds : int
         Processor time for reading one binary file. [s]
     processes : int
-        Binary files that are read at once on this machine.
+        Binary files that are read at the same time on this machine.
+    wait_seconds : float
+        How long a binary file waits for its turn. [s]
     """
 
     max_columns: int = 10_000
@@ -42,32 +47,30 @@ class ReadLimits:
     memory_bytes: int = 1 << 30
     seconds: int = 120
     processes: int = 2
+    wait_seconds: float = 10.0
 
     def check_expansion(self, received: int, unpacked: int) -> None:
-        """Refuse what is much larger than it was when it was sent.
+        """Refuse a file that is much larger unpacked than it was sent.
 
         Parameters
         ----------
         received : int
-            As it was sent. [bytes]
+            Size as it was sent. [bytes]
         unpacked : int
-            As it is read. [bytes]
+            Size as it is read. [bytes]
 
         Raises
         ------
         TooLarge
-            It would have to be unpacked too far.
+            The file is unpacked too far.
         """
         if unpacked > self.max_bytes:
             detail = f"Unpacked, the file has more than {self.max_bytes} bytes."
             raise error_from(TooLarge, Fact(detail, "too_many_bytes"))
-        if unpacked > max(GENEROUS, self.expansion * received):
+        if unpacked > max(ALWAYS_ALLOWED_BYTES, self.expansion * received):
             detail = f"Unpacked, the file is more than {self.expansion} times as large."
             raise error_from(TooLarge, Fact(detail, "expansion"))
 
 
-GENEROUS = 8 << 20
-"""Bytes to which anything may be unpacked."""
-
-
 DEFAULT_LIMITS = ReadLimits()
+"""Limits of a reader that is told no others."""

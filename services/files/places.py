@@ -1,7 +1,7 @@
-"""Places for the processes that read binary files: a machine has as many as processors.
+"""Places for the processes that read binary files, counted over the whole machine.
 
-A place is a locked file, because the system itself unlocks it when its holder dies, however that
-happens. The reading process inherits the lock: it holds the place when only it is left.
+A place is a locked file, because the system unlocks it when its holder dies, however that
+happens. The reading process inherits the lock, and holds the place if its parent dies first.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from pathlib import Path
 
 from services.errors import Busy
 
-WAIT_SECONDS = 10.0
-"""How long a file waits for a place."""
-
-LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
+"""Time between two looks for a free place."""
 
 
 @contextmanager
-def reading_place(places: int, seconds: float | None = None) -> Iterator[int]:
+def hold_place(places: int, seconds: float) -> Iterator[int]:
     """Hold one of the places of this user on this machine.
 
     Parameters
     ----------
     places : int
-        How many there are.
-    seconds : float or None
-        How long to wait for one; `WAIT_SECONDS` unless it is said.
+        Number of places.
+    seconds : float
+        How long to wait for one. [s]
 
     Yields
     ------
@@ -42,22 +40,22 @@ def reading_place(places: int, seconds: float | None = None) -> Iterator[int]:
     Raises
     ------
     Busy
-        None was free in that time.
+        No place was free in that time.
     """
-    folder = _folder()
-    deadline = time.monotonic() + (WAIT_SECONDS if seconds is None else seconds)
-    while (lock := _free_place(folder, places)) is None:
+    folder = _make_folder()
+    deadline = time.monotonic() + seconds
+    while (lock := _lock_free_place(folder, places)) is None:
         if time.monotonic() >= deadline:
             raise Busy("Try again in a moment; too many binary files are being read.")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     try:
         yield lock
     finally:
-        # Not unlocked: the reading process may outlive this one's interest in it.
+        # Closed but not unlocked: the reading process may still hold it.
         os.close(lock)
 
 
-def _folder() -> Path:
+def _make_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"idealfit-readers-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -66,8 +64,8 @@ def _folder() -> Path:
     return folder
 
 
-def _free_place(folder: Path, places: int) -> int | None:
-    """Lock the first place that is free; None if all are taken."""
+def _lock_free_place(folder: Path, places: int) -> int | None:
+    """Lock the first free place, and return its descriptor; None if all are taken."""
     for place in range(places):
         lock = os.open(folder / str(place), os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -1,8 +1,8 @@
-"""Binary files are read in a process of their own, because what reads them is not ours.
+"""Binary files are read in a process with limits, because the code that reads them is not ours.
 
 A workbook of 5 kB makes calamine ask for 512 GB, and Rust then ends the process; a page of
-Parquet or a batch of Arrow says itself how much memory it needs. In a process of its own, with a
-limit on memory and on time, none of that reaches the service (docs/adr/0012).
+Parquet or a batch of Arrow itself says how much memory it needs. In a separate process with a
+limit on memory and time, none of that reaches the service (docs/adr/0012).
 """
 
 from __future__ import annotations
@@ -25,37 +25,40 @@ from services.errors import (
     UnreadableFile,
     error_from,
 )
-from services.files.common import Found, ReadOptions, Source
-from services.files.places import reading_place
+from services.files.common import ReadOptions, Source, TableHead
+from services.files.formats import SandboxedFormat
+from services.files.places import hold_place
 from services.files.spool import ColumnFile, SpooledTable
 from services.scratch import scratch
 from services.tables import FloatArray
 
 _ROOT = Path(__file__).parents[2]
-_KINDS: dict[str, type[CurveError]] = {
-    kind.__name__: kind for kind in (InvalidOption, InvalidTable, TooLarge, UnreadableFile)
+_ERRORS: dict[str, type[CurveError]] = {
+    error.__name__: error for error in (InvalidOption, InvalidTable, TooLarge, UnreadableFile)
 }
-_NOT_FOR_READERS = {"DATABASE_URL"}
+_SECRET_VARIABLES = {"DATABASE_URL"}
 _LENGTH_BYTES = 8
-_LOOK_SECONDS = 0.1
+
+_POLL_SECONDS = 0.1
+"""How often the room on the disk is checked while the process writes."""
 
 
-def read_apart(
+def read_in_sandbox(
     file: BinaryIO,
-    kind: str,
+    format: SandboxedFormat,
     options: ReadOptions,
     grid: tuple[str, FloatArray] | None = None,
 ) -> tuple[SpooledTable, Source]:
-    """Read a binary file in a process of its own.
+    """Read a binary file in a process with limits.
 
     Parameters
     ----------
     file : BinaryIO
         A file of the operating system, complete.
-    kind : str
-        ``parquet``, ``arrow`` or ``xlsx``.
+    format : SandboxedFormat
+        Format of the file.
     options : ReadOptions
-        What the caller says of it, and how large it may be.
+        Options of the client, and the limits.
     grid : tuple of str and ndarray of shape (n,), or None
         Name and values of the x column, for a file of one curve a row that has no x.
 
@@ -69,7 +72,7 @@ def read_apart(
     Raises
     ------
     UnreadableFile
-        It is damaged.
+        The file is damaged.
     InvalidTable
         It is no table of curves.
     InvalidOption
@@ -81,62 +84,65 @@ def read_apart(
     """
     numbers = scratch.file()  # closed with the table
     try:
-        found = _found(_run(file, kind, options, numbers))
-        spool = ColumnFile(numbers, found.rows)
-        return SpooledTable(spool, found.columns, found.x, grid), found.source
+        head = _head_from(_run(file, format, options, numbers))
+        columns = ColumnFile(numbers, head.rows)
+        return SpooledTable(columns, head.columns, head.x, grid), head.source
     except BaseException:
         numbers.close()
         raise
 
 
-def _run(file: BinaryIO, kind: str, options: ReadOptions, numbers: BinaryIO) -> dict[str, Any]:
-    """What the process reports at the end of its output."""
+def _run(
+    file: BinaryIO, format: SandboxedFormat, options: ReadOptions, numbers: BinaryIO
+) -> dict[str, Any]:
+    """Run the process, and return the report at the end of its output."""
     file.flush()
     file.seek(0)
-    given = json.dumps({"kind": kind, "options": asdict(options)})
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_READERS}
-    own = {
+    given = json.dumps({"format": format, "options": asdict(options)})
+    inherited = {name: os.environ[name] for name in os.environ.keys() - _SECRET_VARIABLES}
+    added = {
         "PYTHONPATH": str(_ROOT),
-        # Each thread of it and each arena of another allocator would count as memory in use.
+        # Each thread and each arena of another allocator would count as memory in use.
         "OPENBLAS_NUM_THREADS": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
     command = [sys.executable, "-P", "-m", "services.files.sandbox_main", given]
-    with reading_place(options.limits.processes) as lock:
-        process = subprocess.Popen(  # noqa: S603 - our own module; what is given is data
+    limits = options.limits
+    with hold_place(limits.processes, limits.wait_seconds) as lock:
+        process = subprocess.Popen(  # noqa: S603 - our own module; its argument is data
             command,
             stdin=file,
             stdout=numbers,
             stderr=subprocess.DEVNULL,
-            env=kept | own,
+            env=inherited | added,
             pass_fds=(lock,),
         )
         try:
-            code = _wait(process, 2 * options.limits.seconds)
+            code = _wait(process, 2 * limits.seconds)
         except subprocess.TimeoutExpired:
-            detail = f"Reading the file took more than {options.limits.seconds} seconds."
+            detail = f"Reading the file took more than {limits.seconds} seconds."
             raise error_from(TooLarge, Fact(detail, "too_slow")) from None
         finally:
             process.kill()
             process.wait()
-    return _report(numbers, code, options)
+    return _read_report(numbers, code, options)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Its exit code; meanwhile the file that it writes is asked about."""
+    """Wait for the exit code, and check the room on the disk meanwhile."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return process.wait(timeout=min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            return process.wait(timeout=min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
         except subprocess.TimeoutExpired:
             if time.monotonic() >= deadline:
                 raise
             scratch.ask(0)
 
 
-def _report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any]:
+def _read_report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any]:
     if code < 0:
-        # It died: its allocator gave up, its time was up, or the bytes broke it.
+        # It was killed: by its allocator, by its limit of time, or by a crash.
         detail = f"Reading the file takes more than {options.limits.memory_bytes} bytes of memory"
         detail += f" or {options.limits.seconds} seconds, or the file is damaged."
         raise error_from(TooLarge, Fact(detail, "reader_died"))
@@ -150,11 +156,12 @@ def _report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any
     return report
 
 
-def _found(report: dict[str, Any]) -> Found:
+def _head_from(report: dict[str, Any]) -> TableHead:
+    """Make the head of the table, or raise the error that the process reports."""
     if "error" in report:
         facts = [Fact(**fact) for fact in report["facts"]]
-        raise _KINDS[report["error"]](report["detail"], facts)
+        raise _ERRORS[report["error"]](report["detail"], facts)
     if "system" in report:
         raise OSError(*report["system"])
-    found = report["found"]
-    return Found(tuple(found["columns"]), found["rows"], Source(**found["source"]), found["x"])
+    head = report["head"]
+    return TableHead(tuple(head["columns"]), head["rows"], Source(**head["source"]), head["x"])

@@ -1,6 +1,7 @@
-"""The process that reads one binary file: standard input is the file, standard output the numbers.
+"""The process that reads one binary file from standard input, for `services.files.sandbox`.
 
-Columns of float64, one after the other; then a report as JSON, and its length in eight bytes.
+It writes columns of float64, one after the other, then a report as JSON and the length of the
+report in eight bytes.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ import os
 import resource
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
-from services.errors import CurveError, Fact, InvalidTable, TooLarge, error_from
-from services.files.common import ReadOptions
+from services.errors import CurveError, Fact, TooLarge
+from services.files.common import ReadOptions, require_rows
+from services.files.formats import SandboxedFormat
 from services.files.limits import ReadLimits
 from services.files.spool import ColumnFile
 
 
 def main() -> None:
-    """Read the file as the one argument says, and report."""
+    """Read the file as the only argument says, and report."""
     given = json.loads(sys.argv[1])
     limits = ReadLimits(**given["options"].pop("limits"))
     options = ReadOptions(**given["options"], limits=limits)
     numbers = ColumnFile(open(1, "r+b", closefd=False), 0)  # noqa: SIM115 - a descriptor
     try:
-        report = _read(given["kind"], options, numbers)
+        report = _read(given["format"], options, numbers)
     except CurveError as error:
         facts = [asdict(fact) for fact in error.facts]
         report = {"error": type(error).__name__, "detail": error.detail, "facts": facts}
@@ -36,30 +38,33 @@ def main() -> None:
         report = {"error": TooLarge.__name__, "detail": detail, "facts": [fact]}
     except OSError as error:
         report = {"system": [error.errno, error.strerror]}
-    numbers.report(json.dumps(report).encode())
+    numbers.append_report(json.dumps(report).encode())
 
 
-def _read(kind: str, options: ReadOptions, numbers: ColumnFile) -> dict[str, Any]:
+def _read(format: SandboxedFormat, options: ReadOptions, numbers: ColumnFile) -> dict[str, Any]:
+    # Each format loads its own libraries only, before memory is limited.
     with open(0, "rb", closefd=False) as file:
         size = os.fstat(0).st_size
-        if kind == "xlsx":
-            from services.files.sheets import read_sheet  # noqa: PLC0415 - only what is needed
+        match format:
+            case "xlsx":
+                from services.files.sheets import read_sheet  # noqa: PLC0415
 
-            limit_process(options.limits, 0)
-            found = read_sheet(file, numbers, options)
-        else:
-            from services.files import columnar  # noqa: PLC0415
+                limit_process(options.limits, 0)
+                head = read_sheet(file, numbers, options)
+            case "parquet" | "arrow":
+                from services.files.columnar import read_columnar  # noqa: PLC0415
 
-            limit_process(options.limits, size)
-            read = columnar.read_parquet if kind == "parquet" else columnar.read_arrow
-            found = read(mmap.mmap(0, size, access=mmap.ACCESS_READ), numbers, options)
-    if found.rows == 0:
-        raise error_from(InvalidTable, Fact("There are names, but no data rows.", "no_rows"))
-    return {"found": asdict(found)}
+                limit_process(options.limits, size)
+                data = mmap.mmap(0, size, access=mmap.ACCESS_READ)
+                head = read_columnar(data, format, numbers, options)
+            case _:
+                assert_never(format)
+    require_rows(head.rows)
+    return {"head": asdict(head)}
 
 
 _PROGRAM_BYTES = 512 << 20
-"""Address space of the process before it reads anything, with room to spare."""
+"""Address space of the process before it reads anything, rounded up."""
 
 
 def limit_process(limits: ReadLimits, mapped: int) -> None:
@@ -70,17 +75,17 @@ def limit_process(limits: ReadLimits, mapped: int) -> None:
     limits : ReadLimits
         How much that is.
     mapped : int
-        Size of the file, where it is mapped into memory. [bytes]
+        Size of the file if it is mapped into memory, else 0. [bytes]
     """
-    for what, most in (
+    for resource_, most in (
         (resource.RLIMIT_AS, _PROGRAM_BYTES + mapped + limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.seconds),
         (resource.RLIMIT_FSIZE, limits.max_bytes + _PROGRAM_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901 - the least of both
-        resource.setrlimit(what, (most, most))
+        _, hard = resource.getrlimit(resource_)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)  # noqa: PLW2901 - the lesser of both
+        resource.setrlimit(resource_, (most, most))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Numbers of a file on their way from the reader to the store, in a temporary file.
+"""Numbers on their way from a reader to the store, in a temporary file.
 
-A text comes row by row and a dataset is stored curve by curve, so a table has to be turned. Here
-that takes a file instead of memory: rows are written in pieces, each column by column, and a few
+Text comes row by row and a dataset is stored curve by curve, so tables have to be transposed. Here
+this takes disk instead of memory: rows are written in pieces, each column by column, and a few
 columns of all pieces are read at a time.
 """
 
@@ -18,11 +18,11 @@ from services.fingerprint import canonicalize
 from services.scratch import scratch
 from services.tables import FloatArray
 
-IN_MEMORY = 16 << 20
-"""Bytes that are kept in memory; what comes after them is a file."""
+MEMORY_BYTES = 16 << 20
+"""Bytes that a spool keeps in memory; the rest is written to a file."""
 
-_PIECE = 4 << 20
-"""Bytes of rows that are collected before they are written."""
+PIECE_BYTES = 4 << 20
+"""Bytes of rows that a spool collects before it writes them."""
 
 
 class Spool:
@@ -31,24 +31,36 @@ class Spool:
     Parameters
     ----------
     columns : int
-        How many columns there are.
+        Number of columns.
     most_bytes : int
-        How much they may hold, eight bytes a number.
+        Most bytes of numbers, eight each.
+    memory_bytes : int
+        Bytes that are kept in memory.
+    piece_bytes : int
+        Bytes of rows that are collected before they are written.
     """
 
-    def __init__(self, columns: int, most_bytes: int = 8 << 30) -> None:
+    def __init__(
+        self,
+        columns: int,
+        most_bytes: int = 8 << 30,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
         self.columns = columns
         self.rows = 0
         self._most_rows = most_bytes // (8 * columns)
+        self._memory_bytes = memory_bytes
         self._kept: list[FloatArray] = []
         self._file: IO[bytes] | None = None
         self._written: list[int] = []  # rows of each piece in the file
-        self._waiting = np.empty((columns, max(1, _PIECE // (8 * columns))))
+        self._waiting = np.empty((columns, max(1, piece_bytes // (8 * columns))))
         self._wait = 0  # rows that are not written yet
         self._closed = False
 
     def append(self, values: FloatArray) -> None:
-        """Put rows behind those that are there.
+        """Append rows.
 
         Parameters
         ----------
@@ -77,7 +89,7 @@ class Spool:
 
     def _write(self) -> None:
         values = canonicalize(self._waiting[:, : self._wait])
-        if self._file is None and sum(piece.nbytes for piece in self._kept) < IN_MEMORY:
+        if self._file is None and sum(piece.nbytes for piece in self._kept) < self._memory_bytes:
             self._kept.append(values.copy())
         else:
             # Closed by `close`; a file without a name is gone with it, and with the process.
@@ -88,7 +100,7 @@ class Spool:
         self._wait = 0
 
     def read(self, start: int, stop: int) -> FloatArray:
-        """Some columns, all rows.
+        """Read some columns, all rows.
 
         Parameters
         ----------
@@ -112,7 +124,7 @@ class Spool:
         return values
 
     def _pieces(self, start: int, stop: int) -> Iterator[FloatArray]:
-        """The same columns of every piece, shape (stop - start, rows of the piece)."""
+        """Yield the same columns of every piece, shape (stop - start, rows of the piece)."""
         yield from (piece[start:stop] for piece in self._kept)
         if self._file is None:
             return
@@ -124,7 +136,7 @@ class Spool:
             place += 8 * self.columns * rows
 
     def close(self) -> None:
-        """Give memory and disk back."""
+        """Release memory and disk."""
         self._closed = True
         self._kept.clear()
         if self._file is not None:
@@ -133,17 +145,17 @@ class Spool:
 
 @contextmanager
 def closed_on_error(spool: Spool) -> Iterator[Spool]:
-    """Give memory and disk back if what is done with a spool fails.
+    """Close a spool if the block fails.
 
     Parameters
     ----------
     spool : Spool
-        To be filled.
+        A new spool.
 
     Yields
     ------
     Spool
-        The same.
+        The same spool.
     """
     try:
         yield spool
@@ -162,7 +174,7 @@ class SpooledTable:
     columns : tuple of str
         Their names.
     x_position : int or None
-        Which of them is x; None if it is `grid`.
+        Position of the x column; None if x is `grid`.
     grid : tuple of str and ndarray of shape (n,), or None
         Name and values of an x column that is not in the spool.
     """
@@ -175,7 +187,7 @@ class SpooledTable:
         grid: tuple[str, FloatArray] | None = None,
     ) -> None:
         self._spool = spool
-        # Behind all columns, where no x is to be left out.
+        # A position behind all columns if none of them is x.
         self._at = len(columns) if x_position is None else x_position
         if x_position is not None:
             grid = columns[x_position], spool.read(x_position, x_position + 1)[0]
@@ -185,7 +197,7 @@ class SpooledTable:
         self.names = columns[: self._at] + columns[self._at + 1 :]
 
     def read_parts(self, most_bytes: int) -> Iterator[FloatArray]:
-        """All curves in their order, some at a time.
+        """Yield all curves in their order, some at a time.
 
         Parameters
         ----------
@@ -199,7 +211,7 @@ class SpooledTable:
         """
         step = max(1, most_bytes // self.x.nbytes)
         for start in range(0, len(self.names), step):
-            # Kept by no name here, so that a long curve is not held while the next is read.
+            # No name keeps the piece, so that it is freed before the next one is read.
             yield self._piece(start, min(start + step, len(self.names)))
 
     def _piece(self, start: int, stop: int) -> FloatArray:
@@ -208,19 +220,19 @@ class SpooledTable:
         return np.delete(y, self._at - start, axis=0) if before and behind else y
 
     def close(self) -> None:
-        """Give memory and disk back."""
+        """Release memory and disk."""
         self._spool.close()
 
 
 class ColumnFile:
-    """Columns that came column by column, one after the other in a file.
+    """Columns one after the other in a file.
 
     Parameters
     ----------
     file : BinaryIO
-        Where they lie, float64 as `canonicalize` gives them; closed with this.
+        The file, of canonical float64; closed with this.
     rows : int
-        How long each is.
+        Length of each column.
     """
 
     def __init__(self, file: BinaryIO, rows: int) -> None:
@@ -228,20 +240,20 @@ class ColumnFile:
         self.rows = rows
 
     def write(self, column: int, row: int, values: FloatArray) -> None:
-        """Put numbers of one column where they belong.
+        """Write numbers at their place.
 
         Parameters
         ----------
         column, row : int
-            Positions of the column, and of the first of the numbers in it.
+            Position of the first number.
         values : ndarray
-            Numbers, NaN is a gap. With more than one column's numbers, in the order of the file.
+            Numbers of a column, or of several columns one after the other; NaN is a gap.
         """
         self._file.seek(8 * (column * self.rows + row))
         self._file.write(canonicalize(values).data)
 
     def read(self, start: int, stop: int) -> FloatArray:
-        """Some columns, all rows; as `Spool.read`.
+        """Read some columns, all rows.
 
         Parameters
         ----------
@@ -257,18 +269,18 @@ class ColumnFile:
         data = self._file.read(8 * (stop - start) * self.rows)
         return np.frombuffer(data).reshape(stop - start, self.rows)
 
-    def report(self, text: bytes) -> None:
-        """Put a text behind the numbers, and its length in eight bytes behind that.
+    def append_report(self, text: bytes) -> None:
+        """Append a text, and then its length in eight bytes.
 
         Parameters
         ----------
         text : bytes
-            What there is to say.
+            The text.
         """
         self._file.seek(0, 2)
         self._file.write(text + len(text).to_bytes(8, "little"))
         self._file.flush()
 
     def close(self) -> None:
-        """Give the disk back."""
+        """Release the disk."""
         self._file.close()

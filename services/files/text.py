@@ -1,13 +1,13 @@
-"""Bytes of CSV and TSV become a table, or an error that says where and why not.
+"""CSV and TSV files as tables.
 
-The way of a file: bytes -> pieces of whole lines (`text_pieces`) -> numbers, all of a piece at
-once, where every line of it is plain (`text_fast`). Where one is not, with care: lines -> records
-and cells (`text_records`) -> numbers (`_Rows`). Both ways give the same; memory holds a few
-pieces, and the numbers go into a spool.
+The way of a file: bytes -> pieces of whole lines (`text_pieces`) -> numbers. A piece of plain lines
+is read all at once (`text_fast`); any other cell by cell: lines -> records and cells
+(`text_records`) -> numbers (`_Rows`). Both ways give the same result. Memory holds a few pieces,
+and the numbers go into a spool.
 
-The cells are cut here and not by the csv module: its strict mode refuses ``"1" , "2"``, its
-lenient mode reads ``"1"2`` as 12 and a quote that never closes as a cell, and its field limit is
-one for the whole process.
+The cells are not cut by the csv module: its strict mode refuses ``"1" , "2"``, its lenient mode
+reads ``"1"2`` as 12 and a quote that never closes as a cell, and its field limit is one for the
+whole process.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, assert_never
 
 import numpy as np
 
@@ -33,37 +31,57 @@ from services.errors import (
     error_from_all,
     quote,
 )
-from services.files import text_pieces
-from services.files.common import USUAL_X, Source, spooled_table, x_position
-from services.files.limits import DEFAULT_LIMITS, ReadLimits
+from services.files.common import DEFAULT_OPTIONS, ReadOptions, Source, find_x, require_rows
+from services.files.formats import TextFormat
 from services.files.spool import Spool, SpooledTable, closed_on_error
 from services.files.text_fast import Plain, read_plain
-from services.files.text_pieces import Piece, Pieces, read_ahead
-from services.files.text_records import Record, Records, first_two, is_blank, split_cells
+from services.files.text_pieces import CHUNK_BYTES, Piece, Pieces, read_ahead
+from services.files.text_records import Record, Records, is_blank, split_cells
 from services.tables import NAME_LENGTH, clean_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-_DELIMITERS = {"csv": (",", ";", "\t", "|"), "tsv": ("\t",)}
 GAPS = {"", "nan", "na", "null", "none"}
 """Words for a gap, in any case."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Also 12%, 1_000, 1.234,5 and 1e999: no data row shall pass for a header because it is refused.
-# Not with a tab inside, which would part cells.
+# Also 12%, 1_000, 1.234,5 and 1e999, so that a data row with a refused cell is not taken for names;
+# but nothing with a tab inside, which separates cells.
 _LIKE_NUMBER = re.compile(r"[-+.,]*+(?:inf(?:inity)?|\d[-+.,e_%'\d \u00a0\u2009\u202f]*+)")
-_VALUES = 1 << 16
+
+_KEPT_VALUES = 1 << 16
+"""Numbers that are read before they go into the spool."""
 
 
-def read_text(  # noqa: PLR0913 - what a caller may say of a file
+def delimiters_of(format: TextFormat) -> tuple[str, ...]:
+    """Return the delimiters that a format allows.
+
+    Parameters
+    ----------
+    format : TextFormat
+        The format.
+
+    Returns
+    -------
+    tuple of str
+        The usual one first.
+    """
+    match format:
+        case "csv":
+            return ",", ";", "\t", "|"
+        case "tsv":
+            return ("\t",)
+        case _:
+            assert_never(format)
+
+
+def read_text(
     stream: BinaryIO,
+    format: TextFormat,
+    options: ReadOptions = DEFAULT_OPTIONS,
     *,
-    format: str,  # noqa: A002 - the word of the contract and of Source
-    header: str = "present",
-    x_column: str | None = None,
-    usual_x: Sequence[str] = USUAL_X,
-    limits: ReadLimits = DEFAULT_LIMITS,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[SpooledTable, Source]:
     """Read a CSV or TSV file, once and from front to back.
 
@@ -85,16 +103,12 @@ def read_text(  # noqa: PLR0913 - what a caller may say of a file
     ----------
     stream : BinaryIO
         The bytes.
-    format : str
-        ``csv`` or ``tsv``.
-    header : str
-        ``present``: the first row holds the names. ``absent``: they are x, y1, y2, ...
-    x_column : str or None
-        Name of the x column; by default the one called x, else the first.
-    usual_x : sequence of str
-        Names to look for by default.
-    limits : ReadLimits
-        How large the table may be.
+    format : TextFormat
+        Decides which delimiters are allowed.
+    options : ReadOptions
+        Options of the client, and the limits.
+    chunk_bytes : int
+        Size of the first piece; later ones may be four times as large. [bytes]
 
     Returns
     -------
@@ -112,33 +126,28 @@ def read_text(  # noqa: PLR0913 - what a caller may say of a file
     TooLarge
         It has more columns or rows than the limits allow.
     """
-    # The longest names there may be, quoted, and every character a doubled quote.
-    longest = max(text_pieces.CHUNK, limits.max_columns * (2 * NAME_LENGTH + 3))
-    file = Pieces(stream, longest)
-    pieces = iter(file)
-    records = Records(file.codec, file.start, longest, limits.max_rows + (header != "absent"))
-    candidates = _DELIMITERS[format]
-    ahead, rest = first_two(records, pieces, candidates)
-    if not ahead:
+    limits = options.limits
+    # The longest names allowed, each quoted, each character a doubled quote.
+    longest = max(chunk_bytes, limits.max_columns * (2 * NAME_LENGTH + 3))
+    file = Pieces(stream, longest, chunk_bytes)
+    most_rows = limits.max_rows + (options.header != "absent")
+    records = Records(file.codec, file.start, longest, most_rows)
+    delimiters = delimiters_of(format)
+    first_two, pieces = records.read_two(iter(file), delimiters)
+    if not first_two:
         raise error_from(InvalidTable, Fact("The file is empty.", "no_rows"))
-    delimiter = _find_delimiter(ahead[0], ahead[-1], candidates)
-    names = _read_names(ahead[0], delimiter, header, limits)
-    x_position(names, x_column, usual_x)  # an unknown name is refused before a long file is read
-    body = ahead if header == "absent" else ahead[1:]
+    delimiter = _find_delimiter(first_two[0], first_two[-1], delimiters)
+    names = _read_names(first_two[0], delimiter, options)
+    x = find_x(names, options.x_column, options.usual_x)
     with closed_on_error(Spool(len(names), limits.max_bytes)) as spool:
         rows = _Rows(names, delimiter, spool)
-        rows.read(chain(body, rest))
-        plain = partial(read_plain, codec=file.codec, delimiter=delimiter, columns=len(names))
-        with closing(read_ahead(pieces, plain)) as waiting:
-            rows.read_all(records, waiting)
-        source = Source(format, file.encoding, delimiter, rows.decimal or ".", header)
-        return spooled_table(names, spool, x_column, usual_x), source
-
-
-# Bytes to pieces of whole lines
-
-
-# Pieces to lines, lines to cells
+        rows.read_carefully(first_two if options.header == "absent" else first_two[1:])
+        read = partial(read_plain, codec=file.codec, delimiter=delimiter, columns=len(names))
+        with closing(read_ahead(pieces, read)) as ahead:
+            rows.read(records, ahead)
+        require_rows(spool.rows)
+        source = Source(format, file.encoding, delimiter, rows.decimal or ".", options.header)
+        return SpooledTable(spool, names, x), source
 
 
 def _find_delimiter(first: Record, sample: Record, candidates: tuple[str, ...]) -> str:
@@ -172,12 +181,13 @@ def _is_numeric(cell: str) -> bool:
     return text in GAPS or _LIKE_NUMBER.fullmatch(text) is not None
 
 
-def _read_names(first: Record, delimiter: str, header: str, limits: ReadLimits) -> tuple[str, ...]:
+def _read_names(first: Record, delimiter: str, options: ReadOptions) -> tuple[str, ...]:
     cells = split_cells(first, delimiter)
-    if len(cells) > limits.max_columns:
-        detail = f"There are {len(cells)} columns; the limit is {limits.max_columns}."
+    most = options.limits.max_columns
+    if len(cells) > most:
+        detail = f"There are {len(cells)} columns; the limit is {most}."
         raise error_from(TooLarge, Fact(detail, "too_many_columns", line=first.line))
-    if header == "absent":
+    if options.header == "absent":
         return ("x", *(f"y{position}" for position in range(1, len(cells))))
     if all(map(_is_numeric, cells)) and any(map(str.strip, cells)):
         detail = f"Line {first.line} holds numbers, not names; add names or say header=absent."
@@ -188,15 +198,12 @@ def _read_names(first: Record, delimiter: str, header: str, limits: ReadLimits) 
         raise error_from_all([replace(fact, line=first.line) for fact in error.facts]) from None
 
 
-# Cells to numbers
-
-
 class _BadCellError(Exception):
-    """A cell is no number; the arguments are what it is, and the code for that."""
+    """A cell that is no number; the arguments are the reason and its code."""
 
 
 class _Rows:
-    """Reads data rows, and remembers their decimal mark and what was wrong."""
+    """Reads data rows, and remembers their decimal mark and their errors."""
 
     def __init__(self, names: tuple[str, ...], delimiter: str, spool: Spool) -> None:
         self._names = names
@@ -204,25 +211,17 @@ class _Rows:
         self._spool = spool
         self._row = 0
         self._facts: list[Fact] = []
-        self._settle("." if delimiter == "," else None)
+        self.decimal = "." if delimiter == "," else None
 
-    def _settle(self, decimal: str | None) -> None:
-        """Fix the decimal mark; until then a row with a mark is not plain."""
-        self.decimal = decimal
-        self._plain_row = re.compile(f"[-+0-9eE {re.escape(self._delimiter)}{decimal or ''}]*+")
-
-    def read_all(
-        self, records: Records, waiting: Iterator[tuple[Piece, Future[Plain | None]]]
-    ) -> None:
-        """Read the pieces; where one is not plain, with care."""
-        # Where a quote stays open, what was read ahead of the pieces behind it does not count.
-        following = (piece for piece, _ in waiting)
-        for piece, ahead in waiting:
-            plain = None if piece.overlong else ahead.result()
-            if plain is None or not self._agrees(plain) or not records.passes(piece, plain):
-                self.read(records.of(piece, following))
+    def read(self, records: Records, ahead: Iterator[tuple[Piece, Plain | None]]) -> None:
+        """Read all pieces: plain ones at once, the others cell by cell."""
+        # While a quote is open, the following pieces are no lines; their numbers do not count.
+        following = (piece for piece, _ in ahead)
+        for piece, plain in ahead:
+            if plain is None or not self._agrees(plain) or not records.skip(piece, plain):
+                self.read_carefully(records.of(piece, following))
             else:
-                self._settle(self.decimal or plain.decimal)
+                self.decimal = self.decimal or plain.decimal
                 self._row += plain.values.shape[1]
                 self._spool.append(plain.values)
         if self._facts:
@@ -231,18 +230,15 @@ class _Rows:
     def _agrees(self, plain: Plain) -> bool:
         return None in (plain.decimal, self.decimal) or plain.decimal == self.decimal
 
-    def read(self, records: Iterable[Record]) -> None:
-        """Read rows with care."""
+    def read_carefully(self, records: Iterable[Record]) -> None:
+        """Read rows cell by cell."""
         values = array("d")
         for record in records:
-            numbers = self._plain(record.text)
-            if numbers is None:
-                if is_blank(record.text, self._delimiter):
-                    continue
-                numbers = self._careful(self._row, record)
-            values.extend(numbers)
+            if is_blank(record.text, self._delimiter):
+                continue
+            values.extend(self._read_row(self._row, record))
             self._row += 1
-            if len(values) >= _VALUES:
+            if len(values) >= _KEPT_VALUES:
                 self._keep(values)
                 values = array("d")
         self._keep(values)
@@ -251,32 +247,12 @@ class _Rows:
         if not self._facts:
             self._spool.append(np.asarray(values).reshape(-1, len(self._names)).T)
 
-    def _plain(self, text: str) -> list[float] | None:
-        """Numbers of a row that needs no closer look, else None.
-
-        Of these characters float() takes what `_number` takes, and nothing else: no ``1_000``,
-        no ``nan``, no digits of other scripts.
-        """
-        if not self._plain_row.fullmatch(text):
-            return None
-        if self.decimal == ",":
-            text = text.replace(",", ".")
-        cells = text.split(self._delimiter)
-        if len(cells) != len(self._names):
-            return None
-        try:
-            numbers = list(map(float, cells))
-        except ValueError:
-            return None
-        # A sum that is not finite may hold an overflow.
-        return numbers if math.isfinite(sum(numbers)) else None
-
-    def _careful(self, row: int, record: Record) -> list[float]:
-        """Numbers of any row, cell by cell; what is wrong is noted."""
+    def _read_row(self, row: int, record: Record) -> list[float]:
+        """Read the numbers of a row, and note its errors."""
         try:
             cells = split_cells(record, self._delimiter)
         except InvalidTable as error:
-            # After a stray quote no later cell is sure.
+            # After a stray quote no later cell is certain.
             raise error_from_all([*self._facts, replace(error.facts[0], row=row)]) from None
         width = len(self._names)
         if len(cells) != width:
@@ -286,26 +262,26 @@ class _Rows:
         numbers = []
         for at, cell in enumerate(cells):
             try:
-                numbers.append(self._number(cell))
+                numbers.append(self._read_number(cell))
             except _BadCellError as error:
-                what, code = error.args
+                reason, code = error.args
                 line = record.line + "".join(cells[:at]).count("\n")
-                detail = f"Line {line}, column {quote(self._names[at])}: {quote(cell)} {what}."
+                detail = f"Line {line}, column {quote(self._names[at])}: {quote(cell)} {reason}."
                 self._note(Fact(detail, code, row, line, self._names[at]))
         return numbers
 
-    def _number(self, cell: str) -> float:
+    def _read_number(self, cell: str) -> float:
         text = cell.strip()
         if text.lower() in GAPS:
             return math.nan
         if not _NUMBER.fullmatch(text):
-            raise _BadCellError(*_what_is(text))
+            raise _BadCellError(*_explain(text))
         mark = "," if "," in text else "." if "." in text else self.decimal
         if mark != self.decimal:
             if self.decimal is not None:
-                what = f"has {mark!r} where the decimal mark is {self.decimal!r}"
-                raise _BadCellError(what, "decimal_mark")
-            self._settle(mark)
+                reason = f"has {mark!r} where the decimal mark is {self.decimal!r}"
+                raise _BadCellError(reason, "decimal_mark")
+            self.decimal = mark
         number = float(text.replace(",", "."))
         if math.isinf(number):
             raise _BadCellError("is too large for float64", "not_finite")
@@ -317,7 +293,8 @@ class _Rows:
             raise error_from_all(self._facts)
 
 
-def _what_is(text: str) -> tuple[str, str]:
+def _explain(text: str) -> tuple[str, str]:
+    """Say why a text is no number, and the code for that."""
     if text.lstrip("+-").lower() in {"inf", "infinity"}:
         return "is not finite", "not_finite"
     if "," in text and "." in text:

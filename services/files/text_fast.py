@@ -1,10 +1,10 @@
-"""Lines of plain numbers, read at once.
+"""Plain lines, read all at once.
 
-Nearly every line of nearly every file is plain: numbers as the grammar of `services.files.text`
-has them, gaps, delimiters, and perhaps quotes or spaces around a cell. Then the places of the
-delimiters give the cells, and Arrow converts them all in one call. It takes exactly the numbers of
-that grammar, with the bits of float(), and the words of infinity and NaN, which are seen
-afterwards. Whatever else a line may hold makes the whole piece fail here, and it is read with care.
+Nearly every line of nearly every file is plain: numbers by the grammar of `services.files.text`,
+gaps, delimiters, and perhaps quotes or spaces around a cell. The places of the delimiters then give
+the cells, and Arrow converts all of them in one call. It accepts exactly the numbers of that
+grammar, with the bits of float(), and the words of infinity and NaN, which are found afterwards.
+Anything else in a line fails the whole piece, which is then read cell by cell.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _QUOTE = 34
 _PLUS = 43
 
 _LINE_END = re.compile(rb"\r\r?\n|\r")
-# With a delimiter on one side at least: a word alone in its line is a row of one cell.
+# With a delimiter on at least one side: a word alone in its line is a row of one cell.
 _GAP = re.compile(
     rb"(?<=[,;\t|])(?i:nan|na|null|none)(?=[,;\t|\n])"
     rb"|(?<![^\n])(?i:nan|na|null|none)(?=[,;\t|])"
 )
-# Possessive, and never begun inside a run: no row of spaces is looked at again and again.
+# Possessive, and never begun inside a run of spaces, so that no run is searched twice.
 _SPACES = re.compile(rb"(?<! ) ++(?=[,;\t|\n])|(?<=[,;\t|\n]) ++|\A ++")
 
 
 class Plain(NamedTuple):
-    """What plain lines hold.
+    """Numbers of plain lines.
 
     Parameters
     ----------
     values : ndarray of shape (c, n)
-        Their numbers; NaN is a gap.
+        The numbers; NaN is a gap.
     lines : int
-        How many lines there are, blank ones among them.
+        Number of lines, blank ones included.
     decimal : str or None
-        The decimal mark; None where no number has one.
+        The decimal mark; None if no number has one.
     """
 
     values: FloatArray
@@ -60,16 +60,16 @@ def read_plain(piece: bytes, codec: str, delimiter: str, columns: int) -> Plain 
     codec : str
         Their encoding.
     delimiter : str
-        What parts the cells.
+        Character between the cells.
     columns : int
         Cells of each row.
 
     Returns
     -------
     Plain or None
-        What reading with care gives too; None where care is needed.
+        The same as reading cell by cell gives; None if a line is not plain.
     """
-    text = _normal(piece, codec)
+    text = _normalize(piece, codec)
     if text is None:
         return None
     decimal = "." if b"." in text else None
@@ -77,27 +77,27 @@ def read_plain(piece: bytes, codec: str, delimiter: str, columns: int) -> Plain 
         if decimal is not None:
             return None
         text, decimal = text.replace(b",", b"."), ","
-    bare = _bare(text, delimiter)
-    values = None if bare is None else _values(bare, delimiter, columns)
+    bare = _strip(text, delimiter)
+    values = None if bare is None else _convert_lines(bare, delimiter, columns)
     if values is None:
         # Blank lines are so rare that they are looked for only now.
-        bare = None if bare is None else _without_blank_lines(bare)
-        values = None if bare is None else _values(bare, delimiter, columns)
+        bare = None if bare is None else _remove_blank_lines(bare)
+        values = None if bare is None else _convert_lines(bare, delimiter, columns)
     if values is None:
         return None
     lines = values.shape[1] if bare is text else text.count(b"\n")
     return Plain(values, lines, decimal)
 
 
-def _normal(piece: bytes, codec: str) -> bytes | None:
-    """UTF-8 with line feeds only, the last line ended too."""
+def _normalize(piece: bytes, codec: str) -> bytes | None:
+    """Return the lines as UTF-8, each ended by a line feed."""
     if codec != "utf-8":
         try:
             piece = piece.decode(codec).encode()
         except UnicodeError:
             return None
     if b"\r" in piece:
-        # What the pattern does, at once where no two returns stand together.
+        # The pattern does the same, but slowly; it is needed only if two returns stand together.
         if b"\r\r" in piece:
             piece = _LINE_END.sub(b"\n", piece)
         else:
@@ -105,10 +105,10 @@ def _normal(piece: bytes, codec: str) -> bytes | None:
     return piece if piece.endswith(b"\n") else piece + b"\n"
 
 
-def _bare(text: bytes, delimiter: str) -> bytes | None:
-    """Leave out what stands around numbers: quotes, spaces, words for gaps."""
+def _strip(text: bytes, delimiter: str) -> bytes | None:
+    """Remove quotes, spaces and words for gaps, so that numbers and delimiters are left."""
     if b'"' in text:
-        unquoted = _unquoted(text, delimiter)
+        unquoted = _unquote(text, delimiter)
         if unquoted is None:
             return None
         text = unquoted
@@ -119,8 +119,8 @@ def _bare(text: bytes, delimiter: str) -> bytes | None:
     return text
 
 
-def _without_blank_lines(text: bytes) -> bytes | None:
-    """None where there are no such lines."""
+def _remove_blank_lines(text: bytes) -> bytes | None:
+    """Remove blank lines; None if there are none."""
     if not text.startswith(b"\n") and b"\n\n" not in text:
         return None
     while b"\n\n" in text:
@@ -128,8 +128,8 @@ def _without_blank_lines(text: bytes) -> bytes | None:
     return text.removeprefix(b"\n")
 
 
-def _unquoted(text: bytes, delimiter: str) -> bytes | None:
-    """Leave out the quotes, if each pair of them holds one cell of a row and nothing but it."""
+def _unquote(text: bytes, delimiter: str) -> bytes | None:
+    """Remove the quotes; None unless each pair holds exactly one cell of a row."""
     characters = np.frombuffer(b"\n" + text, np.uint8)
     quotes = np.flatnonzero(characters == _QUOTE)
     ends = characters == _LINE_FEED
@@ -146,11 +146,11 @@ def _unquoted(text: bytes, delimiter: str) -> bytes | None:
     return text.replace(b'"', b"")
 
 
-def _values(text: bytes, delimiter: str, columns: int) -> FloatArray | None:
-    """Numbers of bare lines, shape (c, n)."""
+def _convert_lines(text: bytes, delimiter: str, columns: int) -> FloatArray | None:
+    """Convert lines of numbers and delimiters alone, to shape (c, n)."""
     characters = np.frombuffer(text, np.uint8)
     if delimiter in "\t,":
-        # No character of a number is before them, but the plus before the comma.
+        # No character of a number comes before them, except the plus before the comma.
         borders = np.flatnonzero(characters <= max(ord(delimiter), _LINE_FEED))
     else:
         borders = np.flatnonzero((characters == _LINE_FEED) | (characters == ord(delimiter)))
@@ -161,13 +161,13 @@ def _values(text: bytes, delimiter: str, columns: int) -> FloatArray | None:
     expected[-1] = _LINE_FEED
     if not len(found) or len(found) % columns or (found.reshape(-1, columns) != expected).any():
         return None
-    return _converted(text, borders, len(found) // columns)
+    return _convert_cells(text, borders, len(found) // columns)
 
 
-def _converted(text: bytes, borders: IndexArray, rows: int) -> FloatArray | None:
-    """Cells that end at the borders, as numbers."""
-    # Every second string is a cell, and the border between two cells is a string that is null.
-    # So the text serves as it is, where one string after the other had to be copied together.
+def _convert_cells(text: bytes, borders: IndexArray, rows: int) -> FloatArray | None:
+    """Convert the cells that end at the borders."""
+    # Every second string is a cell, and the border between two cells is a null string. So Arrow
+    # takes the text as it is, and no cell is copied.
     places = np.zeros(2 * len(borders) + 1, np.int32)
     places[1::2] = borders
     np.add(borders, 1, out=places[2::2], casting="unsafe")
@@ -177,7 +177,7 @@ def _converted(text: bytes, borders: IndexArray, rows: int) -> FloatArray | None
         2 * len(borders),
         pa.py_buffer(places),
         pa.py_buffer(text),
-        pa.py_buffer(_valid(gaps, n_gaps)),
+        pa.py_buffer(_mark_valid(gaps, n_gaps)),
         len(borders) + n_gaps,
     )
     try:
@@ -192,8 +192,8 @@ def _converted(text: bytes, borders: IndexArray, rows: int) -> FloatArray | None
     return values.reshape(rows, -1).T
 
 
-def _valid(gaps: BoolArray, n_gaps: int) -> bytes:
-    """One bit for each string, from the lowest: cells that are no gaps, and no border."""
+def _mark_valid(gaps: BoolArray, n_gaps: int) -> bytes:
+    """Make one bit for each string, from the lowest: set for cells that are not gaps."""
     if not n_gaps:
         return b"\x55" * (len(gaps) // 4 + 1)
     valid = np.zeros(2 * len(gaps), np.bool_)

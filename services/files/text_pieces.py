@@ -1,4 +1,4 @@
-"""Text in pieces: decoded, and cut between records."""
+"""Text in pieces of whole lines, some of them read ahead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from services.files.text_fast import Plain
@@ -20,11 +21,11 @@ _BOMS = (
 )
 
 
-CHUNK = 1 << 16
-"""Bytes that are read first; small, so that refusing a bad file early stays cheap."""
+CHUNK_BYTES = 1 << 16
+"""Bytes of the first piece: few, so that refusing a bad file early stays cheap."""
 
-LARGEST_CHUNK = 1 << 18
-"""Bytes that are read at once later."""
+_LARGER = 4
+"""How many times larger later pieces become, because large ones are read faster."""
 
 _THREADS = 2
 
@@ -33,17 +34,18 @@ class Piece(NamedTuple):
     """Some lines as bytes."""
 
     data: bytes
-    overlong: bool = False
-    """It is the beginning of a line that is too long, and nothing follows."""
+    is_overlong: bool = False
+    """Whether it is the beginning of a line that is too long; nothing follows then."""
 
 
 class Pieces:
     """A stream in pieces, each of whole lines; it is read once."""
 
-    def __init__(self, stream: BinaryIO, longest: int) -> None:
+    def __init__(self, stream: BinaryIO, longest: int, chunk_bytes: int) -> None:
         self._stream = stream
         self._longest = longest
-        chunk = _read_full(stream, CHUNK)
+        self._chunk_bytes = chunk_bytes
+        chunk = _read_full(stream, chunk_bytes)
         mark, self.encoding = next(
             ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)), (b"", "utf-8")
         )
@@ -62,17 +64,17 @@ class Pieces:
                 yield Piece(data[:cut])
             tail = data[cut:]
             if self._is_overlong(tail):
-                yield Piece(tail, overlong=True)
+                yield Piece(tail, is_overlong=True)
                 return
             read += len(chunk)
-            # Large pieces are read faster, but a file that is refused early shall cost little.
-            chunk = _read_full(self._stream, min(LARGEST_CHUNK, max(CHUNK, read // 4)))
+            size = min(_LARGER * self._chunk_bytes, max(self._chunk_bytes, read // 4))
+            chunk = _read_full(self._stream, size)
         if tail:
             yield Piece(tail)
 
     def _cut(self, data: bytes) -> int:
-        """Where the last line ends that is known to have ended; 0 if none is."""
-        # A return is an end by itself where the next two characters hold no line feed.
+        """Find the end of the last line that has surely ended; 0 if there is none."""
+        # A return ends a line unless one of the next two characters is a line feed.
         for end, stop in ((self._feed, len(data)), (self._return, len(data) - 2 * len(self._feed))):
             at = data.rfind(end, 0, max(stop, 0))
             while at % len(end) and at > 0:  # halves of two UTF-16 characters that look like one
@@ -88,7 +90,7 @@ class Pieces:
 
 
 def _read_full(stream: BinaryIO, size: int) -> bytes:
-    """Read that many bytes, or all that are left, however small the pieces that come."""
+    """Read so many bytes, or all that are left, even if the stream gives fewer at a time."""
     first = stream.read(size)
     if len(first) in (0, size):
         return first
@@ -100,13 +102,17 @@ def _read_full(stream: BinaryIO, size: int) -> bytes:
 
 def read_ahead(
     pieces: Iterable[Piece], read: Callable[[bytes], Plain | None]
-) -> Generator[tuple[Piece, Future[Plain | None]]]:
-    """Each piece with its numbers, which are read on threads a little ahead."""
+) -> Generator[tuple[Piece, Plain | None]]:
+    """Yield each piece with its numbers, which threads read a little ahead."""
+    pieces = iter(pieces)
+    # Most files are one piece; they start no thread.
+    yield from ((piece, read(piece.data)) for piece in islice(pieces, 1))
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[tuple[Piece, Future[Plain | None]]] = deque()
         for piece in pieces:
             waiting.append((piece, pool.submit(read, piece.data)))
             if len(waiting) > _THREADS:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
+                first, ahead = waiting.popleft()
+                yield first, ahead.result()
+        for last, ahead in waiting:
+            yield last, ahead.result()

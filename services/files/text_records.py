@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from services.errors import Fact, InvalidTable, TooLarge, UnreadableFile, error_from
@@ -15,22 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Text mode on Windows writes \r\r\n for \r\n, so this too is one line end.
-_LINE_END = re.compile(r"\r\r?\n|\r")
+_LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
-
-# Possessive, as all that repeats here: no line may make a pattern try again and again.
+# Possessive, as everything that repeats here: no line may make a pattern backtrack.
 _BLANK = re.compile(r'\s*+(?:"\s*+")?+\s*+')
 
 
 class Record(NamedTuple):
-    """A row as text: one line, or several where quotes hold line breaks."""
+    """A row as text: one line, or several if quotes hold line breaks."""
 
     line: int
     text: str
 
 
 class Records:
-    """Cuts pieces into lines and puts these together to records; knows where it is in the file."""
+    """Cuts pieces into lines, joins these to records, and keeps its place in the file."""
 
     def __init__(self, codec: str, start: int, longest: int, most: int) -> None:
         self._codec = codec
@@ -39,9 +38,34 @@ class Records:
         self._left = most
         self._line = 1
         self._open = False
+        # The piece that was cut last, its first line and its first byte.
+        self._last = (Piece(b""), self._line, self._byte)
+
+    def read_two(
+        self, pieces: Iterator[Piece], delimiters: tuple[str, ...]
+    ) -> tuple[list[Record], Iterator[Piece]]:
+        """Read the first two records that are not blank; return them and the pieces behind them."""
+        found: list[Record] = []
+        for piece in pieces:
+            filled = (r for r in self.of(piece, pieces) if not is_blank(r.text, delimiters))
+            found += islice(filled, 2 - len(found))
+            if len(found) == 2:  # noqa: PLR2004
+                return found, chain(self._put_back(found[1]), pieces)
+        return found, pieces
+
+    def _put_back(self, record: Record) -> Iterator[Piece]:
+        """Yield what follows a record in the last piece, to be read again."""
+        piece, line, byte = self._last
+        text = piece.data.decode(self._codec)
+        lines = record.line + record.text.count("\n") + 1 - line
+        end = next(islice(_LINE_END.finditer(text), lines - 1, None), None)
+        if end is not None and end.end() < len(text):
+            size = len(text[: end.end()].encode(self._codec))
+            self._line, self._byte = line + lines, byte + size
+            yield Piece(piece.data[size:])
 
     def of(self, piece: Piece, following: Iterator[Piece]) -> Iterator[Record]:
-        """Records of a piece, and of those that follow until no quote is open.
+        """Yield the records of a piece, and of those that follow until no quote is open.
 
         A record is complete when its quotes are even in number (RFC 4180).
         """
@@ -62,8 +86,8 @@ class Records:
                 self._left -= 1
                 yield Record(line, "\n".join(parts))
 
-    def passes(self, piece: Piece, plain: Plain) -> bool:
-        """Go on behind a piece whose numbers are known; tell if so many rows are allowed."""
+    def skip(self, piece: Piece, plain: Plain) -> bool:
+        """Go on behind a piece that was read as plain, unless it has more rows than allowed."""
         rows = plain.values.shape[1]
         if rows > self._left:
             return False
@@ -76,6 +100,7 @@ class Records:
         while piece is not None:
             lines = self._split(piece)
             first = self._line
+            self._last = (piece, first, self._byte)
             self._line += len(lines)
             self._byte += len(piece.data)
             numbered = enumerate(lines, first)
@@ -90,11 +115,11 @@ class Records:
             what = "it holds a NUL byte; is it text, in UTF-8, or in UTF-16 with its mark?"
             raise self._unreadable(text[: text.index("\0")], what, "nul_byte")
         if "\r" in text:
-            # As `_LINE_END`, but fast for millions of them; there is no NUL in the text.
+            # As `_LINE_END`, but fast for millions of them; the text holds no NUL.
             for end, sign in (("\r\r\n", "\0"), ("\r\n", "\0"), ("\r", "\n"), ("\0", "\n")):
                 text = text.replace(end, sign)
         lines = text.removesuffix("\n").split("\n")
-        if piece.overlong:
+        if piece.is_overlong:
             line = self._line + len(lines) - 1
             detail = f"Line {line} is longer than {self._longest} characters."
             raise error_from(TooLarge, Fact(detail, "long_line", line=line))
@@ -111,20 +136,20 @@ class Records:
             ) from None
 
     def _unreadable(self, before: str, what: str, code: str) -> UnreadableFile:
-        line = self._line + _LINE_END.sub("\n", before).count("\n")
+        line = self._line + sum(1 for _ in _LINE_END.finditer(before))
         return error_from(
             UnreadableFile, Fact(f"Line {line} cannot be read: {what}", code, line=line)
         )
 
 
 def is_blank(text: str, delimiters: Iterable[str]) -> bool:
-    """Tell whether a line holds no cell; one with delimiters is a row of gaps."""
+    """Tell whether a record holds no cell; one with delimiters is a row of gaps."""
     return _BLANK.fullmatch(text) is not None and not any(d in text for d in delimiters)
 
 
 @cache
 def _cell_patterns(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Patterns of a cell with its delimiter, and of a quoted one that never closes."""
+    """Make the patterns of a cell with its delimiter, and of a quote that never closes."""
     end = re.escape(delimiter)
     space = rf"[^\S\n{end}]*+"
     quoted = rf'{space}"([^"]*+(?:""[^"]*+)*+)'
@@ -149,17 +174,3 @@ def split_cells(record: Record, delimiter: str) -> list[str]:
     if not unclosed.match(record.text, at):
         detail, code = f"Line {line}: cell {len(cells) + 1} is not quoted as a whole.", "bad_quote"
     raise error_from(InvalidTable, Fact(detail, code, line=line))
-
-
-def first_two(
-    records: Records, pieces: Iterator[Piece], delimiters: tuple[str, ...]
-) -> tuple[list[Record], Iterator[Record]]:
-    """Two records that are not blank, if there are two, and the rest of their piece."""
-    found: list[Record] = []
-    rest: Iterator[Record] = iter(())
-    for piece in pieces:
-        rest = records.of(piece, pieces)
-        found += islice((r for r in rest if not is_blank(r.text, delimiters)), 2 - len(found))
-        if len(found) == 2:  # noqa: PLR2004
-            break
-    return found, rest

@@ -18,6 +18,7 @@ from rich.console import Console
 from api import local
 from api.cli import cli
 from api.examples import FOLDER, make, write
+from services.files import formats
 from tests.files import a_parquet, a_text, a_workbook, an_arrow
 from tests.waiting import PATIENCE
 
@@ -202,6 +203,12 @@ def test_a_file_that_is_no_text_says_what_it_is(tmp_path, data, kind):
     assert done.output.count("\n") == 1
     assert kind in done.output
     assert "UTF-8" not in done.output
+
+
+def test_help_names_every_format_that_is_read():
+    assert set(FORMATS) == {*formats.FORMATS, "gzip"}
+    shown = run("fit", "--help").output.lower()
+    assert all(format in shown for format in FORMATS)
 
 
 def test_help_loads_nothing_heavy():

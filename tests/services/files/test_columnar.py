@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from services.errors import InvalidTable, TooLarge, UnreadableFile
 from services.files import ReadLimits, ReadOptions, read_text
-from services.files.columnar import read_arrow, read_parquet
+from services.files.columnar import read_columnar
 from services.files.spool import ColumnFile
 from services.fingerprint import table_sha256
 from tests.calls import same_bits, some_doubles
@@ -25,19 +25,19 @@ from tests.factories import load_table
 from tests.files import a_parquet, an_arrow
 
 WRITERS = {
-    "parquet": (a_parquet, read_parquet),
-    "stream": (an_arrow, read_arrow),
-    "batches": (lambda columns: an_arrow(columns, rows=2), read_arrow),
-    "file": (lambda columns: an_arrow(columns, file=True, compression="lz4"), read_arrow),
+    "parquet": (a_parquet, "parquet"),
+    "stream": (an_arrow, "arrow"),
+    "batches": (lambda columns: an_arrow(columns, rows=2), "arrow"),
+    "file": (lambda columns: an_arrow(columns, file=True, compression="lz4"), "arrow"),
 }
 EACH = pytest.mark.parametrize("writer", WRITERS)
 X = [0.0, 1.0, 2.0, 3.0]
 
 
-def read_bytes(data, reader, **options):
+def read_bytes(data, format, **options):
     """Columns by name, and what was found."""
     into = ColumnFile(io.BytesIO(), 0)
-    found = reader(data, into, ReadOptions(**options))
+    found = read_columnar(data, format, into, ReadOptions(**options))
     values = into.read(0, len(found.columns))
     return dict(zip(found.columns, values.tolist(), strict=True)), found
 
@@ -173,7 +173,7 @@ class TestPandas:
 
     def test_an_index_with_a_name_is_a_column_as_in_csv(self):
         frame = self.FRAME.rename_axis("t")
-        columns, found = read_bytes(frame.to_parquet(), read_parquet)
+        columns, found = read_bytes(frame.to_parquet(), "parquet")
         assert (list(columns), found.x) == (["t", "y2", "y1"], 0)
         curves, _ = read_text(io.BytesIO(frame.to_csv().encode()), format="csv")
         assert same_bits(columns["y1"], load_table(curves).y[1])
@@ -181,13 +181,13 @@ class TestPandas:
 
     def test_an_index_without_a_name_is_refused_where_it_may_be_x(self):
         with pytest.raises(InvalidTable, match="rename_axis"):
-            read_bytes(self.FRAME.to_parquet(), read_parquet)
+            read_bytes(self.FRAME.to_parquet(), "parquet")
 
     def test_an_index_without_a_name_beside_x_is_left_out(self):
         frame = self.FRAME.assign(x=[7.0, 8.0])
-        columns, _ = read_bytes(frame.to_parquet(), read_parquet)
+        columns, _ = read_bytes(frame.to_parquet(), "parquet")
         assert list(columns) == ["y2", "y1", "x"]
-        columns, _ = read_bytes(self.FRAME.to_parquet(), read_parquet, x_column="y1")
+        columns, _ = read_bytes(self.FRAME.to_parquet(), "parquet", x_column="y1")
         assert list(columns) == ["y2", "y1"]
 
     @pytest.mark.parametrize("broken", [b"{", b"[]", b'{"index_columns": [1, {}, null]}'])
@@ -215,9 +215,9 @@ class TestLimits:
     def test_a_file_may_not_swell_beyond_the_expansion(self):
         data = a_parquet({"x": np.zeros(2_000_000), "y": np.zeros(2_000_000)})
         with pytest.raises(TooLarge) as error:
-            read_bytes(data, read_parquet)
+            read_bytes(data, "parquet")
         assert error.value.facts[0].code == "expansion"
-        read_bytes(data, read_parquet, limits=ReadLimits(expansion=1_000_000))
+        read_bytes(data, "parquet", limits=ReadLimits(expansion=1_000_000))
 
 
 CUTS = [(writer, cut) for writer in WRITERS for cut in (0, 1, 3, 8, 11, 100)]
@@ -235,7 +235,7 @@ def test_a_file_that_is_cut_is_unreadable(writer, cut):
 def test_the_fingerprint_is_that_of_csv():
     columns = {"x": X, "y": [0.1, 1e300, -0.0, 5e-324]}
     into = ColumnFile(io.BytesIO(), 0)
-    read_parquet(a_parquet(columns), into, ReadOptions())
+    read_columnar(a_parquet(columns), "parquet", into, ReadOptions())
     text = "x,y\n" + "".join(f"{x!r},{y!r}\n" for x, y in zip(*columns.values(), strict=True))
     curves, _ = read_text(io.BytesIO(text.encode()), format="csv")
     table = load_table(curves)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from services.errors import TooLarge, UnreadableFile
 from services.files import ReadLimits
-from services.files.compressed import CODINGS, Unpacked
+from services.files.compressed import Unpacked
+from services.files.formats import COMPRESSIONS
 from tests.files import PACK
 
-EACH = pytest.mark.parametrize("coding", CODINGS)
+EACH = pytest.mark.parametrize("coding", COMPRESSIONS)
 TEXT = bytes(range(256)) * 1000
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from services.errors import Busy
-from services.files import ReadOptions, read_apart
+from services.files import ReadOptions, read_in_sandbox
 from services.files.limits import ReadLimits
-from services.files.places import reading_place
+from services.files.places import hold_place
 from tests.files import a_parquet
 
 ROOT = Path(__file__).parents[3]
 
 HOLD = """
 import os, signal, subprocess, sys
-from services.files.places import reading_place
-with reading_place(2) as lock:
+from services.files.places import hold_place
+with hold_place(2, seconds=1) as lock:
     child = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
     print(child.pid, flush=True)
     signal.pause()
@@ -38,12 +38,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_there_are_so_many_and_no_more():
-    with reading_place(2), reading_place(2):
-        with pytest.raises(Busy, match="again"), reading_place(2, seconds=0.05):
+    with hold_place(2, seconds=1), hold_place(2, seconds=1):
+        with pytest.raises(Busy, match="again"), hold_place(2, seconds=0.05):
             pytest.fail("there were three")
-        with reading_place(3, seconds=0):
+        with hold_place(3, seconds=0):
             pass
-    with reading_place(2, seconds=0), reading_place(2, seconds=0):
+    with hold_place(2, seconds=0), hold_place(2, seconds=0):
         pass
 
 
@@ -51,29 +51,28 @@ def test_a_place_is_held_until_its_holder_and_its_reader_are_gone():
     command = [sys.executable, "-c", HOLD]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
     reader = int(holder.stdout.readline())
-    with reading_place(2, seconds=0):
+    with hold_place(2, seconds=0):
         holder.kill()
         holder.wait()
         holder.stdout.close()
-        with pytest.raises(Busy), reading_place(2, seconds=0.05):
+        with pytest.raises(Busy), hold_place(2, seconds=0.05):
             pytest.fail("the reader still runs")
         os.kill(reader, signal.SIGKILL)
-        with reading_place(2, seconds=60):
+        with hold_place(2, seconds=60):
             pass
 
 
-def test_a_file_is_not_read_without_a_place(monkeypatch):
-    monkeypatch.setattr("services.files.places.WAIT_SECONDS", 0.05)
-    options = ReadOptions(limits=ReadLimits(processes=1))
+def test_a_file_is_not_read_without_a_place():
+    options = ReadOptions(limits=ReadLimits(processes=1, wait_seconds=0.05))
     data = a_parquet({"x": [0.0, 1.0], "y": [1.0, 2.0]})
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        with reading_place(1), pytest.raises(Busy):
-            read_apart(file, "parquet", options)
-        read_apart(file, "parquet", options)[0].close()
+        with hold_place(1, seconds=1), pytest.raises(Busy):
+            read_in_sandbox(file, "parquet", options)
+        read_in_sandbox(file, "parquet", options)[0].close()
 
 
 def test_a_folder_of_someone_else_is_not_used(folder):
     (folder / f"idealfit-readers-{os.getuid()}").symlink_to("/")
-    with pytest.raises(PermissionError, match="TMPDIR"), reading_place(1):
+    with pytest.raises(PermissionError, match="TMPDIR"), hold_place(1, seconds=1):
         pytest.fail("it was used")

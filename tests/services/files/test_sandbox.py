@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 from services.errors import InvalidTable, TooLarge, UnreadableFile
-from services.files import ReadOptions, read_apart
+from services.files import ReadOptions, read_in_sandbox
 from tests.factories import load_table
 from tests.files import a_parquet, a_sheet
 
@@ -30,17 +30,17 @@ def left_in(folder):
     return [path.name for path in folder.iterdir() if "readers" not in path.name]
 
 
-def read(data, kind, **options):
+def read(data, format, **options):
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        return read_apart(file, kind, ReadOptions(**options))
+        return read_in_sandbox(file, format, ReadOptions(**options))
 
 
-@pytest.mark.parametrize(("make", "kind"), [(a_parquet, "parquet"), (a_sheet, "xlsx")])
-def test_a_table_comes_back_as_it_was(folder, make, kind):
-    curves, source = read(make(COLUMNS), kind)
+@pytest.mark.parametrize(("make", "format"), [(a_parquet, "parquet"), (a_sheet, "xlsx")])
+def test_a_table_comes_back_as_it_was(folder, make, format):
+    curves, source = read(make(COLUMNS), format)
     table = load_table(curves)
-    assert (table.x_name, table.names, source.format) == ("x", ("y1", "y2"), kind)
+    assert (table.x_name, table.names, source.format) == ("x", ("y1", "y2"), format)
     assert np.array_equal(table.y, [[1, np.nan, 3], [0, 5, 6]], equal_nan=True)
     assert np.signbit(table.y[1, 0])
     assert [len(piece) for piece in curves.read_parts(24)] == [1, 1]
@@ -49,7 +49,7 @@ def test_a_table_comes_back_as_it_was(folder, make, kind):
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "error"),
+    ("data", "format", "error"),
     [
         (a_parquet({"x": [1.0], "y": ["a"]}), "parquet", InvalidTable),
         (a_parquet({"x": np.zeros(0), "y": np.zeros(0)}), "parquet", InvalidTable),
@@ -57,10 +57,10 @@ def test_a_table_comes_back_as_it_was(folder, make, kind):
         (b"PK", "xlsx", UnreadableFile),
     ],
 )
-def test_its_errors_come_back_with_their_facts(folder, data, kind, error):
+def test_its_errors_come_back_with_their_facts(folder, data, format, error):
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(error) as raised:
-        read(data, kind)
+        read(data, format)
     assert raised.value.facts
     assert left_in(folder) == []
     assert len(list(Path("/proc/self/fd").iterdir())) == before

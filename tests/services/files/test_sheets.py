@@ -9,16 +9,16 @@ from datetime import UTC, date, datetime, time
 import pytest
 
 from services.errors import InvalidOption, InvalidTable, TooLarge, UnreadableFile
-from services.files import ReadLimits, ReadOptions, sheets
-from services.files.sheets import read_sheet
+from services.files import ReadLimits, ReadOptions
+from services.files.sheets import CHUNK_BYTES, read_sheet
 from services.files.spool import ColumnFile
 from tests.calls import same_bits, some_doubles
 from tests.files import SHEET, a_parquet, a_sheet, a_workbook, sheet_xml, with_member
 
 
-def read(data, **options):
-    into = ColumnFile(io.BytesIO(), 0)
-    found = read_sheet(io.BytesIO(data), into, ReadOptions(**options))
+def read(data, chunk_bytes=CHUNK_BYTES, **options):
+    into, options = ColumnFile(io.BytesIO(), 0), ReadOptions(**options)
+    found = read_sheet(io.BytesIO(data), into, options, chunk_bytes=chunk_bytes)
     values = into.read(0, len(found.columns))
     return dict(zip(found.columns, values.tolist(), strict=True)), found
 
@@ -133,16 +133,15 @@ def test_a_formula_that_was_never_computed_is_refused_with_its_place(value):
     assert (fact.row, fact.column, fact.code) == (0, "y", "formula_without_value")
 
 
-def test_a_formula_is_found_wherever_the_pieces_end(monkeypatch):
+def test_a_formula_is_found_wherever_the_chunks_end():
     cells = "".join(
         f'<row r="{row}"><c r="A{row}"><v>{row}</v></c><c r="B{row}"><f>A{row}*2</f></c></row>'
         for row in range(2, 12)
     )
     data = with_cells(NAMES + cells)
     for size in (7, 11, 64, 1000):
-        monkeypatch.setattr(sheets, "_CHUNK", size)
         with pytest.raises(InvalidTable) as error:
-            read(data)
+            read(data, chunk_bytes=size)
         assert [fact.row for fact in error.value.facts] == list(range(10))
 
 

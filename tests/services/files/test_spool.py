@@ -8,36 +8,33 @@ import numpy as np
 import pytest
 
 from services.errors import TooLarge
-from services.files import spool as spools
-from services.files.spool import Spool, SpooledTable, closed_on_error
+from services.files.spool import MEMORY_BYTES, Spool, SpooledTable, closed_on_error
 from services.fingerprint import table_sha256
 from services.tables import Table
 from tests.factories import load_table
 
 
 @pytest.fixture(params=[1, 200, 1 << 20])
-def size(request, monkeypatch):
+def size(request):
     """Nearly everything in the file, some of it, or nothing."""
-    monkeypatch.setattr(spools, "_PIECE", request.param)
-    monkeypatch.setattr(spools, "IN_MEMORY", request.param)
+    return request.param
 
 
 def some_values(columns=5, rows=40):
     return np.random.default_rng(3).normal(size=(columns, rows))
 
 
-def filled(values, borders):
-    spool = Spool(len(values))
+def filled(values, borders, size=MEMORY_BYTES):
+    spool = Spool(len(values), memory_bytes=size, piece_bytes=size)
     for piece in np.split(values, borders, axis=1):
         spool.append(piece)
     return spool
 
 
-@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("borders", [[], [1], [7, 7, 30]])
-def test_columns_come_back_however_the_rows_came(borders):
+def test_columns_come_back_however_the_rows_came(borders, size):
     values = some_values()
-    with closing(filled(values, borders)) as spool:
+    with closing(filled(values, borders, size)) as spool:
         assert spool.rows == 40
         for start, stop in [(0, 5), (1, 2), (3, 5), (2, 2)]:
             found = spool.read(start, stop)
@@ -54,13 +51,12 @@ def test_every_gap_is_the_same_nan():
         assert spool.read(1, 2).tobytes() == np.array([np.nan]).tobytes()
 
 
-@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("at", range(5))
 @pytest.mark.parametrize("most_bytes", [1, 700, 1 << 20])
-def test_a_table_parts_x_from_the_curves(at, most_bytes):
+def test_a_table_parts_x_from_the_curves(at, most_bytes, size):
     values, names = some_values(), ["a", "b", "c", "d", "e"]
     wanted = Table(values[at], np.delete(values, at, axis=0), tuple(names[:at] + names[at + 1 :]))
-    with closing(SpooledTable(filled(values, [9]), tuple(names), at)) as table:
+    with closing(SpooledTable(filled(values, [9], size), tuple(names), at)) as table:
         pieces = list(table.read_parts(most_bytes))
         assert (table.x_name, table.names) == (names[at], wanted.names)
         assert np.concatenate(pieces).tobytes() == wanted.y.tobytes()

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
 from services.export.writers import csv_lines
-from services.files import ReadLimits, Source, pick_x, read_text, text_pieces
+from services.files import ReadLimits, ReadOptions, Source, pick_x, read_text
+from services.files.text_pieces import CHUNK_BYTES
 from services.fingerprint import table_sha256
 from tests.examples import examples
 from tests.factories import load_table
@@ -33,11 +34,11 @@ SMALL = ReadLimits(max_columns=3, max_rows=3)
 
 def read(data, **options):
     """Read a file into memory."""
-    return read_stream(io.BytesIO(data), **{"format": "csv"} | options)
+    return read_stream(io.BytesIO(data), **options)
 
 
-def read_stream(stream, **options):
-    curves, source = read_text(stream, **options)
+def read_stream(stream, format="csv", chunk_bytes=CHUNK_BYTES, **options):
+    curves, source = read_text(stream, format, ReadOptions(**options), chunk_bytes=chunk_bytes)
     with closing(curves):
         return load_table(curves), source
 
@@ -278,17 +279,15 @@ BAD = {
 }
 
 
-@pytest.fixture(params=[1 << 16, 7])
-def _chunk(request, monkeypatch):
+@pytest.fixture(params=[CHUNK_BYTES, 7])
+def chunk_bytes(request):
     """A file is one piece, or many."""
-    monkeypatch.setattr(text_pieces, "CHUNK", request.param)
-    monkeypatch.setattr(text_pieces, "LARGEST_CHUNK", request.param)
+    return request.param
 
 
-@pytest.mark.usefixtures("_chunk")
 @pytest.mark.parametrize("case", GOOD.values(), ids=GOOD)
-def test_reads(case):
-    table, source = read(case.data, **case.options)
+def test_reads(case, chunk_bytes):
+    table, source = read(case.data, chunk_bytes=chunk_bytes, **case.options)
     np.testing.assert_equal(columns_of(table), case.columns)
     assert list(table.columns) == list(case.columns)
     assert (source.encoding, source.delimiter, source.decimal) == case.source
@@ -296,11 +295,10 @@ def test_reads(case):
     assert table.y.dtype == table.x.dtype == np.float64
 
 
-@pytest.mark.usefixtures("_chunk")
 @pytest.mark.parametrize("case", BAD.values(), ids=BAD)
-def test_refuses(case):
+def test_refuses(case, chunk_bytes):
     with pytest.raises(case.error) as raised:
-        read(case.data, **case.options)
+        read(case.data, chunk_bytes=chunk_bytes, **case.options)
     fact = raised.value.facts[0]
     assert (fact.code, fact.row, fact.line, fact.column) == (
         case.code,
@@ -344,7 +342,7 @@ def test_errors_before_a_stray_quote_stay():
 def test_twenty_errors_are_enough():
     rows = itertools.chain([b"x,y\n"], itertools.repeat(b"1,z\n"))
     with pytest.raises(InvalidTable) as raised:
-        read_text(Endless(rows), format="csv")
+        read_text(Endless(rows), "csv")
     assert len(raised.value.facts) == 20
     assert raised.value.facts[-1].row == 19
     assert raised.value.detail.startswith("There are at least 20 errors, the first: Line 2,")
@@ -406,7 +404,7 @@ class Endless(io.RawIOBase):
 def test_what_is_too_large_is_not_read_to_its_end(data, code):
     stream = Endless(itertools.chain([data[0]], data[1]))
     with pytest.raises(CurveError) as raised:
-        read_text(stream, format="csv", limits=ReadLimits(max_columns=100, max_rows=100_000))
+        read_stream(stream, limits=ReadLimits(max_columns=100, max_rows=100_000))
     assert raised.value.facts[0].code == code
     assert stream.given < 1_000_000
 

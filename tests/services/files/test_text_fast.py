@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import CurveError
-from services.files import ReadLimits, text, text_pieces
+from services.files import ReadLimits, ReadOptions, text
 from services.files.text_fast import read_plain
 from services.fingerprint import table_sha256
 from tests.examples import examples
@@ -27,15 +27,14 @@ def careful_only(*_args, **_options):
     """Take nothing for plain."""
 
 
-def outcome(data, *, chunk=1 << 16, careful=False, **options):
+def outcome(data, *, chunk=1 << 16, careful=False):
     """Fingerprint and source of a file, or what is wrong with it."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(text_pieces, "CHUNK", chunk))
-        stack.enter_context(mock.patch.object(text_pieces, "LARGEST_CHUNK", chunk))
         if careful:
             stack.enter_context(mock.patch.object(text, "read_plain", careful_only))
+        options = ReadOptions(limits=LIMITS)
         try:
-            curves, source = text.read_text(io.BytesIO(data), **{"format": "csv"} | options)
+            curves, source = text.read_text(io.BytesIO(data), "csv", options, chunk_bytes=chunk)
         except CurveError as error:
             return type(error), error.detail, error.facts
         with closing(curves):
@@ -229,16 +228,16 @@ def files(draw):
 @example(b"a,b\n" + b'""\n' * 13, 30)
 @example("\ufeffa,b\n1,2\u0a00\n".encode("utf-16-le"), 7)
 def test_both_ways_agree_on_any_file(data, chunk):
-    careful = outcome(data, chunk=chunk, careful=True, limits=LIMITS)
-    assert outcome(data, chunk=chunk, limits=LIMITS) == careful
+    careful = outcome(data, chunk=chunk, careful=True)
+    assert outcome(data, chunk=chunk) == careful
 
 
 @examples(200)
 @given(files())
 def test_where_a_file_is_cut_makes_no_difference(data):
     """Unless it is no text: then the error may be told earlier."""
-    found = outcome(data, limits=LIMITS)
-    cut = outcome(data, chunk=7, limits=LIMITS)
+    found = outcome(data)
+    cut = outcome(data, chunk=7)
     assert cut == found or "unreadable-file" in (
         getattr(found[0], "code", 0),
         getattr(cut[0], "code", 0),

@@ -1,0 +1,152 @@
+"""An uploaded file, and its format: what its sender says must agree with what it holds."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from api import slots
+from api.errors import Problem
+from api.http.bodies import body_coding, read_limits
+from api.http.media import JSON, OCTETS, TSV
+from api.limits import limits_in_force
+from services.errors import Fact, InvalidTable
+from services.files.compressed import Unpacked
+from services.files.formats import (
+    COMPRESSION_OF_SUFFIX,
+    DECLARED_BY_MEDIA_TYPE,
+    DECLARED_BY_SUFFIX,
+    FILE_NAMES,
+    FORMAT_OF_CONTENT,
+    HEAD_BYTES,
+    Compression,
+    Content,
+    Declared,
+    Format,
+    recognize,
+)
+from services.tables import NAME_LENGTH
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+FILE_TYPES = (*(media for media in DECLARED_BY_MEDIA_TYPE if media != JSON), OCTETS)
+"""Media types of a body that is a file."""
+
+_SAYS_NOTHING = ("called *", f"declared as {OCTETS}")
+"""Descriptions of a file that say nothing about its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """Bytes, and what their sender says of them.
+
+    `declared` is None if the sender says nothing; `description` tells how it was said, as part of
+    a sentence. `size` is in bytes, as it was sent.
+    """
+
+    stream: BinaryIO
+    declared: Declared | None
+    description: str
+    compression: Compression | None
+    size: int
+
+
+def file_of_body(media_type: str) -> UploadedFile:
+    """Return the body of this request as a file."""
+    compression = body_coding()
+    size = slots.receive(limits_in_force().body_bytes)
+    stream = cast("BinaryIO", request.stream)
+    declared = DECLARED_BY_MEDIA_TYPE.get(media_type)
+    return UploadedFile(stream, declared, f"declared as {media_type}", compression, size)
+
+
+def file_of_part(part: FileStorage) -> tuple[UploadedFile, str]:
+    """Return a part of a form as a file, unpacked by its suffix, and the stem of its name."""
+    path = PurePosixPath((part.filename or "").replace("\\", "/"))
+    stream = cast("BinaryIO", part.stream)
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    compression = COMPRESSION_OF_SUFFIX.get(path.suffix.lower())
+    if compression:
+        content = recognize(peek(stream)[0])
+        if content is not Content(compression):
+            raise contradiction(f"called *{path.suffix}", content)
+        stream = cast("BinaryIO", Unpacked(stream, compression, read_limits()))
+        path = PurePosixPath(path.stem)
+    declared, description = _declared(path.suffix.lower(), part.mimetype)
+    compression = compression or body_coding()
+    stem = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
+    return UploadedFile(stream, declared, description, compression, size), stem
+
+
+def _declared(suffix: str, media_type: str) -> tuple[Declared | None, str]:
+    """Tell what the name and the media type of a part say, and how."""
+    by_name, by_type = DECLARED_BY_SUFFIX.get(suffix), DECLARED_BY_MEDIA_TYPE.get(media_type)
+    if by_name and by_type and not set(by_name.contents) & set(by_type.contents):
+        raise _refusal(f"The file is called *{suffix}, but its part is declared {media_type}.")
+    # The name decides, unless the type says TSV: clients guess the type by the name, and of Arrow
+    # they know one type only.
+    if by_type and (by_name is None or media_type == TSV):
+        return by_type, f"declared {media_type}"
+    return by_name, f"called *{suffix}"
+
+
+def find_format(file: UploadedFile, head: bytes) -> Format:
+    """Return the format of a file; 415 unless its content is what its sender says."""
+    if not head:
+        raise InvalidTable("The file is empty.", [Fact("The file is empty.", "no_rows")])
+    content = recognize(head)
+    if file.declared is None:
+        is_known = content in FORMAT_OF_CONTENT
+        if is_known and (content is not Content.TEXT or file.description in _SAYS_NOTHING):
+            return FORMAT_OF_CONTENT[content]
+    elif content in file.declared.contents:
+        return file.declared.format
+    raise contradiction(file.description, content)
+
+
+def contradiction(description: str, content: Content) -> Problem:
+    """Make a 415 for a file that does not hold what is said of it."""
+    return _refusal(f"The file is {description}, but what it holds is {content.value}.")
+
+
+def _refusal(detail: str) -> Problem:
+    accepted = {"Accept-Post": ", ".join(FILE_TYPES)}
+    return Problem(415, f"{detail} {FILE_NAMES} are taken.", headers=accepted)
+
+
+def peek(stream: BinaryIO) -> tuple[bytes, BinaryIO]:
+    """Return the first bytes of a stream, and the stream from its beginning."""
+    head = b""
+    while len(head) < HEAD_BYTES and (more := stream.read(HEAD_BYTES)):
+        head += more
+    if stream.seekable():
+        stream.seek(0)
+        return head, stream
+    return head, cast("BinaryIO", _Peeked(head, stream))
+
+
+class _Peeked(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._head = head
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        target = memoryview(buffer).cast("B")
+        data = self._head or self._stream.read(len(target))
+        count = min(len(target), len(data))
+        target[:count] = data[:count]
+        self._head = self._head[count:]
+        return count
