@@ -1,8 +1,7 @@
-"""Temporary files: without a name, counted, and asked about while they grow.
+"""Temporary files without names, whose size is counted and can be limited.
 
-Whoever runs a service sets `Scratch.ask`, which is called with the number of bytes by which a file
-is about to grow, and may refuse with an OSError (api/disk.py does). Without it only the system
-says no.
+A service sets `Scratch.ask`, which is called with the number of bytes by which a file is about to
+grow, and may raise an OSError (api/disk.py does). Without it, only the system sets a limit.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BLOCK = 512
-"""Bytes of what the system calls a block."""
+"""Bytes of a block, in which the system counts."""
 
 PIECE = 4 << 20
-"""Bytes by which a file may grow before it is asked about."""
+"""Bytes by which a file may grow without asking."""
 
 
 def allow_all(_nbytes: int) -> None:
-    """Refuse nothing."""
+    """Allow any growth."""
 
 
 class Scratch:
-    """What this process has in temporary files."""
+    """The temporary files of this process."""
 
     def __init__(self) -> None:
         self.ask: Callable[[int], None] = allow_all
@@ -40,22 +39,22 @@ class Scratch:
 
     @property
     def nbytes(self) -> int:
-        """Room on the disk that the files of this process take, as the system counts it."""
+        """Room that the files of this process take on the disk."""
         return sum(raw.room for known in self._files.valuerefs() if (raw := known()))
 
     def file(self) -> BinaryIO:
-        """A file that is gone with the process, however it ends."""
+        """Make a file that is gone with the process, however it ends."""
         self.ask(0)
         with tempfile.TemporaryFile() as made:
             raw = self._counted(os.dup(made.fileno()))
         return cast("BinaryIO", io.BufferedRandom(raw))
 
     def spooled(self, most: int) -> SpooledFile:
-        """Bytes in memory that become a file when they are more than `most`."""
+        """Make a file in memory that moves to the disk beyond `most` bytes."""
         return SpooledFile(self, most)
 
     def opened(self, opener: Callable[[str], T]) -> tuple[BinaryIO, T]:
-        """A file and what a library makes of it by its name, which is gone at once."""
+        """Make a file and open it with a library by its name; then the name is removed."""
         self.ask(0)
         descriptor, name = tempfile.mkstemp()
         try:
@@ -71,7 +70,7 @@ class Scratch:
 
 
 class _Raw(io.FileIO):
-    """A file that asks before it grows by another piece."""
+    """A file that asks before it grows by another `PIECE`."""
 
     def __init__(self, scratch: Scratch, descriptor: int) -> None:
         super().__init__(descriptor, "r+b")
@@ -95,14 +94,14 @@ class _Raw(io.FileIO):
 
 
 class SpooledFile(tempfile.SpooledTemporaryFile[bytes]):
-    """A spooled file of the library whose file is ours."""
+    """A spooled file of the standard library that moves to a file of ours."""
 
     def __init__(self, scratch: Scratch, most: int) -> None:
         super().__init__(max_size=most)
         self._scratch = scratch
 
     def rollover(self) -> None:
-        """Go on as a file."""
+        """Move to the disk."""
         if self._rolled:  # type: ignore[has-type] # the library sets it
             return
         memory = cast("io.BytesIO", self._file)
@@ -118,4 +117,4 @@ class SpooledFile(tempfile.SpooledTemporaryFile[bytes]):
 
 
 scratch = Scratch()
-"""That of this process: temporary files belong to a process as open files do."""
+"""The one of this process, to which temporary files belong as open files do."""

@@ -1,1 +1,1 @@
-"""Tables on their way out."""
+"""Tables become files."""

@@ -1,7 +1,4 @@
-"""Values, matches and points as Arrow record batches: a name, a type and a null for each cell.
-
-A gap is null, never NaN.
-"""
+"""Values, matches and points as Arrow record batches, in which a gap is null, never NaN."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ POINTS = pa.schema(
 
 
 def values_schema(names: Sequence[str]) -> pa.Schema:
-    """Columns of values, all float64.
+    """Make the schema of values, all float64.
 
     Parameters
     ----------
@@ -52,20 +49,20 @@ def values_schema(names: Sequence[str]) -> pa.Schema:
     Returns
     -------
     Schema
-        In the same order.
+        Columns in the same order.
     """
     return pa.schema([pa.field(name, pa.float64()) for name in names])
 
 
 def values_batch(schema: pa.Schema, block: FloatArray) -> pa.RecordBatch:
-    """Rows of values.
+    """Make a batch of values.
 
     Parameters
     ----------
     schema : Schema
         From `values_schema`.
     block : ndarray of shape (c, rows)
-        One column a row, C-contiguous; NaN is a gap.
+        The values, column by column, C-contiguous; NaN is a gap.
 
     Returns
     -------
@@ -76,12 +73,12 @@ def values_batch(schema: pa.Schema, block: FloatArray) -> pa.RecordBatch:
 
 
 def matches_batch(rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-    """Matches as a batch.
+    """Make a batch of matches.
 
     Parameters
     ----------
     rows : sequence of sequences
-        The fields of each match, in the order of `MATCHES`; None where there is no number.
+        Fields of each match in the order of `MATCHES`; None is a gap.
 
     Returns
     -------
@@ -105,17 +102,17 @@ class PointBatches:
     """
 
     def __init__(self, columns: Sequence[str], functions: Sequence[Mapping[str, Any]]) -> None:
-        """Look the names up once."""
+        """Encode the names once."""
         self._columns = pa.array(columns, pa.string())
         self._training = _Words([function["training"] for function in functions])
         self._ideal = _Words([function["ideal"] for function in functions])
         self._reason = _Words(REASONS[1:])
-        # The last is for -1, which is no function.
+        # The last limit is for -1, which stands for no function.
         limits = [*(function["limit"] for function in functions), None]
         self._limits = np.array(limits, dtype=np.float64)
 
     def batch(self, items: Items) -> pa.RecordBatch:
-        """Items in the words of the contract.
+        """Make a batch of items.
 
         Parameters
         ----------
@@ -145,7 +142,7 @@ class PointBatches:
 class _Words:
     """Names that rows refer to by position; -1 is null.
 
-    A dictionary must not hold a name twice, or pandas refuses it.
+    The dictionary holds each name once, because pandas refuses one with duplicates.
     """
 
     def __init__(self, names: Sequence[str | None]) -> None:
@@ -159,7 +156,7 @@ class _Words:
 
 
 def _numbers(values: FloatArray) -> pa.Array:
-    """Float64 with a null for each gap; what float64 could not hold is null too."""
+    """Convert numbers to Arrow, with null for NaN and for infinity."""
     contiguous = np.ascontiguousarray(values)
     infinite = np.isinf(contiguous)
     if infinite.any():

@@ -1,4 +1,4 @@
-"""Tables on their way out as one SQLite file."""
+"""Tables as one SQLite file."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def write_project(
     test: Table,
     mapped: Iterable[Sequence[tuple[object, ...]]],
 ) -> None:
-    """Write one SQLite file with the three tables and what was mapped.
+    """Write one SQLite file with the three tables and the mapped points.
 
     The tables are `training_data`, `ideal_functions` and `test_data`, with the columns of the
-    datasets, x first, and their rows in order; a gap is NULL. Names equal but for case, which
-    SQLite takes for one, get the suffix _2, _3, ... `mapped_test_data` has the columns X, Y,
-    DeltaY, IdealFunction and TrainingFunction, where functions keep the names they came with.
+    datasets, x first, and their rows in order; a gap is NULL. Names that differ only in case,
+    which SQLite does not distinguish, get the suffix _2, _3, ... `mapped_test_data` has the columns
+    X, Y, DeltaY, IdealFunction and TrainingFunction, where functions keep their original names.
     SQLite stores -0.0 in a REAL column as 0.0; all other numbers keep their bits.
 
-    The file appears at `path` when it is complete, in the place of one that was there.
+    The file appears at `path` once it is complete, and replaces an older one.
 
     Parameters
     ----------
     path : Path
-        Where the file shall be.
+        Path of the file.
     training : Table
         Training curves.
     ideal : Table
-        Library curves: all, or the chosen ones where there are too many.
+        Library curves: all of them, or the chosen ones if there are too many.
     test : Table
         Test points.
     mapped : iterable of batches of 5-tuples
@@ -87,7 +87,7 @@ def spool_project(
     Parameters
     ----------
     training, ideal, test, mapped
-        As of `write_project`.
+        As in `write_project`.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def _write(
     tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
     for name, table in tables.items():
         _check_width(name, table)
-    # A file that fails is thrown away, so nothing needs a journal to roll back with.
+    # A file that fails is deleted, so no journal is needed to roll back.
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("BEGIN")
     for name, table in tables.items():
@@ -129,12 +129,12 @@ def _write(
 
 @contextmanager
 def _no_room(path: Path | None) -> Iterator[None]:
-    """Say as the system would that the file finds no room."""
+    """Raise the error of the system if there is no room for the file."""
     try:
         yield
     except sqlite3.OperationalError as error:
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        # A quota or a limit on the size of files is an I/O error for SQLite.
+        # SQLite reports a quota or a limit on file sizes as an I/O error.
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
             raise OSError(errno.ENOSPC, str(error), path and str(path)) from error
         raise
@@ -147,7 +147,7 @@ def _check_width(name: str, table: Table) -> None:
 
 
 def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
-    quoted = ['"' + column.replace('"', '""') + '"' for column in _distinct(table.columns)]
+    quoted = ['"' + column.replace('"', '""') + '"' for column in _make_distinct(table.columns)]
     connection.execute(f"CREATE TABLE {name} ({', '.join(f'{column} REAL' for column in quoted)})")
     marks = ", ".join("?" * len(quoted))
     insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
@@ -160,8 +160,8 @@ def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> No
         connection.executemany(insert, block.tolist())
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names that also differ when case does not count; the first of equals keeps its name."""
+def _make_distinct(names: Sequence[str]) -> list[str]:
+    """Make names distinct without regard to case; the first of equal names is kept."""
     taken = {name.lower() for name in names}
     seen: set[str] = set()
     distinct = []

@@ -1,7 +1,7 @@
-"""Tables on their way out: CSV, Parquet and Arrow, a piece at a time.
+"""Writers of CSV, Parquet and Arrow.
 
-Blocks of columns or Arrow record batches (`services.export.batches`) come in, one after the other;
-bytes go out, and no more than one piece is held in memory.
+They take blocks of columns or Arrow record batches (`services.export.batches`) one after the other,
+and yield bytes. Memory holds one piece at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from services.files.formats import WrittenFormat
 from services.tables import FloatArray
 
 CSV_ROWS = 65_536
-"""Rows in one piece of CSV."""
+"""Rows of one piece of CSV."""
 
 GROUP_ROWS, GROUP_BYTES = 1 << 18, 16 << 20
-"""A row group of Parquet is full with so many rows or bytes; each costs room in the footer."""
+"""Rows and bytes that fill a row group of Parquet; each group takes room in the footer."""
 
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a cell for a formula."""
+"""First characters of a cell that spreadsheets take for a formula."""
 
 _COMMA, _LINE = b",", b"\n"
 
@@ -81,16 +81,16 @@ def csv_values(
     blocks : iterable of ndarray of shape (c, rows)
         Some rows at a time; NaN is a gap and becomes an empty cell.
     as_text : bool
-        Whether names that a spreadsheet would take for formulas get a `'` before them.
+        Whether to put a `'` before names that look like formulas.
 
     Yields
     ------
     bytes
-        Whole lines: the names, then those of each block. A number is the shortest text that
+        Whole lines: the names, then the rows of each block. A number is the shortest text that
         gives the same bits.
     """
-    yield _line(_plain(names) if as_text else names)
-    gap = _gap(len(names))
+    yield _write_line(_escape(names) if as_text else names)
+    gap = _empty_cell(len(names))
     for block in blocks:
         if block.shape[1]:
             rows = orjson.dumps(np.ascontiguousarray(block.T), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -115,7 +115,7 @@ def csv_rows(
     header : bool
         Whether the names come first.
     as_text : bool
-        Whether words that a spreadsheet would take for formulas get a `'` before them.
+        Whether to put a `'` before words that look like formulas.
 
     Yields
     ------
@@ -123,15 +123,15 @@ def csv_rows(
         Whole lines.
     """
     if header:
-        yield _line(_plain(schema.names) if as_text else schema.names)
+        yield _write_line(_escape(schema.names) if as_text else schema.names)
     ends = [*[_COMMA] * (len(schema) - 1), _LINE]
     for batch in batches:
         if batch.num_rows:
-            gap = _gap(batch.num_columns)
+            gap = _empty_cell(batch.num_columns)
             columns = zip(batch.columns, ends, strict=True)
-            cells = [_cells(column, gap, end, as_text=as_text) for column, end in columns]
+            cells = [_write_cells(column, gap, end, as_text=as_text) for column, end in columns]
             lines = pc.binary_join_element_wise(*cells, "")
-            # The text of all lines, one behind the other.
+            # The buffer holds the text of all lines, one after the other.
             yield lines.buffers()[2].to_pybytes()
 
 
@@ -141,7 +141,7 @@ def csv_lines(
     *,
     header: bool = True,
 ) -> Iterator[bytes]:
-    """Write columns that are in memory as CSV, as `csv_rows` does.
+    """Write columns in memory as CSV, as `csv_rows` does.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def csv_lines(
         Whole lines: the names, then up to `CSV_ROWS` rows at a time.
     """
     if header:
-        yield _line(names)
+        yield _write_line(names)
     count = len(columns[0]) if names else 0
     for start in range(0, count, CSV_ROWS):
         some = [pa.array(c[start : start + CSV_ROWS], from_pandas=True) for c in columns]
@@ -166,38 +166,38 @@ def csv_lines(
         yield from csv_rows(batch.schema, [batch], header=False)
 
 
-def _line(names: Sequence[str]) -> bytes:
+def _write_line(names: Sequence[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(names)
     return text.getvalue().encode()
 
 
-def _plain(words: Iterable[str]) -> list[str]:
+def _escape(words: Iterable[str]) -> list[str]:
     return [f"'{word}" if word.startswith(FORMULA_BEGINS) else word for word in words]
 
 
-def _gap(columns: int) -> bytes:
-    """Text of an empty cell; a line of one must not be blank, which readers skip."""
+def _empty_cell(columns: int) -> bytes:
+    """Return the text of an empty cell, quoted in a line of one: readers skip blank lines."""
     return b'""' if columns == 1 else b""
 
 
-def _cells(values: pa.Array, gap: bytes, end: bytes, *, as_text: bool) -> pa.Array:
-    """Text of each value, with the comma or line feed behind it."""
+def _write_cells(values: pa.Array, gap: bytes, end: bytes, *, as_text: bool) -> pa.Array:
+    """Write each value, with the comma or line feed behind it."""
     if pa.types.is_floating(values.type):
-        return _numbers(values, gap, end)
+        return _write_numbers(values, gap, end)
     if pa.types.is_integer(values.type):
         text = pc.fill_null(values.cast(pa.string()), gap.decode())
         return pc.binary_join_element_wise(text, end.decode(), "")
     if not pa.types.is_dictionary(values.type):
         values = values.cast(pa.string()).dictionary_encode()
     words = values.dictionary.to_pylist()
-    words = [_line([word])[:-1] + end for word in (_plain(words) if as_text else words)]
+    words = [_write_line([word])[:-1] + end for word in (_escape(words) if as_text else words)]
     texts = pa.array([word.decode() for word in (*words, gap + end)], pa.string())
     return texts.take(values.indices.fill_null(len(words)))
 
 
-def _numbers(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
-    """Text of float64 values, whose buffer is orjson's text itself."""
+def _write_numbers(values: pa.Array, gap: bytes, end: bytes) -> pa.Array:
+    """Write float64 values; the text of orjson itself is the buffer of the array."""
     numbers = np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
     text = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
     text = text[1:-1].replace(b"null", gap) + _COMMA
@@ -215,7 +215,7 @@ def arrow_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterat
     schema : Schema
         Of all batches.
     batches : iterable of RecordBatch
-        Their dictionaries, if any, are the same in all.
+        All with the same dictionaries, if any.
 
     Yields
     ------
@@ -232,14 +232,14 @@ def arrow_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterat
 
 
 def parquet_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """Write a Parquet file, compressed with snappy, which every reader knows.
+    """Write a Parquet file, compressed with snappy, which every reader supports.
 
     Parameters
     ----------
     schema : Schema
         Of all batches.
     batches : iterable of RecordBatch
-        Gathered to row groups of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes.
+        Joined to row groups of about `GROUP_ROWS` rows or `GROUP_BYTES` bytes.
 
     Yields
     ------
@@ -247,17 +247,17 @@ def parquet_file(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterat
         A piece for each row group, then the footer.
     """
     sink = _Sink()
-    # A dictionary of the distinct numbers would be built and thrown away.
+    # For numbers a dictionary would be built and thrown away.
     words = [field.name for field in schema if not pa.types.is_primitive(field.type)]
     with pq.ParquetWriter(sink, schema, use_dictionary=words) as writer:
-        for group in _groups(batches):
+        for group in _join_batches(batches):
             writer.write_table(group, row_group_size=group.num_rows)
             yield sink.take()
     yield sink.take()
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None]:
-    """Batches put together to row groups."""
+def _join_batches(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None]:
+    """Join batches to row groups."""
     some: list[pa.RecordBatch] = []
     for batch in batches:
         if not batch.num_rows:
@@ -274,7 +274,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Generator[pa.Table, None, None
 
 
 class _Sink:
-    """A file that is only written to, and hands on what it got."""
+    """A file that is only written to, and whose bytes are taken from it."""
 
     closed = False
 
@@ -291,10 +291,10 @@ class _Sink:
         return self._taken + len(self._held)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no bytes are buffered elsewhere."""
 
     def close(self) -> None:
-        """What was written can still be taken."""
+        """Do nothing: the bytes can still be taken."""
 
     def take(self) -> bytes:
         held = bytes(self._held)

@@ -13,21 +13,24 @@ from services.errors import MOST_FACTS, Fact, error_from_all, quote
 from services.tables import FloatArray
 
 _EXACT_DIGITS = 15
-"""A decimal of so many digits comes back from float64 as it was."""
+"""Digits of a decimal that float64 always keeps."""
 
 
 def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column holds text."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     views = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     return any(is_one(kind) for is_one in views)
 
 
 def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a column holds lists of numbers."""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(is_one(kind) for is_one in lists) and is_number(kind.value_type)
 
 
 def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a column holds numbers, or nothing but gaps."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
     return any(is_one(kind) for is_one in numbers)
@@ -42,6 +45,7 @@ _WORDS = {
 
 
 def describe_other(name: str, kind: pa.DataType, row: int | None) -> Fact:
+    """Make the fact that a column does not hold numbers."""
     what = next((word for word, is_one in _WORDS.items() if is_one(kind)), "no numbers")
     where = "" if row is None else f", first in row {row}"
     detail = f"Column {quote(name)} holds {what} ({str(kind)[:60]}){where}; numbers are needed."
@@ -49,25 +53,26 @@ def describe_other(name: str, kind: pa.DataType, row: int | None) -> Fact:
 
 
 def decode(cells: pa.Array) -> pa.Array:
+    """Return the values of a dictionary array, or the array itself."""
     return cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
 
 
 def read_numbers(
     cells: pa.Array, names: str | Sequence[str], row: int, length: int | None = None
 ) -> FloatArray:
-    """Cells as float64, the same number each, NaN for null.
+    """Read cells as float64, with NaN for null; refuse those that float64 does not hold.
 
-    They are those of one column from `row` on, or of curves of `length` numbers, the first of
-    them in `row`.
+    They are the cells of one column from `row` on, or of curves of `length` numbers each, the
+    first of which is in `row`.
     """
     cells = decode(cells)
     kind = cells.type
     if cells.null_count == len(cells):
         return np.full(len(cells), np.nan)
     if pa.types.is_integer(kind):
-        values, bad = _whole_numbers(cells)
+        values, bad = _read_integers(cells)
     elif pa.types.is_decimal(kind):
-        values, bad = _decimals(cells)
+        values, bad = _read_decimals(cells)
     elif pa.types.is_floating(kind):
         values = cells.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
         bad = np.isinf(values)
@@ -75,11 +80,11 @@ def read_numbers(
         values, bad = np.empty(0), as_mask(cells.is_valid())
     if bad.any():
         places = np.flatnonzero(bad)[:MOST_FACTS].tolist()
-        raise error_from_all([refuse(cells[at], at, names, row, length) for at in places])
+        raise error_from_all([_explain(cells[at], at, names, row, length) for at in places])
     return values
 
 
-def _whole_numbers(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _read_integers(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
     whole = cells.fill_null(0).to_numpy()
     values = whole.astype(np.float64)
     top = 2.0 ** (8 * whole.itemsize - (whole.dtype.kind == "i"))
@@ -92,12 +97,13 @@ def _whole_numbers(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
 
 
 def as_mask(flags: pa.BooleanArray) -> NDArray[np.bool_]:
+    """Convert an Arrow array of booleans to NumPy."""
     mask: NDArray[np.bool_] = flags.to_numpy(zero_copy_only=False)
     return mask
 
 
-def _decimals(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """The nearest float64, bad where its shortest text is another decimal."""
+def _read_decimals(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Read the nearest float64; a decimal is bad if the shortest text of that is another one."""
     values = cells.cast(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
     bad = np.zeros(len(values), dtype=np.bool_)
     if cells.type.precision > _EXACT_DIGITS:
@@ -106,7 +112,7 @@ def _decimals(cells: pa.Array) -> tuple[FloatArray, NDArray[np.bool_]]:
     return values, bad | np.isinf(values)
 
 
-def refuse(
+def _explain(
     cell: pa.Scalar, at: int, names: str | Sequence[str], row: int, length: int | None
 ) -> Fact:
     if isinstance(names, str):

@@ -12,15 +12,14 @@ from services.errors import Fact, TooLarge, UnreadableFile, error_from
 from services.files.common import ReadOptions
 
 _BATCH_BYTES = 8 << 20
-"""Numbers that are converted in one go."""
+"""Size of the numbers that are converted at once."""
 
-
-_FOOTER_BYTES = 64 << 20
-"""Metadata of a Parquet file; 10 000 columns in 40 row groups need about so much."""
+_MOST_FOOTER_BYTES = 64 << 20
+"""Largest metadata of a Parquet file: about those of 10 000 columns in 40 row groups."""
 
 
 class ParquetSource:
-    """A Parquet file, any columns of it as batches."""
+    """A Parquet file that gives any of its columns in batches."""
 
     def __init__(self, data: Any) -> None:
         self.size = len(data)
@@ -28,8 +27,8 @@ class ParquetSource:
         if self.size < 12 or bytes(data[-4:]) != b"PAR1" or footer > self.size - 12:  # noqa: PLR2004 - two marks and a length
             detail = "The Parquet file ends early or is damaged: its last bytes are not PAR1."
             raise error_from(UnreadableFile, Fact(detail, "damaged"))
-        if footer > _FOOTER_BYTES:
-            detail = f"The metadata of the Parquet file has more than {_FOOTER_BYTES} bytes."
+        if footer > _MOST_FOOTER_BYTES:
+            detail = f"The metadata of the Parquet file has more than {_MOST_FOOTER_BYTES} bytes."
             raise error_from(TooLarge, Fact(detail, "too_many_bytes"))
         self._file = pq.ParquetFile(
             pa.BufferReader(pa.py_buffer(data)), page_checksum_verification=True
@@ -45,7 +44,7 @@ class ParquetSource:
         return self._file.schema_arrow
 
     def batches(self, columns: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of no more rows, of the leaves at these positions."""
+        """Yield batches of at most `rows` rows, of the leaves at these positions."""
         return self._file.reader.iter_batches(  # type: ignore[no-any-return] # pyarrow has no types
             rows,
             row_groups=range(self._file.metadata.num_row_groups),
@@ -54,12 +53,12 @@ class ParquetSource:
         )
 
     def library_batches(self, columns: Sequence[int], length: int) -> Iterator[pa.RecordBatch]:
-        """Batches of curves, as many at a time as `_BATCH_BYTES` hold."""
+        """Yield batches of curves, each of about `_BATCH_BYTES` bytes."""
         del columns
         return self.batches(range(self.leaves), max(1, _BATCH_BYTES // (8 * max(1, length))))
 
-    def length_of_lists(self, column: int) -> int:
-        """Numbers of a curve on average, as the metadata says."""
+    def estimate_length(self, column: int) -> int:
+        """Return the mean length of the curves by the metadata."""
         del column
         metadata = self._file.metadata
         values = [
@@ -72,7 +71,7 @@ class ParquetSource:
 
 
 class ArrowSource:
-    """An Arrow stream or file, any columns of it as batches."""
+    """An Arrow stream or file that gives any of its columns in batches."""
 
     def __init__(self, data: Any, options: ReadOptions) -> None:
         self.size = len(data)
@@ -81,7 +80,7 @@ class ArrowSource:
         self.schema: pa.Schema = self._open(None).schema
         self.leaves = len(self.schema)
         self._longest = self.rows = 0
-        # Columns that are not asked for are not unpacked; so the rows cost little to count.
+        # Counting the rows is cheap, because columns that are not asked for are not unpacked.
         if self.leaves <= options.limits.max_columns:
             for batch in self._all([0]):
                 self.rows += batch.num_rows
@@ -103,30 +102,31 @@ class ArrowSource:
             yield from reader
 
     def batches(self, columns: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of no more rows, of the columns at these positions."""
+        """Yield batches of at most `rows` rows, of the columns at these positions."""
         for batch in self._all(columns):
-            # Also where the lengths inside it are absurd, all reading is inside it from here on.
+            # From here on nothing is read outside the batch, even if lengths inside it are wrong.
             batch.validate(full=True)
             for start in range(0, batch.num_rows, rows):
                 yield batch.slice(start, rows)
 
     def library_batches(self, columns: Sequence[int], length: int) -> Iterator[pa.RecordBatch]:
-        """Batches of curves, as many at a time as `_BATCH_BYTES` hold."""
+        """Yield batches of curves, each of about `_BATCH_BYTES` bytes."""
         return self.batches(columns, max(1, _BATCH_BYTES // (8 * max(1, length))))
 
-    def length_of_lists(self, column: int) -> int:
-        """Numbers of the first curve."""
+    def estimate_length(self, column: int) -> int:
+        """Return the length of the first curve."""
         for batch in self.batches([column], 1):
             first = batch.column(0)[0]
             return len(first) if first.is_valid else 0
         return 0
 
     def width(self) -> int:
-        """Columns that are unpacked in one go."""
+        """Return how many columns are unpacked at once."""
         return max(1, _BATCH_BYTES // (8 * max(1, self._longest)))
 
 
 def check_rows(rows: int, options: ReadOptions) -> None:
+    """Refuse more rows than the limits allow."""
     if rows > options.limits.max_rows:
         detail = f"There are more than {options.limits.max_rows} rows."
         raise error_from(TooLarge, Fact(detail, "too_many_rows"))

@@ -1,4 +1,4 @@
-"""Files that hold one curve a row."""
+"""Parquet and Arrow files that hold one curve a row."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ from services.tables import clean_names
 
 @dataclass
 class LibraryRows:
-    """A file with the columns `name` and `y`, where y holds a list: one curve a row."""
+    """Reads a file with the columns `name` and `y`, where y holds lists: one curve a row.
+
+    `positions` holds the positions of the two columns.
+    """
 
     source: ParquetSource | ArrowSource
-    place: dict[str, int]
+    positions: dict[str, int]
     into: ColumnFile
     options: ReadOptions
     names: list[str] = field(default_factory=list)
 
     def read(self, how: Source) -> TableHead:
-        """Curves in their order; the one called as the x column is x."""
+        """Read all curves in their order; the one called like the x column is x."""
         self._check_rows(self.source.rows)
-        length = self.source.length_of_lists(self.place["y"])
+        length = self.source.estimate_length(self.positions["y"])
         self.into.rows = self.options.n_points or 0
-        order = sorted(self.place, key=self.place.__getitem__)
-        positions = [self.place[word] for word in order]
+        order = sorted(self.positions, key=self.positions.__getitem__)
+        positions = [self.positions[name] for name in order]
         for batch in self.source.library_batches(positions, length):
             cells = dict(zip(order, batch.columns, strict=True))
             self._check_rows(len(self.names) + batch.num_rows)
-            self._take(cells["name"], cells["y"])
+            self._read_batch(cells["name"], cells["y"])
         if not self.names:
             raise error_from(InvalidTable, Fact("The file holds no curve.", "no_rows"))
-        names = self._cleaned()
+        names = self._clean_names()
         known = (self.options.x_column,) if self.options.x_column else self.options.usual_x
         if self.options.n_points is not None:
-            # The dataset knows its x; another curve may well be called so elsewhere.
+            # The dataset has the x column; any other usual name is that of a curve here.
             known = known[:1]
         x = next((names.index(k.strip()) for k in known if k.strip() in names), None)
         if x is None and self.options.n_points is None:
@@ -74,7 +77,7 @@ class LibraryRows:
             detail = f"There are more than {most} curves; append them in batches."
             raise error_from(TooLarge, Fact(detail, "too_many_curves"))
 
-    def _take(self, names: pa.Array, lists: pa.Array) -> None:
+    def _read_batch(self, names: pa.Array, lists: pa.Array) -> None:
         row = len(self.names)
         if not is_text(names.type):
             raise error_from(
@@ -88,7 +91,7 @@ class LibraryRows:
                 detail = f"Row {at}: the {'name' if word is None else 'curve'} is missing."
                 facts.append(Fact(detail, "missing", at, column=word))
                 continue
-            self._settle(length)
+            self._set_length(length)
             if length != self.into.rows:
                 detail = f"Row {at}: the curve has {length} numbers instead of {self.into.rows}."
                 facts.append(Fact(detail, "ragged_row", at, column=word))
@@ -98,8 +101,8 @@ class LibraryRows:
         values = read_numbers(lists.flatten(), words, row, self.into.rows)
         self.into.write(row, 0, values)
 
-    def _settle(self, length: int) -> None:
-        """The first curve says how long all are, unless the dataset does."""
+    def _set_length(self, length: int) -> None:
+        """Take the length of all curves from the first one, unless the dataset has it."""
         if self.into.rows == 0:
             if length == 0:
                 raise error_from(InvalidTable, Fact("Row 0: the curve is empty.", "no_rows", row=0))
@@ -107,13 +110,13 @@ class LibraryRows:
             self.into.rows = length
             self.options.limits.check_expansion(self.source.size, 8 * length * self.source.rows)
 
-    def _cleaned(self) -> list[str]:
+    def _clean_names(self) -> list[str]:
         try:
             return clean_names(self.names)
         except InvalidTable:
-            raise error_from_all(list(islice(self._bad_names(), MOST_FACTS))) from None
+            raise error_from_all(list(islice(self._find_bad_names(), MOST_FACTS))) from None
 
-    def _bad_names(self) -> Iterator[Fact]:
+    def _find_bad_names(self) -> Iterator[Fact]:
         seen: dict[str, int] = {}
         for row, name in enumerate(self.names):
             first = seen.setdefault(name.strip(), row)
