@@ -1,4 +1,4 @@
-"""Datasets: curves come in, records and values go out."""
+"""Routes of datasets: uploads, records, curves and values."""
 
 from __future__ import annotations
 
@@ -128,14 +128,14 @@ def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
         dataset.name = patch.get("name", dataset.name)
         dataset.description = patch.get("description", dataset.description) or ""
         if "attributes" in patch:
-            dataset.attributes = _merged(dataset.attributes, patch["attributes"])
+            dataset.attributes = _merge_attributes(dataset.attributes, patch["attributes"])
         if session.is_modified(dataset):
             dataset.updated_at = now()
         session.flush()
     return dataset, {"ETag": etag(dataset.version)}
 
 
-def _merged(attributes: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
+def _merge_attributes(attributes: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
     merged: dict[str, Any] = merge_patch(attributes, patch) or {}
     try:
         check_attributes(merged)
@@ -221,22 +221,24 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     as_text = asks_for_text(query["cells"])
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        names, indices = _columns(session, dataset, query.get("columns"))
+        names, indices = _find_columns(session, dataset, query.get("columns"))
         start = min(query["start"], dataset.n_points)
-        count = query["count"] or (_usual_rows(len(names)) if g.media == JSON else dataset.n_points)
+        count = query["count"] or (
+            _default_rows(len(names)) if g.media == JSON else dataset.n_points
+        )
         stop = min(start + count, dataset.n_points)
     if g.media == JSON:
-        return _values_json(dataset, names, indices, (start, stop))
+        return _reply_json(dataset, names, indices, (start, stop))
     rows = send_rows(database(), dataset, indices, start, stop)
-    return _values_file(names, rows, dataset.name, as_text=as_text)
+    return _reply_file(names, rows, dataset.name, as_text=as_text)
 
 
-def _values_json(
+def _reply_json(
     dataset: Dataset, names: list[str], indices: list[int], rows: tuple[int, int]
 ) -> Response:
-    """Values as JSON, which is written column by column."""
+    """Reply with values as JSON, written column by column."""
     numbers = len(names) * (rows[1] - rows[0])
-    _refuse_many(numbers)
+    _check_count(numbers)
 
     def write() -> Response:
         with database().reading() as session:
@@ -255,10 +257,10 @@ def _values_json(
     return compute_reply(write, JSON, numbers=numbers)
 
 
-def _values_file(
+def _reply_file(
     names: list[str], blocks: Iterator[FloatArray], stem: str, *, as_text: bool
 ) -> Response:
-    """Values as CSV, Parquet or Arrow."""
+    """Reply with values as a file."""
     if g.media == CSV:
         return file_reply(lambda: csv_values(names, blocks, as_text=as_text), stem)
     most = limits_in_force().columns
@@ -270,10 +272,10 @@ def _values_file(
     return rows_reply(schema, (values_batch(schema, block) for block in blocks), stem)
 
 
-def _columns(
+def _find_columns(
     session: Session, dataset: Dataset, names: list[str] | None
 ) -> tuple[list[str], list[int]]:
-    """Names and positions of the columns asked for."""
+    """Return the names and positions of the columns that were asked for."""
     if names is None:
         found = curve_names(session, dataset, range(dataset.n_curves))
         return [dataset.x_column, *found.values()], [X, *found]
@@ -281,19 +283,20 @@ def _columns(
     seen: set[str] = set()
     for name in names:
         if name not in places or name in seen:
-            what = "there is no such column" if name not in places else "it is asked for twice"
-            detail = f"columns: {name!r}: {what}."
+            reason = "there is no such column" if name not in places else "it is asked for twice"
+            detail = f"columns: {name!r}: {reason}."
             raise InvalidOption(detail, [Fact(detail, "unknown_column", parameter="columns")])
         seen.add(name)
     return names, [places[name] for name in names]
 
 
-def _usual_rows(columns: int) -> int:
-    """Rows that JSON has unless it is said: fewer of a wide dataset, so that they can be sent."""
+def _default_rows(columns: int) -> int:
+    """Return the default number of rows in JSON, smaller for a wide dataset."""
     return min(1000, max(1, limits_in_force().json_values // columns))
 
 
-def _refuse_many(numbers: int) -> None:
+def _check_count(numbers: int) -> None:
+    """Refuse more numbers than a JSON reply may hold."""
     most = limits_in_force().json_values
     if numbers > most:
         detail = f"That would be {numbers} numbers; JSON holds {most}. Ask for fewer, or for CSV."
@@ -301,9 +304,9 @@ def _refuse_many(numbers: int) -> None:
 
 
 def _require_room(session: Session, curves: Curves) -> None:
-    """Refuse curves that would not leave the reserve of the disk; the transaction begins here.
+    """Begin the transaction, and refuse curves that would use the reserve of the disk.
 
-    Whoever else stores at the same time has done so before, or does so after.
+    The transaction comes first, so that requests that store curves check one after the other.
     """
     session.connection()
     running().disk.require(curves.x.nbytes * (1 + len(curves.names)))

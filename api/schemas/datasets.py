@@ -1,4 +1,4 @@
-"""Words of datasets and their curves."""
+"""Schemas of datasets and their curves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ATTRIBUTES_BYTES = 65_536
 ATTRIBUTES_DEPTH = 64
 _TOO_DEEP = f"Nested deeper than {ATTRIBUTES_DEPTH}."
 
-# A backslash before it would make it six plain characters.
+# After another backslash it is six plain characters.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 DATASET_EXAMPLE = {
@@ -84,7 +84,7 @@ COLUMNS_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y1": [1.0, 1.1, None], "y2": [3.0, 2.9
 
 
 class Attributes(fields.Dict):
-    """A JSON object that the client keeps with a record."""
+    """A JSON object that a client stores with a record."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         check_attributes(value)
@@ -92,22 +92,23 @@ class Attributes(fields.Dict):
 
 
 def check_attributes(attributes: Any) -> None:
-    """Refuse what one of the databases could not keep, or nobody could read."""
+    """Refuse attributes that a database cannot store, or that are too long or too deep."""
     try:
         text = orjson.dumps(attributes)
     except orjson.JSONEncodeError:
-        # The library's own bound of depth; all else was JSON.
+        # The only reason left: orjson has its own limit of depth.
         raise ma.ValidationError(_TOO_DEEP) from None
-    # Its length bounds all that is looked at from here on.
+    # The length comes first, because it bounds the work of the other checks.
     if len(text) > ATTRIBUTES_BYTES:
         raise ma.ValidationError(f"Longer than {ATTRIBUTES_BYTES} bytes of JSON.")
-    if _depth(attributes) > ATTRIBUTES_DEPTH:
+    if _measure_depth(attributes) > ATTRIBUTES_DEPTH:
         raise ma.ValidationError(_TOO_DEEP)
     if _NUL.search(text):
         raise ma.ValidationError("The character NUL is not allowed.")
 
 
-def _depth(value: Any) -> int:
+def _measure_depth(value: Any) -> int:
+    """Return how many objects and arrays are nested in each other."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -123,7 +124,7 @@ def _depth(value: Any) -> int:
 
 
 class AttributesText(fields.String):
-    """The same as text, for forms and queries."""
+    """Attributes as text, for forms and queries."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
@@ -182,7 +183,7 @@ X_COLUMN = "Default: the column called x in any case, else the first."
 
 
 def x_column_field() -> Words:
-    """Name of the x column."""
+    """Make the field for the name of the x column."""
     return Words(
         NAME_LENGTH,
         load_default=None,
@@ -202,15 +203,15 @@ class DatasetRequest(Request):
 
 
 def header_field(**kwargs: Any) -> Choice:
-    """Whether a file has a header row."""
+    """Make the field that tells whether a file has a header row."""
     return Choice("present", "absent", named="HeaderRow", **kwargs)
 
 
 class FileFields(Request):
-    """What goes with a file of curves, in the query or as form fields.
+    """Fields beside a file of curves, in the query or in the form.
 
-    All is text there, and an empty text is a field that was not given: so browsers send a field
-    that nobody filled in, and so this document can show a default that every client may send.
+    All of them are text, and an empty text counts as not given: browsers send it for a field that
+    nobody filled in, and the document can show it as a default that every client may send.
     """
 
     x_column = Words(
@@ -231,19 +232,19 @@ class FileFields(Request):
     )
 
     def load(self, data: Any, **options: Any) -> Any:
-        """The fields that are not empty."""
+        """Load the fields that are not empty."""
         return super().load(without_empty(data), **options)
 
 
 def without_empty(fields: Any) -> Any:
-    """Leave out what browsers send of fields that nobody filled in."""
+    """Remove fields that nobody filled in."""
     if not isinstance(fields, dict):
         return fields
     return {name: value for name, value in fields.items() if value != ""}
 
 
 class DatasetFields(FileFields):
-    """What goes with a file of a new dataset."""
+    """Fields beside a file of a new dataset."""
 
     name = name_field(
         load_default=None,
@@ -257,7 +258,7 @@ class DatasetFields(FileFields):
 
 
 def file_field() -> fields.Raw:
-    """The file part of a form."""
+    """Make the field for the file in a form."""
     return fields.Raw(
         required=True,
         metadata={
@@ -370,7 +371,7 @@ class CurvesReply(Reply):
 
 
 class ValuesQuery(FileQuery):
-    """Which values."""
+    """Columns and rows of values."""
 
     columns = fields.List(
         Words(NAME_LENGTH), metadata={"description": "Repeat it; default: all, x first."}

@@ -219,7 +219,7 @@ class _Rows:
         following = (piece for piece, _ in ahead)
         for piece, plain in ahead:
             if plain is None or not self._agrees(plain) or not records.skip(piece, plain):
-                self.read_carefully(records.of(piece, following))
+                self.read_carefully(records.read(piece, following))
             else:
                 self.decimal = self.decimal or plain.decimal
                 self._row += plain.values.shape[1]

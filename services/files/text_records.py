@@ -47,7 +47,7 @@ class Records:
         """Read the first two records that are not blank; return them and the pieces behind them."""
         found: list[Record] = []
         for piece in pieces:
-            filled = (r for r in self.of(piece, pieces) if not is_blank(r.text, delimiters))
+            filled = (r for r in self.read(piece, pieces) if not is_blank(r.text, delimiters))
             found += islice(filled, 2 - len(found))
             if len(found) == 2:  # noqa: PLR2004
                 return found, chain(self._put_back(found[1]), pieces)
@@ -64,7 +64,7 @@ class Records:
             self._line, self._byte = line + lines, byte + size
             yield Piece(piece.data[size:])
 
-    def of(self, piece: Piece, following: Iterator[Piece]) -> Iterator[Record]:
+    def read(self, piece: Piece, following: Iterator[Piece]) -> Iterator[Record]:
         """Yield the records of a piece, and of those that follow until no quote is open.
 
         A record is complete when its quotes are even in number (RFC 4180).
