@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
-from uuid import uuid4
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from services.errors import Fact, InvalidTable
 from services.scratch import scratch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from services.tables import Table
 
 MOST_CURVES = 1999
@@ -33,13 +30,9 @@ CREATE TABLE mapped_test_data (
 """
 
 
-def write_project(
-    path: Path,
-    training: Table,
-    ideal: Table,
-    test: Table,
-    mapped: Iterable[Sequence[tuple[object, ...]]],
-) -> None:
+def spool_project(
+    training: Table, ideal: Table, test: Table, mapped: Iterable[Sequence[tuple[object, ...]]]
+) -> BinaryIO:
     """Write one SQLite file with the three tables and the mapped points.
 
     The tables are `training_data`, `ideal_functions` and `test_data`, with the columns of the
@@ -48,12 +41,8 @@ def write_project(
     X, Y, DeltaY, IdealFunction and TrainingFunction, where functions keep their original names.
     SQLite stores -0.0 in a REAL column as 0.0; all other numbers keep their bits.
 
-    The file appears at `path` once it is complete, and replaces an older one.
-
     Parameters
     ----------
-    path : Path
-        Path of the file.
     training : Table
         Training curves.
     ideal : Table
@@ -63,6 +52,11 @@ def write_project(
     mapped : iterable of batches of 5-tuples
         x, y, deviation, ideal, training; the last three None for a point that is not mapped.
 
+    Returns
+    -------
+    BinaryIO
+        A temporary file, open at its beginning; it has no name and is gone once it is closed.
+
     Raises
     ------
     InvalidTable
@@ -70,33 +64,9 @@ def write_project(
     OSError
         There is no room for the file (``ENOSPC``), or it cannot be written.
     """
-    part = path.with_name(f".{uuid4().hex}.part")
-    try:
-        with _no_room(path), closing(sqlite3.connect(part, isolation_level=None)) as connection:
-            _write(connection, training, ideal, test, mapped)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def spool_project(
-    training: Table, ideal: Table, test: Table, mapped: Iterable[Sequence[tuple[object, ...]]]
-) -> BinaryIO:
-    """Write the file of `write_project` as a temporary file.
-
-    Parameters
-    ----------
-    training, ideal, test, mapped
-        As in `write_project`.
-
-    Returns
-    -------
-    BinaryIO
-        The file, open at its beginning; it has no name and is gone when it is closed.
-    """
     file, connection = scratch.opened(functools.partial(sqlite3.connect, isolation_level=None))
     try:
-        with _no_room(None), closing(connection):
+        with _as_no_room(), closing(connection):
             _write(connection, training, ideal, test, mapped)
         file.seek(0)
     except BaseException:
@@ -128,7 +98,7 @@ def _write(
 
 
 @contextmanager
-def _no_room(path: Path | None) -> Iterator[None]:
+def _as_no_room() -> Iterator[None]:
     """Raise the error of the system if there is no room for the file."""
     try:
         yield
@@ -136,7 +106,7 @@ def _no_room(path: Path | None) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
         # SQLite reports a quota or a limit on file sizes as an I/O error.
         if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-            raise OSError(errno.ENOSPC, str(error), path and str(path)) from error
+            raise OSError(errno.ENOSPC, str(error)) from error
         raise
 
 

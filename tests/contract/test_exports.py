@@ -15,7 +15,6 @@ from api.jobs import exports
 from api.jobs.worker import Worker
 from api.running import running
 from api.store.exports import Export, ExportBlock
-from services.export.project import write_project
 from tests.calls import check_problem, over_wsgi
 
 ROWS = 30_000
@@ -78,11 +77,12 @@ def test_a_large_export_is_made_once_and_kept(place, tmp_path):
     _, data, headers = found[0]
     assert len(data) == int(headers["Content-Length"]) > 1 << 20
     assert headers["Content-Disposition"].endswith('.db"')
-    expected = tmp_path / "expected.db"
     with place.database.reading() as session:
-        write_project(expected, *exports.export_parts(session, address.rpartition("/")[2]))
+        parts = exports.export_parts(session, address.rpartition("/")[2])
+        with exports.spool_project(*parts) as file:
+            expected = file.read()
     kept = tables_of(data, tmp_path / "kept.db")
-    assert kept == tables_of(expected.read_bytes(), tmp_path / "same.db")
+    assert kept == tables_of(expected, tmp_path / "same.db")
     assert len(kept["mapped_test_data"]) >= ROWS
     assert place.rows(Export) == 1
 
@@ -107,7 +107,7 @@ def test_sixteen_at_once_make_it_once(place):
 def test_head_makes_nothing(place, monkeypatch):
     address = place.mapping()
     with monkeypatch.context() as nothing:
-        nothing.setattr("services.export.project._write", None)
+        nothing.setattr(exports, "spool_project", None)
         reply = place.calls.head(f"{address}/export")
     assert (reply.status, reply.type, reply.body) == (200, "application/vnd.sqlite3", b"")
     assert reply.headers["Content-Disposition"].endswith('.db"')
@@ -156,7 +156,7 @@ def test_a_failed_export_answers_with_its_problem_once(place, monkeypatch):
     address = place.mapping()
     place.get(address)
     with monkeypatch.context() as broken:
-        broken.setattr("services.export.project._insert_table", fail)
+        broken.setattr(exports, "spool_project", fail)
         for _ in range(5):
             place.worker.step()
     problem = check_problem(place.calls.get(f"{address}/export"), 500)

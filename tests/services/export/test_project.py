@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from contextlib import closing
 
 import numpy as np
 import pytest
 
 from services.errors import InvalidTable
-from services.export.project import MOST_CURVES, write_project
+from services.export.project import MOST_CURVES, spool_project
+from services.scratch import scratch
 from services.tables import Table
 
 
@@ -27,7 +29,12 @@ def columns_of(path, table):
     return [(name, kind) for _, name, kind, *_ in rows_of(path, f"PRAGMA table_info({table})")]
 
 
-class TestWriteProject:
+def write_project(path, *tables):
+    with spool_project(*tables) as file:
+        path.write_bytes(file.read())
+
+
+class TestSpoolProject:
     def test_writes_four_tables(self, tmp_path):
         path = tmp_path / "project.sqlite"
         training = a_table((2.0, 1.0), ("Y1", "Y2"), "X", [[1.0, np.nan], [3.0, 4.0]])
@@ -111,23 +118,15 @@ class TestWriteProject:
         rows = rows_of(path, "SELECT x, y1 FROM training_data")
         assert rows == list(zip(x.tolist(), (-x).tolist(), strict=True))
 
-    def test_an_old_file_is_replaced(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        path.write_bytes(b"something else")
-        write_project(path, a_table(), a_table(), a_table(), [])
-        assert len(rows_of(path, "SELECT * FROM training_data")) == 2
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_a_half_file_is_never_seen(self, tmp_path):
-        path = tmp_path / "project.sqlite"
-        path.write_bytes(b"the old one")
+    def test_a_file_that_fails_leaves_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        before = scratch.nbytes
 
         def mapped():
             yield [(1.0, 2.0, 0.5, "a", "b")]
-            assert path.read_bytes() == b"the old one"
             raise RuntimeError
 
         with pytest.raises(RuntimeError):
-            write_project(path, a_table(), a_table(), a_table(), mapped())
-        assert path.read_bytes() == b"the old one"
-        assert list(tmp_path.iterdir()) == [path]
+            spool_project(a_table(), a_table(), a_table(), mapped())
+        assert list(tmp_path.iterdir()) == []
+        assert scratch.nbytes == before
