@@ -9,7 +9,7 @@ import codecs
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, assert_never, get_args
+from typing import Literal, TypedDict, get_args
 
 TextFormat = Literal["csv", "tsv"]
 """Formats of delimited text (`services.files.text`)."""
@@ -97,53 +97,66 @@ class FormatFacts:
         return tuple(found for contents in self.media_types.values() for found in contents)
 
 
-_CSV = FormatFacts(
-    media_types={"text/csv": (Content.TEXT,)},
-    suffixes=(".csv", ".txt", ".dat"),
-    is_compact=False,
-    has_sheets=False,
-    has_header=True,
-)
-_TSV = FormatFacts(
-    media_types={"text/tab-separated-values": (Content.TEXT,)},
-    suffixes=(".tsv", ".tab"),
-    is_compact=False,
-    has_sheets=False,
-    has_header=True,
-)
-_JSON = FormatFacts(
-    media_types={"application/json": (Content.JSON, Content.TEXT)},
-    suffixes=(".json",),
-    is_compact=False,
-    has_sheets=False,
-    has_header=False,
-)
-_PARQUET = FormatFacts(
-    media_types={"application/vnd.apache.parquet": (Content.PARQUET,)},
-    suffixes=(".parquet", ".pq"),
-    is_compact=True,
-    has_sheets=False,
-    has_header=False,
-)
-_ARROW = FormatFacts(
-    media_types={
-        "application/vnd.apache.arrow.stream": (Content.ARROW_STREAM,),
-        "application/vnd.apache.arrow.file": (Content.ARROW_FILE,),
-    },
-    suffixes=(".arrows", ".arrow", ".feather", ".ipc"),
-    is_compact=True,
-    has_sheets=False,
-    has_header=False,
-)
-_XLSX = FormatFacts(
-    media_types={
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": (Content.ZIP,)
-    },
-    suffixes=(".xlsx",),
-    is_compact=True,
-    has_sheets=True,
-    has_header=True,
-)
+class _Table(TypedDict):
+    """A row for each format; mypy compares its keys with `Format`."""
+
+    csv: FormatFacts
+    tsv: FormatFacts
+    json: FormatFacts
+    parquet: FormatFacts
+    arrow: FormatFacts
+    xlsx: FormatFacts
+
+
+_TABLE: _Table = {
+    "csv": FormatFacts(
+        media_types={"text/csv": (Content.TEXT,)},
+        suffixes=(".csv", ".txt", ".dat"),
+        is_compact=False,
+        has_sheets=False,
+        has_header=True,
+    ),
+    "tsv": FormatFacts(
+        media_types={"text/tab-separated-values": (Content.TEXT,)},
+        suffixes=(".tsv", ".tab"),
+        is_compact=False,
+        has_sheets=False,
+        has_header=True,
+    ),
+    "json": FormatFacts(
+        media_types={"application/json": (Content.JSON, Content.TEXT)},
+        suffixes=(".json",),
+        is_compact=False,
+        has_sheets=False,
+        has_header=False,
+    ),
+    "parquet": FormatFacts(
+        media_types={"application/vnd.apache.parquet": (Content.PARQUET,)},
+        suffixes=(".parquet", ".pq"),
+        is_compact=True,
+        has_sheets=False,
+        has_header=False,
+    ),
+    "arrow": FormatFacts(
+        media_types={
+            "application/vnd.apache.arrow.stream": (Content.ARROW_STREAM,),
+            "application/vnd.apache.arrow.file": (Content.ARROW_FILE,),
+        },
+        suffixes=(".arrows", ".arrow", ".feather", ".ipc"),
+        is_compact=True,
+        has_sheets=False,
+        has_header=False,
+    ),
+    "xlsx": FormatFacts(
+        media_types={
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": (Content.ZIP,)
+        },
+        suffixes=(".xlsx",),
+        is_compact=True,
+        has_sheets=True,
+        has_header=True,
+    ),
+}
 
 
 def facts_of(format: Format) -> FormatFacts:
@@ -159,21 +172,7 @@ def facts_of(format: Format) -> FormatFacts:
     FormatFacts
         Its row.
     """
-    match format:
-        case "csv":
-            return _CSV
-        case "tsv":
-            return _TSV
-        case "json":
-            return _JSON
-        case "parquet":
-            return _PARQUET
-        case "arrow":
-            return _ARROW
-        case "xlsx":
-            return _XLSX
-        case _:
-            assert_never(format)
+    return _TABLE[format]
 
 
 def media_type_of(format: Format) -> str:
