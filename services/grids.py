@@ -6,6 +6,7 @@ The definitions are in docs/method.md, "Pair".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,10 +202,14 @@ def align(
         rows = np.arange(x.size)
         return Alignment(np.ones(x.size, bool), rows, rows, np.zeros(x.size), np.ones(x.size))
     ordered = grid if isinstance(grid, SortedGrid) else sort_grid(grid)
-    if alignment == "linear":
-        return _align_linearly(x, ordered)
-    tolerance = default_tolerance(ordered.x) if x_tolerance is None else x_tolerance
-    return _align_exactly(x, ordered, tolerance)
+    match alignment:
+        case "linear":
+            return _align_linearly(x, ordered)
+        case "exact":
+            tolerance = default_tolerance(ordered.x) if x_tolerance is None else x_tolerance
+            return _align_exactly(x, ordered, tolerance)
+        case _:
+            assert_never(alignment)
 
 
 def _align_exactly(x: FloatArray, grid: SortedGrid, tolerance: float) -> Alignment:

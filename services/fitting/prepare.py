@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
@@ -76,8 +77,13 @@ def prepare(
     alignment = grids.align(training.x, grid, options.alignment, options.x_tolerance)
     numbers = ~np.isnan(training.y)
     if not alignment.covered.all():
-        if options.outside == "reject":
-            _refuse_outside(training, numbers, alignment, grid)
+        match options.outside:
+            case "reject":
+                _refuse_outside(training, numbers, alignment, grid)
+            case "omit":
+                pass
+            case _:
+                assert_never(options.outside)
         numbers &= alignment.covered
     if not numbers.all():
         _refuse_empty(training.names, numbers)

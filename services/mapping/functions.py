@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 
@@ -108,11 +109,20 @@ def tabulate(
         return None
     f = np.full((n + 1, k), np.nan)
     f[:n] = functions.curves.T
+    match alignment:
+        case "exact":
+            covers = np.logical_or.reduce(~np.isnan(f), axis=1)
+            return FunctionTable(apply_transforms(f, functions), None, covers)
+        case "linear":
+            return _tabulate_changes(f, grid)
+        case _:
+            assert_never(alignment)
+
+
+def _tabulate_changes(f: FloatArray, grid: SortedGrid) -> FunctionTable:
+    """Tabulate curves f, and behind them f with its change to the next larger grid value."""
+    n, k = len(f) - 1, f.shape[1]
     numbers = ~np.isnan(f)
-    if alignment == "exact":
-        return FunctionTable(
-            apply_transforms(f, functions), None, np.logical_or.reduce(numbers, axis=1)
-        )
     left, right = grid.rows[:-1], grid.rows[1:]
     change, both = np.zeros((2 * n + 1, k)), np.zeros((n, k), dtype=bool)
     with np.errstate(all="ignore"):
