@@ -159,15 +159,16 @@ def _find_delimiter(first: Record, sample: Record, candidates: tuple[str, ...]) 
         known = " ".join(map(repr, candidates))
         detail = f"Line {first.line} has one cell only; cells are parted by one of {known}."
         raise error_from(InvalidTable, Fact(detail, "one_column", line=first.line))
-    fitting = found if len(found) == 1 else [d for d in found if _reads(first, sample, d)]
+    fitting = found if len(found) == 1 else [d for d in found if _fits(first, sample, d)]
     if len(fitting) != 1:
-        quote = " and ".join(map(repr, found))
-        detail = f"Line {first.line} holds {quote}; which one parts the cells is not clear."
+        shown = " and ".join(map(repr, found))
+        detail = f"Line {first.line} holds {shown}; which one parts the cells is not clear."
         raise error_from(InvalidTable, Fact(detail, "ambiguous_delimiter", line=first.line))
     return fitting[0]
 
 
-def _reads(first: Record, sample: Record, delimiter: str) -> bool:
+def _fits(first: Record, sample: Record, delimiter: str) -> bool:
+    """Tell whether a delimiter makes the sample as many numbers and gaps as there are names."""
     try:
         width, cells = len(split_cells(first, delimiter)), split_cells(sample, delimiter)
     except InvalidTable:

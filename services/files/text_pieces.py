@@ -101,16 +101,21 @@ def _read_full(stream: BinaryIO, size: int) -> bytes:
 
 
 def read_ahead(
-    pieces: Iterable[Piece], read: Callable[[bytes], Plain | None]
+    pieces: Iterable[Piece], read_plain: Callable[[bytes], Plain | None]
 ) -> Generator[tuple[Piece, Plain | None]]:
     """Yield each piece with its numbers, which threads read a little ahead."""
+
+    def read(piece: Piece) -> Plain | None:
+        # The beginning of an overlong line may look like a row.
+        return None if piece.is_overlong else read_plain(piece.data)
+
     pieces = iter(pieces)
     # Most files are one piece; they start no thread.
-    yield from ((piece, read(piece.data)) for piece in islice(pieces, 1))
+    yield from ((piece, read(piece)) for piece in islice(pieces, 1))
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[tuple[Piece, Future[Plain | None]]] = deque()
         for piece in pieces:
-            waiting.append((piece, pool.submit(read, piece.data)))
+            waiting.append((piece, pool.submit(read, piece)))
             if len(waiting) > _THREADS:
                 first, ahead = waiting.popleft()
                 yield first, ahead.result()

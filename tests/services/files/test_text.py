@@ -276,6 +276,13 @@ BAD = {
     "a line without end": Bad(
         b"x,y\n" + b" " * 200_000, "long_line", line=2, error=TooLarge, options={"limits": SMALL}
     ),
+    "a number without end": Bad(
+        b"x,y\n1,2\n3," + b"0" * 200_000,
+        "long_line",
+        line=3,
+        error=TooLarge,
+        options={"limits": SMALL},
+    ),
 }
 
 
