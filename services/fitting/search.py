@@ -278,9 +278,13 @@ def _make_double_side(piece: BlockPiece, basis: Basis, options: FitOptions) -> L
 
 def _choose_give_up_share(options: FitOptions) -> float:
     """Choose the share of the pairs left by a first bound from which on another way is faster."""
-    if not _is_sieved(options):
-        return _NEXT_BOUND_SHARE if options.criterion == "sse" else _SCORE_ALL_SHARE
-    return _SIEVE_SHARE
+    match options.criterion:
+        case "sse":
+            return _NEXT_BOUND_SHARE
+        case "mae" | "max":
+            return _SIEVE_SHARE if _is_sieved(options) else _SCORE_ALL_SHARE
+        case _:
+            assert_never(options.criterion)
 
 
 def _is_sieved(options: FitOptions) -> bool:
