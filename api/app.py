@@ -10,8 +10,8 @@ from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
+from api.http.application import Application
 from api.http.openapi import Document
-from api.http.service import Service
 from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker
 from api.origins import guard
@@ -37,7 +37,7 @@ READ_AHEAD = 1 << 17
 def create_app(settings: Settings | None = None) -> Flask:
     """An application on one database, which must be migrated before it serves."""
     settings = settings or Settings.from_environment()
-    app = Service(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.config.update(
         # The library refuses a body that ends right at its limit.
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         database,
         Disk(settings),
         FunctionCache(database),
-        metrics.Look(database, settings),
+        metrics.DatabaseProbe(database, settings),
         LocalRanker(Cache(settings.cache_bytes)),
         slots.Slots(settings.threads),
         threading.Semaphore(max(1, settings.threads // 2)),

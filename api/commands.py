@@ -40,11 +40,11 @@ def reason_of_end(error: Exception) -> str | None:
 
 def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> int:
     """Migrate the database and serve until told to stop; the exit code."""
-    settings = _begin()
+    settings = _prepare()
     _migrate(settings)
     _refuse_busy(host, port)
     url = f"http://{host}:{port}{settings.prefix}"
-    click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_shown(settings)}")
+    click.echo(f"Idealfit  {url}/\nDocs      {url}/docs\nData      {_describe_database(settings)}")
     sys.stdout.flush()
     server = Server(host, port, web, threads)
     children = {"web": lambda _name, parent, report: server.serve(parent, report)}
@@ -57,11 +57,11 @@ def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> in
 
 def run_workers(count: int) -> int:
     """Do queued jobs until told to stop; the exit code."""
-    settings = _begin()
+    settings = _prepare()
     return Supervisor(_worker_children(settings, count)).run()
 
 
-def _begin() -> Settings:
+def _prepare() -> Settings:
     """Read the settings of a service, and have all its processes log and count alike."""
     settings = Settings.from_environment()
     logs.set_up(settings.log_format, settings.log_level)
@@ -91,7 +91,7 @@ def migrate_to(revision: str) -> None:
     """Bring the database to a revision of the schema."""
     settings = Settings.from_environment()
     _migrate(settings, revision)
-    click.echo(f"{_shown(settings)} is at {revision}.")
+    click.echo(f"{_describe_database(settings)} is at {revision}.")
 
 
 def _migrate(settings: Settings, revision: str = "head") -> None:
@@ -105,7 +105,7 @@ def _migrate(settings: Settings, revision: str = "head") -> None:
         database.close()
 
 
-def _shown(settings: Settings) -> str:
+def _describe_database(settings: Settings) -> str:
     """The database without its password."""
     url = Database(settings.url).url
     return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()

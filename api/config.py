@@ -67,77 +67,81 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables that docs/operations.md lists."""
-        given = {limit.name: _limit(environment, limit) for limit in fields(Limits)}
+        given = {limit.name: _read_limit(environment, limit) for limit in fields(Limits)}
         return cls(
             data=Path(environment.get("IDEALFIT_DATA") or "data"),
-            database_url=_parsed(environment, "DATABASE_URL", _database_url),
-            cache_bytes=_whole(environment, "IDEALFIT_CACHE_BYTES", 256 * MEBIBYTE),
-            hosts=_parsed(environment, "IDEALFIT_HOSTS", parse_hosts),
-            cors_origins=_parsed(environment, "IDEALFIT_CORS_ORIGINS", parse_origins),
-            prefix=_parsed(environment, "IDEALFIT_PREFIX", parse_prefix),
-            inline_seconds=_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
-            threads=_whole(environment, "IDEALFIT_THREADS", 8),
-            disk_reserve_bytes=_reserve(environment),
-            temp_bytes=_whole(environment, "IDEALFIT_TEMP_BYTES", 16_384 * MEBIBYTE),
-            export_bytes=_whole(environment, "IDEALFIT_EXPORT_BYTES", 1024 * MEBIBYTE),
-            dask_scheduler=_dask(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
-            lease_seconds=_seconds(environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE),
-            log_format=_word(environment, "IDEALFIT_LOG_FORMAT", "text", FORMATS),
-            log_level=_word(environment, "IDEALFIT_LOG_LEVEL", "info", LEVELS),
+            database_url=_parse(environment, "DATABASE_URL", _check_database_url),
+            cache_bytes=_read_whole(environment, "IDEALFIT_CACHE_BYTES", 256 * MEBIBYTE),
+            hosts=_parse(environment, "IDEALFIT_HOSTS", parse_hosts),
+            cors_origins=_parse(environment, "IDEALFIT_CORS_ORIGINS", parse_origins),
+            prefix=_parse(environment, "IDEALFIT_PREFIX", parse_prefix),
+            inline_seconds=_read_seconds(environment, "IDEALFIT_INLINE_SECONDS", 1.0),
+            threads=_read_whole(environment, "IDEALFIT_THREADS", 8),
+            disk_reserve_bytes=_read_reserve(environment),
+            temp_bytes=_read_whole(environment, "IDEALFIT_TEMP_BYTES", 16_384 * MEBIBYTE),
+            export_bytes=_read_whole(environment, "IDEALFIT_EXPORT_BYTES", 1024 * MEBIBYTE),
+            dask_scheduler=_check_dask_address(environment.get("IDEALFIT_DASK_SCHEDULER", "")),
+            lease_seconds=_read_seconds(
+                environment, "IDEALFIT_LEASE_SECONDS", 30.0, SHORTEST_LEASE
+            ),
+            log_format=_read_word(environment, "IDEALFIT_LOG_FORMAT", "text", FORMATS),
+            log_level=_read_word(environment, "IDEALFIT_LOG_LEVEL", "info", LEVELS),
             limits=Limits(**given),
         )
 
 
-def _parsed(environment: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
+def _parse(environment: Mapping[str, str], name: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(environment.get(name, ""))
     except ValueError as error:
         raise SettingError(f"{name}: {error}") from None
 
 
-def _word(environment: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:
+def _read_word(
+    environment: Mapping[str, str], name: str, default: str, words: tuple[str, ...]
+) -> str:
     word = (environment.get(name) or default).lower()
     if word not in words:
         raise SettingError(f"{name} must be one of {', '.join(words)}, not {word[:40]!r}.")
     return word
 
 
-def _database_url(url: str) -> str:
+def _check_database_url(url: str) -> str:
     check_database_url(url)
     return url
 
 
-def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
+def _read_whole(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) == 0:
         raise SettingError(f"{name} must be a whole number above 0, not {text[:40]!r}.")
     return int(text)
 
 
-def _limit(environment: Mapping[str, str], limit: Field[int]) -> int:
+def _read_limit(environment: Mapping[str, str], limit: Field[int]) -> int:
     variable = f"IDEALFIT_{limit.name.upper()}"
     default: int = limit.default  # type: ignore[assignment] # every limit has one
     if limit.metadata["fixed"] and environment.get(variable):
         raise SettingError(f"{variable} cannot be set: this limit is always {default}.")
-    value = _whole(environment, variable, default)
+    value = _read_whole(environment, variable, default)
     largest = limit.metadata["largest"]
     if largest is not None and value > largest:
         raise SettingError(f"{variable} must be {largest} or less, not {value}.")
     return value
 
 
-def _reserve(environment: Mapping[str, str]) -> int | None:
+def _read_reserve(environment: Mapping[str, str]) -> int | None:
     """Bytes as they are given; 0 keeps nothing in reserve."""
     name = "IDEALFIT_DISK_RESERVE_BYTES"
     given = environment.get(name, "")
-    return (0 if given == "0" else _whole(environment, name, 0)) if given else None
+    return (0 if given == "0" else _read_whole(environment, name, 0)) if given else None
 
 
 _MOST_DIGITS = 15
 """Of a limit; it stays a whole number in JSON everywhere."""
 
 
-def _seconds(
+def _read_seconds(
     environment: Mapping[str, str], name: str, default: float, least: float = 0.0
 ) -> float:
     text = environment.get(name) or str(default)
@@ -148,7 +152,7 @@ def _seconds(
     return float(text)
 
 
-def _dask(address: str) -> str:
+def _check_dask_address(address: str) -> str:
     if address and not re.fullmatch(r"[a-z]+://[^\s/]+:[0-9]{1,5}", address):
         raise SettingError(
             f"IDEALFIT_DASK_SCHEDULER must be like tcp://10.0.0.5:8786, not {address!r}."

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from api.config import Settings
 from api.problems import DISK_RESERVE, TEMPORARY_FILES
-from api.shares import Shares
+from api.temp_usage import TempUsage
 from services.scratch import Scratch, scratch
 
 RESERVE_BYTES = 2 << 30
@@ -61,7 +61,7 @@ class Disk:
         self._temp_bytes = settings.temp_bytes
         self._data = _folder_of(settings)
         self._files = files
-        self._shares = Shares(settings.url)
+        self._shares = TempUsage(settings.url)
         self._lock = threading.Lock()
 
     def watch_files(self) -> None:

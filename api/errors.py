@@ -24,11 +24,11 @@ from api import problems
 from api.disk import NoRoom
 from api.problems import FULL, ProblemType, problem_document
 from api.store.base import InUse, NotFound, NotReady, Stale
-from api.troubles import Troubles
+from api.throttled_log import ThrottledLog
 from services.errors import Busy, CurveError, Fact
 
 log = logging.getLogger(__name__)
-troubles = Troubles(log)
+throttled = ThrottledLog(log)
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -104,7 +104,7 @@ def request_id() -> str:
     return known
 
 
-def problem(  # noqa: PLR0913 - the members of RFC 9457
+def reply_with_problem(  # noqa: PLR0913 - the members of RFC 9457
     status: int,
     detail: str,
     facts: Sequence[Fact] = (),
@@ -115,31 +115,35 @@ def problem(  # noqa: PLR0913 - the members of RFC 9457
 ) -> Response:
     """Make a problem+json reply."""
     body = problem_document(status, detail, facts, slug=slug, title=title, request_id=request_id())
-    body["type"] = problem_type(body["type"])
+    body["type"] = address_of_type(body["type"])
     response = Response(orjson.dumps(body), status, content_type=PROBLEM_JSON)
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
 
 
-def typed_problem(
+def reply_with_type(
     kind: ProblemType, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Make a reply of a type of problem that has an address."""
-    return problem(kind.status, detail, slug=kind.slug, title=kind.title, headers=headers)
+    return reply_with_problem(
+        kind.status, detail, slug=kind.slug, title=kind.title, headers=headers
+    )
 
 
-def problem_type(name: str) -> str:
+def address_of_type(name: str) -> str:
     """Return the address of a problem type, below the prefix of the service."""
     return request.script_root + name if name.startswith("/") else name
 
 
-def as_problem(response: Response) -> Response:
+def replace_by_problem(response: Response) -> Response:
     """Replace an error reply of a library by a problem."""
     if response.mimetype == PROBLEM_JSON:
         return response
     response.close()
-    return problem(response.status_code, _DETAILS.get(response.status_code, response.status))
+    return reply_with_problem(
+        response.status_code, _DETAILS.get(response.status_code, response.status)
+    )
 
 
 _DETAILS = {
@@ -149,16 +153,16 @@ _DETAILS = {
 
 def register(app: Flask) -> None:
     """Answer every exception with a problem."""
-    app.register_error_handler(Problem, _own)
-    app.register_error_handler(CurveError, _domain)
-    app.register_error_handler(NoRoom, _no_room)
-    app.register_error_handler(HTTPException, _werkzeug)
-    app.register_error_handler(Exception, _other)
+    app.register_error_handler(Problem, _answer_problem)
+    app.register_error_handler(CurveError, _answer_curve_error)
+    app.register_error_handler(NoRoom, _answer_no_room)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_exception)
 
 
-def _own(error: Problem) -> Response:
+def _answer_problem(error: Problem) -> Response:
     kind = error.kind
-    return problem(
+    return reply_with_problem(
         error.status,
         error.detail,
         error.facts,
@@ -168,18 +172,18 @@ def _own(error: Problem) -> Response:
     )
 
 
-def _domain(error: CurveError) -> Response:
+def _answer_curve_error(error: CurveError) -> Response:
     status = _status_of(error)
-    return problem(status, error.detail, error.facts, slug=error.code, title=error.title)
+    return reply_with_problem(status, error.detail, error.facts, slug=error.code, title=error.title)
 
 
-def _no_room(error: NoRoom) -> Response:
-    troubles.note(f"request {request_id()}", error)
+def _answer_no_room(error: NoRoom) -> Response:
+    throttled.note(f"request {request_id()}", error)
     headers = {"Retry-After": str(RETRY_SECONDS)} if error.kind.status == 503 else None  # noqa: PLR2004
-    return typed_problem(error.kind, error.detail, headers)
+    return reply_with_type(error.kind, error.detail, headers)
 
 
-def _werkzeug(error: HTTPException) -> Response:
+def _answer_http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     if status < 400:  # noqa: PLR2004 - a redirect is no error
         return error.get_response()  # type: ignore[return-value] # werkzeug's is enough here
@@ -192,21 +196,23 @@ def _werkzeug(error: HTTPException) -> Response:
     }
     if isinstance(error, ClientDisconnected):
         details[400] = "The body ended early, stalled, or broke the chunked coding."
-    return problem(status, details.get(status) or error.description or "", headers=kept)
+    return reply_with_problem(status, details.get(status) or error.description or "", headers=kept)
 
 
-def _other(error: Exception) -> Response:
+def _answer_exception(error: Exception) -> Response:
     status = _status_of(error)
     if status == 500:  # noqa: PLR2004
         log.error("request %s failed", request_id(), exc_info=error)
-        return problem(500, "The server failed; the request id finds it in the log.")
+        return reply_with_problem(500, "The server failed; the request id finds it in the log.")
     if isinstance(error, DBAPIError | sqlite3.Error | OSError):
-        troubles.note(f"request {request_id()}", error)
+        throttled.note(f"request {request_id()}", error)
     if status == 507:  # noqa: PLR2004
-        return problem(507, "There is no room left for temporary files; nothing was stored.")
+        return reply_with_problem(
+            507, "There is no room left for temporary files; nothing was stored."
+        )
     detail = DETAIL_OF.get(type(error), str(error))
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None  # noqa: PLR2004
-    return problem(status, detail, headers=headers)
+    return reply_with_problem(status, detail, headers=headers)
 
 
 def _status_of(error: Exception) -> int:

@@ -42,13 +42,13 @@ def share() -> None:
 
 def count_request(method: str, route: str, status: int | None, seconds: float) -> None:
     """Count a request that was answered; without a status its client left before."""
-    key = (REQUEST, known_method(method), route, str(status or ""))
+    key = (REQUEST, label_method(method), route, str(status or ""))
     meter.observe(key, seconds, REQUEST_SECONDS)
 
 
 def count_active(method: str, change: int) -> None:
     """Count a request as under way, or not any more."""
-    meter.add((ACTIVE, known_method(method)), change)
+    meter.add((ACTIVE, label_method(method)), change)
 
 
 def count_job(kind: str, outcome: str, seconds: float) -> None:
@@ -62,11 +62,11 @@ def count_start(process: str) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def template(rule: str) -> str:
+def make_template(rule: str) -> str:
     """The address template of a rule of Flask, as the OpenAPI document writes it."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
-def known_method(method: str) -> str:
+def label_method(method: str) -> str:
     """A method as a label."""
     return method if method in METHODS else OTHER

@@ -61,7 +61,7 @@ def worker_processes() -> int:
     return max(2, cores() // 2)
 
 
-def orphaned(parent: int) -> bool:
+def is_orphaned(parent: int) -> bool:
     """Whether the process that started this one is gone, however it died."""
     return os.getppid() != parent
 
@@ -83,7 +83,7 @@ def stop_when_told(
     tell.detach()
 
     def wait() -> None:
-        while not orphaned(parent) and not select.select([told], [], [], PARENT_SECONDS)[0]:
+        while not is_orphaned(parent) and not select.select([told], [], [], PARENT_SECONDS)[0]:
             if is_well():
                 report()
         stop.set()
@@ -176,7 +176,7 @@ class _Child:
         if self._process and self._process.exitcode is not None:
             code, pid = self._process.exitcode, self._process.pid
             self._process.close()
-            logs.event(log, "process ended", name=self._name, child=pid, code=code)
+            logs.log_event(log, "process ended", name=self._name, child=pid, code=code)
             self._process = None
             if code == 0:
                 self._pause, self._due = 0.0, now
@@ -200,7 +200,7 @@ class _Child:
             # Forked: what the parent has imported is shared, and the child is there at once.
             self._process = ForkProcess(target=self._be, args=(os.getpid(),), name=self._name)
             self._process.start()
-            logs.event(log, "process started", name=self._name, child=self._process.pid)
+            logs.log_event(log, "process started", name=self._name, child=self._process.pid)
         except OSError as error:
             # No memory, or too many processes: for now.
             self._process = None

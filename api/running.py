@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from api.http.openapi import Document
     from api.jobs.functions import FunctionCache
     from api.jobs.rankers import Ranker
-    from api.resources.metrics import Look
+    from api.resources.metrics import DatabaseProbe
     from api.slots import Slots
     from api.store.base import Database
 
@@ -28,7 +28,7 @@ class Running:
     database: Database
     disk: Disk
     functions: FunctionCache
-    look: Look
+    look: DatabaseProbe
     ranker: Ranker
     slots: Slots
     waiters: threading.Semaphore

@@ -16,7 +16,7 @@ from gunicorn.arbiter import Arbiter
 from api.app import create_app
 from api.config import Settings
 from api.connections import Logger, Worker
-from api.processes import GRACE_SECONDS, PARENT_SECONDS, orphaned
+from api.processes import GRACE_SECONDS, PARENT_SECONDS, is_orphaned
 
 HEADER_BYTES = 8190
 ORPHAN_SECONDS = 3
@@ -70,7 +70,7 @@ def _leave_with(master: int) -> None:
     """
 
     def watch() -> None:
-        while not orphaned(master):
+        while not is_orphaned(master):
             time.sleep(PARENT_SECONDS)
         time.sleep(ORPHAN_SECONDS)
         os._exit(0)
@@ -89,7 +89,7 @@ class Watched(Arbiter):  # type: ignore[misc] # gunicorn has no types
     def murder_workers(self) -> None:
         """Called every second."""
         self.report()
-        if orphaned(self.parent):
+        if is_orphaned(self.parent):
             self.cfg.set("graceful_timeout", ORPHAN_SECONDS)
             raise StopIteration
         super().murder_workers()

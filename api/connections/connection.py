@@ -13,10 +13,10 @@ from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.unreader import Unreader
 
+from api.connections.byte_queue import ByteQueue
 from api.connections.framing import Framing, is_head_whole
 from api.connections.outbox import Outbox
 from api.connections.pace import Pace, Slot, wait_for
-from api.connections.stored import Stored
 from api.limits import Limits
 
 HEAD_BYTES = 1 << 16
@@ -56,7 +56,7 @@ class Connection:
         self.body_slot, self.reply_slot = Slot(worker.body_slots), Slot(worker.reply_slots)
         self.parser = get_parser(worker.cfg, sock, client)
         self.parser.unreader = Source(self)
-        self.body = Stored(worker.body_room)
+        self.body = ByteQueue(worker.body_room)
         self.outbox = Outbox(sock, worker.reply_room, self.reply_slot, self._pace_of_reply)
         self.head = bytearray()
         self.known = 0  # bytes of the head that were looked at

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
+from api.connections.byte_queue import NO_ROOM, ByteBudget, ByteQueue, FilePart, MemoryPart
 from api.connections.pace import Pace, Slot, not_taken, wait_for
-from api.connections.stored import NO_ROOM, FilePart, MemoryPart, Room, Stored
 
 PIECE_BYTES = 1 << 18
 """Read from a file and sent in one go."""
@@ -23,10 +23,10 @@ class Outbox:
     """Stands for the socket where gunicorn writes a reply."""
 
     def __init__(
-        self, sock: socket.socket, room: Room, slot: Slot, make_pace: Callable[[], Pace]
+        self, sock: socket.socket, room: ByteBudget, slot: Slot, make_pace: Callable[[], Pace]
     ) -> None:
         self._sock, self._room, self._slot, self._make_pace = sock, room, slot, make_pace
-        self._parts: deque[Stored | FilePart | MemoryPart] = deque()
+        self._parts: deque[ByteQueue | FilePart | MemoryPart] = deque()
         self._sent = 0
         self._taken = 0
         self.pace: Pace | None = None
@@ -112,8 +112,8 @@ class Outbox:
 
     def _keep(self, data: memoryview) -> None:
         last = self._parts[-1] if self._parts else None
-        if not isinstance(last, Stored):
-            last = Stored(self._room)
+        if not isinstance(last, ByteQueue):
+            last = ByteQueue(self._room)
             self._parts.append(last)
         self._time()
         try:

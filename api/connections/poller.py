@@ -20,8 +20,8 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from api import logs, metrics
 from api.config import Settings
+from api.connections.byte_queue import ByteBudget
 from api.connections.connection import Connection
-from api.connections.stored import Room
 from api.limits import Limits
 from api.running import running
 
@@ -73,7 +73,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.limits = Limits()
         self.waiting: set[Connection] = set()
         self.paused: dict[Connection, float] = {}
-        self.body_room, self.reply_room = Room(), Room()
+        self.body_room, self.reply_room = ByteBudget(), ByteBudget()
         self.line: deque[Connection] = deque()  # replies that stand back
         self.next_look = self.rest_until = 0.0
         self.stopped_at = FAR
@@ -92,7 +92,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.max_keepalived = self.worker_connections - self.cfg.threads
         metrics.count_start("web")
         super().init_process()
-        logs.event(own_log, "web process ended")
+        logs.log_event(own_log, "web process ended")
 
     def load_wsgi(self) -> None:
         """Load the application, whose limits are in force here, too."""
@@ -101,7 +101,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.limits = settings.limits
         if not logs.is_set_up():
             logs.set_up(settings.log_format, settings.log_level)
-        logs.event(own_log, "web process started", parent=self.ppid)
+        logs.log_event(own_log, "web process started", parent=self.ppid)
 
     def on_head(self, conn: Connection) -> None:
         """Receive a head."""

@@ -11,10 +11,10 @@ from typing import Any
 from gunicorn import util
 
 from api import metrics
-from api.connections import answers
-from api.connections.accounts import account_refusal
+from api.connections import early_replies
 from api.connections.connection import PIECE_BYTES, Connection
 from api.connections.poller import Poller
+from api.connections.request_log import log_refusal
 
 PIECES = 4
 """Of a reply, sent before the poller looks after others."""
@@ -71,9 +71,9 @@ class Replies(Poller):
     def refuse(self, conn: Connection, status: int, detail: str) -> None:
         """Answer a request that no thread has seen."""
         self.unwatch(conn)
-        request_id, reply = answers.a_problem(status, detail)
+        request_id, reply = early_replies.make_problem(status, detail)
         conn.outbox.sendall(reply)
-        account_refusal(conn.request, conn.client, status, id=request_id, bytes=len(reply))
+        log_refusal(conn.request, conn.client, status, id=request_id, bytes=len(reply))
         self.part(conn)
 
     def part(self, conn: Connection) -> None:
@@ -99,13 +99,11 @@ class Replies(Poller):
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is no request with a problem; the log says what it was, not what it said."""
-        status = answers.status_of(exc)
-        request_id, reply = answers.a_problem(status, answers.detail_of(exc, status))
+        status = early_replies.status_of(exc)
+        request_id, reply = early_replies.make_problem(status, early_replies.detail_of(exc, status))
         if status == 500:  # noqa: PLR2004
             self.log.error("request %s failed", request_id, exc_info=exc)
-        account_refusal(
-            req, addr, status, id=request_id, bytes=len(reply), reason=type(exc).__name__
-        )
+        log_refusal(req, addr, status, id=request_id, bytes=len(reply), reason=type(exc).__name__)
         try:
             util.write_nonblock(client, reply)
         except OSError:

@@ -11,11 +11,11 @@ from typing import Any
 from gunicorn.http import wsgi
 
 from api import metrics
-from api.connections import answers
-from api.connections.accounts import account
+from api.connections import early_replies
+from api.connections.byte_queue import IN_MEMORY, NO_ROOM
 from api.connections.connection import PIECE_BYTES, Connection
 from api.connections.replies import Replies
-from api.connections.stored import IN_MEMORY, NO_ROOM
+from api.connections.request_log import log_answer
 
 FIRST_BYTES = 1 << 16
 """Of a body, received before a thread may go on with it."""
@@ -64,7 +64,7 @@ class Worker(Replies):
     def late_head(self, conn: Connection) -> None:
         """Give up a head that has not come."""
         if conn.head:
-            self.refuse(conn, 408, answers.TOO_SLOW)
+            self.refuse(conn, 408, early_replies.TOO_SLOW)
         else:
             self.drop(conn)
 
@@ -72,7 +72,7 @@ class Worker(Replies):
         """Refuse what gunicorn lets through, and forget what a client may not say."""
         names = [name for name, _ in request.headers]
         if request.version >= (1, 1) and "HOST" not in names:
-            raise answers.NoHost
+            raise early_replies.NoHost
         # gunicorn would let whoever connects from this host move the application.
         request.headers = [pair for pair in request.headers if pair[0] != "SCRIPT_NAME"]
         options = [value.lower() for name, value in request.headers if name == "CONNECTION"]
@@ -102,14 +102,14 @@ class Worker(Replies):
         if data is None:
             return
         if not data:
-            self.refuse(conn, 400, answers.CUT_OFF)
+            self.refuse(conn, 400, early_replies.CUT_OFF)
             return
         try:
             conn.body.append(data)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            self.refuse(conn, 507, answers.NO_ROOM)
+            self.refuse(conn, 507, early_replies.NO_ROOM)
             return
         conn.pace.count(len(data))
         conn.is_whole = conn.framing.count(data)
@@ -118,7 +118,7 @@ class Worker(Replies):
             self.enqueue_req(conn)
 
     def _late_body(self, conn: Connection) -> None:
-        self.refuse(conn, 408, answers.TOO_SLOW)
+        self.refuse(conn, 408, early_replies.TOO_SLOW)
 
     def resume(self, conn: Connection) -> None:
         """Go on with a body that had to stand back."""
@@ -185,7 +185,7 @@ class Worker(Replies):
             conn.client,
             conn.server,
             self.cfg,
-            response_class=answers.Reply,
+            response_class=early_replies.Reply,
             response_args=(conn,),
         )
         environ["wsgi.multithread"] = True
@@ -204,7 +204,7 @@ class Worker(Replies):
             if is_answered and not conn.stands_back:
                 took = timedelta(seconds=time.monotonic() - conn.ready_at)
                 self.log.access(response, req, environ, took)
-                account(environ, response, took.total_seconds())
+                log_answer(environ, response, took.total_seconds())
             self.cfg.post_request(self, req, environ, response)
         return not response.should_close()
 

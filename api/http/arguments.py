@@ -11,7 +11,7 @@ from flask import request
 
 from api import jsonbody
 from api.errors import Problem
-from api.http.bodies import expect_type, json_body, parse_json
+from api.http.bodies import expect_type, parse_json, read_json_body
 from api.http.media import JSON, MERGE_PATCH
 from api.schemas.base import MOST_FACTS
 from services.errors import Fact
@@ -20,7 +20,7 @@ from services.errors import Fact
 def read_body(schema: ma.Schema) -> Any:
     """Read the fields of a JSON body."""
     expect_type(JSON, *((MERGE_PATCH,) if request.method == "PATCH" else ()))
-    return load(schema, parse_json(json_body()), "json")
+    return load(schema, parse_json(read_json_body()), "json")
 
 
 def read_query(schema: ma.Schema) -> Any:
@@ -29,7 +29,7 @@ def read_query(schema: ma.Schema) -> Any:
     many = {name for name in given if isinstance(schema.fields.get(name), ma.fields.List)}
     repeated = [name for name, values in given.items() if len(values) > 1 and name not in many]
     if repeated:
-        raise invalid({name: ["Given more than once."] for name in repeated}, "query")
+        raise make_invalid({name: ["Given more than once."] for name in repeated}, "query")
     fields = {name: values if name in many else values[0] for name, values in given.items()}
     return load(schema, fields, "query")
 
@@ -42,12 +42,12 @@ def load(schema: ma.Schema, data: Any, location: str) -> Any:
     try:
         return schema.load(data)
     except ma.ValidationError as error:
-        raise invalid(error.messages, location) from None
+        raise make_invalid(error.messages, location) from None
 
 
-def invalid(messages: Any, location: str = "json") -> Problem:
+def make_invalid(messages: Any, location: str = "json") -> Problem:
     """Make a 422 from marshmallow's nested messages."""
-    facts = list(itertools.islice(_facts(messages, (), location), MOST_FACTS))
+    facts = list(itertools.islice(_collect_facts(messages, (), location), MOST_FACTS))
     return Problem(422, facts[0].detail if facts else "The request does not fit.", facts)
 
 
@@ -58,18 +58,18 @@ _CODES = {
 }
 
 
-def _facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact]:
+def _collect_facts(messages: Any, path: tuple[str, ...], location: str) -> Iterator[Fact]:
     if isinstance(messages, dict):
         for key, value in messages.items():
             name = jsonbody.shorten(str(key))
-            yield from _facts(value, path if key == "_schema" else (*path, name), location)
+            yield from _collect_facts(value, path if key == "_schema" else (*path, name), location)
         return
     for message in messages:
         if isinstance(message, Fact):
             yield message
             continue
         if isinstance(message, dict):
-            yield from _facts(message, path, location)
+            yield from _collect_facts(message, path, location)
             continue
         code = _CODES.get(message, "invalid")
         if location == "json":

@@ -46,11 +46,11 @@ def expect_type(*accepted: str) -> str:
             f"The Content-Type is {got}; this address takes {', '.join(accepted)}.",
             headers={f"Accept-{request.method.title()}": ", ".join(accepted)},
         )
-    body_coding()
+    read_coding()
     return cast("str", got)
 
 
-def body_coding() -> Compression | None:
+def read_coding() -> Compression | None:
     """Return the compression of the body, None if there is none; 415 for an unknown one."""
     # RFC 9110: a recipient should take x-gzip for gzip.
     header: str = request.environ.get("HTTP_CONTENT_ENCODING", "")
@@ -65,7 +65,7 @@ def body_coding() -> Compression | None:
     return compression
 
 
-def read_limits() -> ReadLimits:
+def make_reader_limits() -> ReadLimits:
     """Make the limits of the file readers from those in force."""
     most = limits_in_force()
     return ReadLimits(
@@ -81,15 +81,15 @@ def read_limits() -> ReadLimits:
     )
 
 
-def json_body() -> bytes:
+def read_json_body() -> bytes:
     """Read the whole body; 413 if it is longer than a JSON body may be."""
     in_force = limits_in_force()
     most = min(in_force.json_body_bytes, in_force.body_bytes)
     # werkzeug cuts a chunked body silently at its maximum, so one byte more tells a long body.
     request.max_content_length = most + 1
     length = request.content_length or 0
-    if 0 < length <= min(most, _PIECE) and body_coding() is None:
-        return _at_once(request.environ["wsgi.input"], length)
+    if 0 < length <= min(most, _PIECE) and read_coding() is None:
+        return _read_small_body(request.environ["wsgi.input"], length)
     read = io.BytesIO()
     more = b"" if length > most else request.stream.read(length or _PIECE)
     while more and read.tell() <= most:
@@ -100,7 +100,7 @@ def json_body() -> bytes:
     raise Problem(413, f"A JSON body may have {most} bytes; send a CSV file instead.")
 
 
-def _at_once(stream: IO[bytes], length: int) -> bytes:
+def _read_small_body(stream: IO[bytes], length: int) -> bytes:
     """Read a small body without werkzeug's stream, whose overhead would dominate."""
     try:
         data = stream.read(length)
@@ -120,10 +120,10 @@ class BoundedRequest(Request):
     @functools.cached_property
     def stream(self) -> IO[bytes]:
         stream = super().stream
-        coding = body_coding()
+        coding = read_coding()
         if coding is None:
             return stream
-        return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, read_limits()))
+        return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, make_reader_limits()))
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
         stream = cast("IO[bytes]", scratch.spooled(_IN_MEMORY))

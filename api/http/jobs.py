@@ -14,8 +14,8 @@ from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
 from api import slots
-from api.errors import Problem, problem, problem_type
-from api.http.negotiation import etag
+from api.errors import Problem, address_of_type, reply_with_problem
+from api.http.negotiation import make_etag
 from api.http.openapi_headers import ETAG, LOCATION, RETRY
 from api.http.room import Handler, Room
 from api.jobs.kinds import JobKind
@@ -125,7 +125,7 @@ def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: 
     noun = endpoint.rstrip("s")
     key: dict[str, Any] = {f"{noun}_id": job.id}
     location = url_for(f"{endpoint}.read_{noun}", **key)
-    headers = {"Location": location, "ETag": etag(job.version)}
+    headers = {"Location": location, "ETag": make_etag(job.version)}
     done = job.state == "succeeded"
     if wish.respond_async and not done:
         applied.insert(0, "respond-async")
@@ -174,14 +174,16 @@ def refuse(job: Job) -> Response:
     error = dict(job.error or {})
     facts = [Fact(**fact) for fact in error["errors"]]
     _, _, slug = error["type"].partition("/problems/")
-    return problem(error["status"], error["detail"], facts, slug=slug, title=error["title"])
+    return reply_with_problem(
+        error["status"], error["detail"], facts, slug=slug, title=error["title"]
+    )
 
 
 def shown(job: Job) -> dict[str, Any]:
     """Return the columns of a job; its error has the type that a reply would have."""
     record = job.as_dict()
     if job.error:
-        record["error"] = job.error | {"type": problem_type(job.error["type"])}
+        record["error"] = job.error | {"type": address_of_type(job.error["type"])}
     return record
 
 
@@ -190,7 +192,7 @@ def stop(model: type[Job], job_id: str, show: Show) -> Any:
     with database().writing() as session:
         job = find_version(session, model, job_id, None)
         cancel(session, job)
-        return show(session, [job])[0], {"ETag": etag(job.version)}
+        return show(session, [job])[0], {"ETag": make_etag(job.version)}
 
 
 def client() -> str:

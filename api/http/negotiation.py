@@ -31,7 +31,7 @@ def _best(accept: str, offered: tuple[str, ...]) -> str | None:
     return MIMEAccept(accepted).best_match(offered)
 
 
-def etag(version: int) -> str:
+def make_etag(version: int) -> str:
     """Make the ETag of a record from its version.
 
     Values never change, and every change of a record gives it another version.
@@ -39,14 +39,14 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def not_modified(version: int) -> Response | None:
+def make_not_modified(version: int) -> Response | None:
     """Make a 304 if the client has this version; weak and strong tags compare alike (RFC 9110)."""
     tags = request.if_none_match
     known = tags.star_tag or tags.contains_weak(str(version))
-    return Response(status=304, headers={"ETag": etag(version)}) if known else None
+    return Response(status=304, headers={"ETag": make_etag(version)}) if known else None
 
 
-def if_match(*, required: bool) -> frozenset[int] | None:
+def read_if_match(*, required: bool) -> frozenset[int] | None:
     """Read the versions in If-Match, None for any; 428 if it is required and missing."""
     header = request.headers.get("If-Match")
     if header is None and required:

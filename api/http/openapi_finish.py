@@ -20,9 +20,9 @@ def finish(document: dict[str, Any]) -> dict[str, Any]:
     # Set already where the service is below a prefix.
     document.setdefault("servers", [{"url": "/"}])
     document["security"] = []
-    for operation in _operations(document):
+    for operation in _list_operations(document):
         for parameter in operation.get("parameters", ()):
-            _without_null(parameter.get("schema", {}))
+            _remove_null(parameter.get("schema", {}))
         _order_formats(operation)
     schemas = document["components"]["schemas"]
     _name_enumerations(document, schemas)
@@ -30,14 +30,14 @@ def finish(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _list_operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
         for method in METHODS:
             if method in path:
                 yield path[method]
 
 
-def _without_null(schema: dict[str, Any]) -> None:
+def _remove_null(schema: dict[str, Any]) -> None:
     """Remove null from the schema of a parameter, which is text and cannot be null."""
     if isinstance(schema.get("type"), list):
         schema["type"] = next(kind for kind in schema["type"] if kind != "null")
@@ -81,12 +81,12 @@ def _name_enumerations(node: Any, schemas: dict[str, Any]) -> None:
 
 def _drop_unused(document: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Remove schemas that nothing refers to."""
-    used = set(_references(document))
+    used = set(_list_references(document))
     for name in [name for name in schemas if f"#/components/schemas/{name}" not in used]:
         del schemas[name]
 
 
-def _references(node: Any) -> Iterator[str]:
+def _list_references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]
@@ -94,4 +94,4 @@ def _references(node: Any) -> Iterator[str]:
     elif not isinstance(node, list):
         return
     for part in node:
-        yield from _references(part)
+        yield from _list_references(part)

@@ -20,7 +20,7 @@ from api.store.base import Page, Record, page_of
 from services.errors import Fact
 
 
-def records_page(session: Session, model: type[Record], query: dict[str, Any]) -> Page:
+def read_records_page(session: Session, model: type[Record], query: dict[str, Any]) -> Page:
     """Read the page of records that the query of a list asks for."""
     sort = query.pop("sort")
     kind = str if sort.endswith("name") else datetime
@@ -32,7 +32,7 @@ def records_page(session: Session, model: type[Record], query: dict[str, Any]) -
     return replace(page, next=page.next and [sort, *page.next])
 
 
-def listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def make_listing(page: Page, items: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Make the body of a list, and the Link header to its next page."""
     cursor = encode_cursor(page.next)
     headers = {}

@@ -16,7 +16,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from flask_smorest.utils import unpack_tuple_response
 
-from api.http.arguments import READERS, invalid
+from api.http.arguments import READERS, make_invalid
 from api.http.media import JSON, MERGE_PATCH
 from api.http.negotiation import negotiate
 from api.http.openapi_finish import OFFERED
@@ -69,7 +69,7 @@ class Room(Blueprint):
         def decorator(function: Handler) -> Handler:
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                return reply(function(*args, **kwargs), status, shape)
+                return make_reply(function(*args, **kwargs), status, shape)
 
             return _document(documents, wrapper if written else function)
 
@@ -176,7 +176,7 @@ def _document(decorator: Any, function: Handler) -> Handler:
     return function
 
 
-def reply(result: Any, status: int, schema: ma.Schema) -> Response:
+def make_reply(result: Any, status: int, schema: ma.Schema) -> Response:
     """Make a JSON reply from what a handler returned: a body, perhaps with status and headers."""
     if isinstance(result, Response):
         return result
@@ -191,7 +191,7 @@ def _refuse_query(function: Handler) -> Handler:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if request.environ.get("QUERY_STRING") and request.args:
-            raise invalid({name: ["Unknown field."] for name in request.args}, "query")
+            raise make_invalid({name: ["Unknown field."] for name in request.args}, "query")
         return function(*args, **kwargs)
 
     return wrapper

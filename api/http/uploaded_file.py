@@ -12,7 +12,7 @@ from werkzeug.datastructures import FileStorage
 
 from api import slots
 from api.errors import Problem
-from api.http.bodies import body_coding, read_limits
+from api.http.bodies import make_reader_limits, read_coding
 from api.http.media import JSON, OCTETS, TSV
 from api.limits import limits_in_force
 from services.errors import Fact, InvalidTable
@@ -59,7 +59,7 @@ class UploadedFile:
 
 def file_of_body(media_type: str) -> UploadedFile:
     """Return the body of this request as a file."""
-    compression = body_coding()
+    compression = read_coding()
     size = slots.receive(limits_in_force().body_bytes)
     stream = cast("BinaryIO", request.stream)
     declared = DECLARED_BY_MEDIA_TYPE.get(media_type)
@@ -77,10 +77,10 @@ def file_of_part(part: FileStorage) -> tuple[UploadedFile, str]:
         content = recognize(peek(stream)[0])
         if content is not Content(compression):
             raise contradiction(f"called *{path.suffix}", content)
-        stream = cast("BinaryIO", Unpacked(stream, compression, read_limits()))
+        stream = cast("BinaryIO", Unpacked(stream, compression, make_reader_limits()))
         path = PurePosixPath(path.stem)
     declared, description = _declared(path.suffix.lower(), part.mimetype)
-    compression = compression or body_coding()
+    compression = compression or read_coding()
     stem = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
     return UploadedFile(stream, declared, description, compression, size), stem
 

@@ -16,8 +16,14 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api import slots
 from api.errors import Problem
-from api.http.arguments import invalid, load
-from api.http.bodies import body_coding, expect_type, json_body, parse_json, read_limits
+from api.http.arguments import load, make_invalid
+from api.http.bodies import (
+    expect_type,
+    make_reader_limits,
+    parse_json,
+    read_coding,
+    read_json_body,
+)
 from api.http.media import FORM, JSON
 from api.http.room import Room
 from api.http.uploaded_file import (
@@ -120,10 +126,10 @@ def read_upload(
         return _read_file(file_of_body(media_type), query, given, expected)
     _refuse_query(query, form_schema)
     if media_type == JSON:
-        compression = body_coding()
+        compression = read_coding()
         size = slots.receive(limits_in_force().json_body_bytes)
         slots.enter_with(size, is_packed=compression is not None)
-        return _read_json(json_body(), compression, expected)
+        return _read_json(read_json_body(), compression, expected)
     return _read_form(expected)
 
 
@@ -136,7 +142,7 @@ def _refuse_query(query: dict[str, Any], schema: type[ma.Schema]) -> None:
     given = [name for name in request.args if query[name] != _default_of(fields[name])]
     if given:
         message = "Send it as a field of the body; the query describes a plain file."
-        raise invalid({name: [message] for name in given}, "query")
+        raise make_invalid({name: [message] for name in given}, "query")
 
 
 def _default_of(field: ma.fields.Field[Any]) -> Any:
@@ -205,11 +211,11 @@ def _read_form(expected: _Expected) -> Upload:
     names = [name for name, _ in parts]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
-        raise invalid({name: ["Given more than once."] for name in repeated}, "form")
+        raise make_invalid({name: ["Given more than once."] for name in repeated}, "form")
     fields = load(_instance_of(expected.form_schema), dict(parts), "form")
     part = fields.pop("file")
     if not isinstance(part, FileStorage):
-        raise invalid({"file": ["Not a file; give the part a file name."]}, "form")
+        raise make_invalid({"file": ["Not a file; give the part a file name."]}, "form")
     file, stem = file_of_part(part)
     if not fields.get("name", "-"):
         fields["name"] = stem
@@ -250,7 +256,7 @@ def _read_file(
         x_column=fields.pop("x_column"),
         usual_x=expected.usual_x,
         n_points=expected.grid[1].size if expected.grid else None,
-        limits=read_limits(),
+        limits=make_reader_limits(),
     )
     _check_options(format, options)
     is_packed = file.compression is not None or facts_of(format).is_compact

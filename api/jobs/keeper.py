@@ -19,10 +19,10 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from api.store import jobs
 from api.store.base import Database
 from api.store.jobs import Claim, Lost
-from api.troubles import Troubles
+from api.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
-troubles = Troubles(log)
+throttled = ThrottledLog(log)
 
 LOOK_SECONDS = 0.25
 """Seconds between two looks at whether the worker still owns the job."""
@@ -114,7 +114,7 @@ class Keeper:
             if self._is_ours(held):
                 return
         except (*AWAY, MemoryError) as error:
-            troubles.note(f"job {held.claim.id}", error)
+            throttled.note(f"job {held.claim.id}", error)
             if not self._stop.is_set():
                 return
         except Exception:

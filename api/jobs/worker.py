@@ -34,13 +34,13 @@ from api.store.jobs import ATTEMPTS, LONGEST_PAUSE, Claim, Lost, Pauses
 from api.store.leases import Watch
 from api.store.migrate import is_current
 from api.store.vacuum import give_back
-from api.troubles import Troubles
+from api.throttled_log import ThrottledLog
 from services.errors import CurveError
 from services.fitting.cache import Cache
 from services.scratch import scratch
 
 log = logging.getLogger(__name__)
-troubles = Troubles(log)
+throttled = ThrottledLog(log)
 
 NICENESS = 10
 """Nice value of workers, so that web processes come first."""
@@ -122,7 +122,7 @@ class Worker:
             except Exception as error:
                 if not is_passing(error):
                     raise
-                troubles.note(self._name, error)
+                throttled.note(self._name, error)
                 pause = trouble = min(2 * trouble, TROUBLE_SECONDS)
 
     def _may_work(self) -> bool:
@@ -153,7 +153,7 @@ class Worker:
         if claim.attempt > ATTEMPTS:
             self._fail(claim, _given_up("its worker died each time, or was not heard of"))
             return
-        logs.event(log, "job started", **self._said_of(claim), attempt=claim.attempt)
+        logs.log_event(log, "job started", **self._said_of(claim), attempt=claim.attempt)
         try:
             with self._keeper.hold(claim) as held:
                 self._answer(claim, held)
@@ -170,7 +170,7 @@ class Worker:
     def _set_back(self, claim: Claim, error: Exception) -> None:
         """Put a job that did not end behind the others."""
         if is_full(error):
-            troubles.note(f"{self._name}: job {claim.id} waits for room", error)
+            throttled.note(f"{self._name}: job {claim.id} waits for room", error)
             self._hand_back(claim, FULL_PAUSES)
         elif isinstance(error, AWAY):
             self._hand_back(claim, AWAY_PAUSES)
@@ -223,10 +223,10 @@ class Worker:
         seconds = time.monotonic() - self._began
         metrics.count_job(_kind_of(claim), outcome, seconds)
         said = self._said_of(claim) | {"outcome": outcome}
-        logs.event(log, "job ended", **said, seconds=round(seconds, 3), **more)
+        logs.log_event(log, "job ended", **said, seconds=round(seconds, 3), **more)
 
     def _told_lost(self, claim: Claim) -> None:
-        logs.event(log, "job is not ours any more", **self._said_of(claim))
+        logs.log_event(log, "job is not ours any more", **self._said_of(claim))
 
     def _hand_back(self, claim: Claim, pauses: Pauses) -> None:
         """Queue the job again as soon as the database is back; the attempt does not count."""
@@ -240,7 +240,7 @@ class Worker:
                 if self._stop.wait(pause):
                     return
             else:
-                logs.event(log, "job waits again", **self._said_of(claim))
+                logs.log_event(log, "job waits again", **self._said_of(claim))
                 return
 
 
@@ -302,7 +302,7 @@ def _ready(database: Database, name: str, stop: threading.Event) -> bool:
                 return True
             log.warning("%s: the database is not migrated yet", name)
         except AWAY as error:
-            troubles.note(name, error)
+            throttled.note(name, error)
         pause = min(2 * pause, TROUBLE_SECONDS)
         stop.wait(pause)
     return False

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.errors import Problem
-from api.http.arguments import invalid
+from api.http.arguments import make_invalid
 from api.http.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.http.media import CSV, JSON
-from api.http.negotiation import etag, if_match, not_modified
+from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK, LOCATION
-from api.http.paging import decode_cursor, listing, records_page
+from api.http.paging import decode_cursor, make_listing, read_records_page
 from api.http.replies import SpooledBody, compute_reply
 from api.http.room import Room
 from api.http.uploads import CSV_EXAMPLE, read_upload, takes_uploads
@@ -89,7 +89,7 @@ def create_dataset(query: dict[str, Any]) -> Any:
         _require_room(session, upload.curves)
         dataset = add_dataset(session, upload.curves, upload.source, **fields)
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
-    return dataset, {"Location": location, "ETag": etag(dataset.version)}
+    return dataset, {"Location": location, "ETag": make_etag(dataset.version)}
 
 
 @room.route("", methods=["GET"])
@@ -98,8 +98,8 @@ def create_dataset(query: dict[str, Any]) -> Any:
 def list_datasets(query: dict[str, Any]) -> Any:
     """List datasets"""
     with database().reading() as session:
-        page = records_page(session, Dataset, query)
-    return listing(page, page.items)
+        page = read_records_page(session, Dataset, query)
+    return make_listing(page, page.items)
 
 
 @room.route("/<dataset_id>", methods=["GET"])
@@ -110,7 +110,7 @@ def read_dataset(dataset_id: str) -> Any:
     """Read a dataset's record"""
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-    return not_modified(dataset.version) or (dataset, {"ETag": etag(dataset.version)})
+    return make_not_modified(dataset.version) or (dataset, {"ETag": make_etag(dataset.version)})
 
 
 @room.route("/<dataset_id>", methods=["PATCH"])
@@ -122,7 +122,7 @@ def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
     A merge patch (RFC 7396): null removes an attribute, empties the description or the
     attributes. Send If-Match with the ETag that was read.
     """
-    versions = if_match(required=True)
+    versions = read_if_match(required=True)
     with database().writing() as session:
         dataset = find_version(session, Dataset, dataset_id, versions)
         dataset.name = patch.get("name", dataset.name)
@@ -132,7 +132,7 @@ def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
         if session.is_modified(dataset):
             dataset.updated_at = now()
         session.flush()
-    return dataset, {"ETag": etag(dataset.version)}
+    return dataset, {"ETag": make_etag(dataset.version)}
 
 
 def _merge_attributes(attributes: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _merge_attributes(attributes: dict[str, Any], patch: dict[str, Any] | None) 
     try:
         check_attributes(merged)
     except ma.ValidationError as error:
-        raise invalid({"attributes": error.messages}) from None
+        raise make_invalid({"attributes": error.messages}) from None
     return merged
 
 
@@ -153,7 +153,7 @@ def delete_dataset(dataset_id: str) -> Any:
     409 while a fit or a mapping uses it.
     """
     with database().writing() as session:
-        dataset = find_version(session, Dataset, dataset_id, if_match(required=False))
+        dataset = find_version(session, Dataset, dataset_id, read_if_match(required=False))
         fits = users_of_dataset(session, dataset_id)
         users = [url_for("fits.read_fit", fit_id=fit) for fit in fits]
         mappings = users_of_test(session, dataset_id)
@@ -174,7 +174,7 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
         page = page_of_curves(session, dataset, after[0] if after else -1, query["limit"])
-    return listing(page, page.items)
+    return make_listing(page, page.items)
 
 
 @room.route("/<dataset_id>/curves", methods=["POST"])
@@ -201,10 +201,10 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
         summary = summarize(upload.curves, with_x=False)
         with database().writing() as session:
             _require_room(session, upload.curves)
-            versions = if_match(required=False)
+            versions = read_if_match(required=False)
             dataset = find_version(session, Dataset, dataset_id, versions)
             append_curves(session, dataset, upload.curves, summary)
-    return dataset, {"ETag": etag(dataset.version)}
+    return dataset, {"ETag": make_etag(dataset.version)}
 
 
 @room.route("/<dataset_id>/values", methods=["GET"])

@@ -12,7 +12,7 @@ from flask import Response
 from api import slots
 from api.errors import Problem
 from api.http.arguments import load
-from api.http.bodies import body_coding, expect_type, json_body, parse_json
+from api.http.bodies import expect_type, parse_json, read_coding, read_json_body
 from api.http.media import JSON
 from api.http.replies import SpooledBody
 from api.jobs.common import fields_of
@@ -60,8 +60,8 @@ def read_points(schema: ma.Schema) -> Any:
     """The body of an evaluation; 413 before it is parsed if it holds too many numbers."""
     expect_type(JSON)
     size = slots.receive(limits_in_force().json_body_bytes)
-    slots.enter_with(size, is_packed=body_coding() is not None)
-    data = json_body()
+    slots.enter_with(size, is_packed=read_coding() is not None)
+    data = read_json_body()
     most = limits_in_force().points
     # As many numbers as commas, about: a list of them takes ten times the room of an array.
     if data.count(b",") > 2 * most + _OTHER_VALUES:

@@ -11,7 +11,7 @@ from flask import Response, request, send_file
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api import slots
-from api.errors import typed_problem
+from api.errors import reply_with_type
 from api.http.downloads import disposition
 from api.http.jobs import client, refuse
 from api.http.media import SQLITE
@@ -28,7 +28,7 @@ LONGEST_RETRY = 30
 """Seconds after which a client is asked to come back at most."""
 
 
-def answer(mapping_id: str) -> Response:
+def send_export(mapping_id: str) -> Response:
     """The file, or when to come back for it; HEAD makes nothing."""
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
@@ -42,7 +42,7 @@ def answer(mapping_id: str) -> Response:
         return Response(iter(()), headers=headers, content_type=SQLITE)
     if kept and kept.state == "succeeded":
         with suppress(NotFound):
-            return _kept_file(kept, headers, noted=noted)
+            return _send_kept(kept, headers, noted=noted)
     running().disk.require()
     if seconds <= running().settings.inline_seconds:
         if seconds > slots.SMALL_SECONDS:
@@ -55,10 +55,10 @@ def answer(mapping_id: str) -> Response:
             return refuse(kept)
     if kept is None or kept.state != "running":
         _queue(mapping)
-    return _come_back(seconds)
+    return _ask_to_return(seconds)
 
 
-def _kept_file(kept: Export, headers: dict[str, str], *, noted: bool) -> Response:
+def _send_kept(kept: Export, headers: dict[str, str], *, noted: bool) -> Response:
     """The file as it is kept; NotFound if it has just gone."""
     parts: Iterator[bytes] = send_kept(database(), kept)
     first = next(parts)
@@ -76,7 +76,7 @@ def _queue(mapping: Mapping) -> None:
             session.add(plan_export(session, mapping, client()))
 
 
-def _come_back(seconds: float) -> Response:
+def _ask_to_return(seconds: float) -> Response:
     after = min(LONGEST_RETRY, max(1, math.ceil(seconds)))
     detail = f"The export is being made by a worker; ask again in {after} s."
-    return typed_problem(EXPORT_IN_PROGRESS, detail, {"Retry-After": str(after)})
+    return reply_with_type(EXPORT_IN_PROGRESS, detail, {"Retry-After": str(after)})

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from api.http import jobs
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON
-from api.http.negotiation import etag, if_match, not_modified
+from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK
-from api.http.paging import decode_cursor, encode_cursor, listing, records_page
+from api.http.paging import decode_cursor, encode_cursor, make_listing, read_records_page
 from api.http.room import Room
 from api.jobs.kinds import FITS
 from api.jobs.mappings import map_options
@@ -93,8 +93,8 @@ def list_fits(query: dict[str, Any]) -> Any:
     Without their matches, which the record of each shows.
     """
     with database().reading() as session:
-        page = records_page(session, Fit, query)
-    return listing(page, page.items)
+        page = read_records_page(session, Fit, query)
+    return make_listing(page, page.items)
 
 
 @room.route("/<fit_id>", methods=["GET"])
@@ -105,7 +105,10 @@ def read_fit(fit_id: str) -> Any:
     """Read a fit's record"""
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
-        return not_modified(fit.version) or (show(session, [fit])[0], {"ETag": etag(fit.version)})
+        return make_not_modified(fit.version) or (
+            show(session, [fit])[0],
+            {"ETag": make_etag(fit.version)},
+        )
 
 
 @room.route("/<fit_id>", methods=["PATCH"])
@@ -113,12 +116,12 @@ def read_fit(fit_id: str) -> Any:
 @room.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
 def change_fit(patch: dict[str, Any], fit_id: str) -> Any:
     """Change the name of a fit"""
-    versions = if_match(required=True)
+    versions = read_if_match(required=True)
     with database().writing() as session:
         fit = find_version(session, Fit, fit_id, versions)
         fit.name = patch.get("name", fit.name)
         session.flush()
-        return show(session, [fit])[0], {"ETag": etag(fit.version)}
+        return show(session, [fit])[0], {"ETag": make_etag(fit.version)}
 
 
 @room.route("/<fit_id>", methods=["DELETE"])
@@ -130,7 +133,7 @@ def delete_fit(fit_id: str) -> Any:
     One that has not ended is cancelled. 409 while a mapping uses it.
     """
     with database().writing() as session:
-        fit = find_version(session, Fit, fit_id, if_match(required=False))
+        fit = find_version(session, Fit, fit_id, read_if_match(required=False))
         users = [
             url_for("mappings.read_mapping", mapping_id=mapping)
             for mapping in users_of_fit(session, fit_id)
@@ -162,9 +165,9 @@ def list_matches(query: dict[str, Any], fit_id: str) -> Any:
             return rows_reply(MATCHES, batches, _stem(fit), as_text=as_text)
         page = page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
     if g.media == JSON:
-        return listing(page, [match_dict(match) for match in page.items])
+        return make_listing(page, [match_dict(match) for match in page.items])
     batch = matches_batch([match_row(match) for match in page.items])
-    return rows_reply(MATCHES, [batch], _stem(fit), listing(page, [])[1], as_text=as_text)
+    return rows_reply(MATCHES, [batch], _stem(fit), make_listing(page, [])[1], as_text=as_text)
 
 
 def _stem(fit: Fit) -> str:

@@ -34,7 +34,7 @@ def home() -> Response:
             page_of(session, model, filters={}, sort="-created_at", after=None, limit=NEWEST).items
             for model in (Dataset, Fit, Mapping)
         )
-    return _page(
+    return _send_page(
         render_template(
             "home.html",
             datasets=datasets,
@@ -50,7 +50,7 @@ def home() -> Response:
 @room.get("/docs")
 def docs() -> Response:
     """Swagger UI, from our own files."""
-    return _page(render_template("docs.html", root=request.script_root))
+    return _send_page(render_template("docs.html", root=request.script_root))
 
 
 @room.get("/openapi.json")
@@ -62,16 +62,16 @@ def openapi() -> Response:
 @room.get("/static/swagger-ui/<path:name>")
 def swagger_ui(name: str) -> Response:
     """The files of Swagger UI."""
-    return _own_file(Path(flask_swagger_ui.__file__).parent / "dist", name)
+    return _send_file(Path(flask_swagger_ui.__file__).parent / "dist", name)
 
 
 @room.get("/static/<path:name>")
 def static(name: str) -> Response:
     """The files of our pages."""
-    return _own_file(STATIC, name)
+    return _send_file(STATIC, name)
 
 
-def _own_file(folder: Path, name: str) -> Response:
+def _send_file(folder: Path, name: str) -> Response:
     response = send_from_directory(folder, name)
     if response.status_code < HTTPStatus.BAD_REQUEST:
         response.headers["Cache-Control"] = PUBLIC
@@ -80,5 +80,5 @@ def _own_file(folder: Path, name: str) -> Response:
     return response
 
 
-def _page(html: str) -> Response:
+def _send_page(html: str) -> Response:
     return Response(html, headers={"Content-Security-Policy": PAGE}, mimetype="text/html")

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from api.http import jobs
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON, SQLITE
-from api.http.negotiation import etag, if_match, not_modified
+from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK
-from api.http.paging import decode_cursor, encode_cursor, listing, records_page
+from api.http.paging import decode_cursor, encode_cursor, make_listing, read_records_page
 from api.http.room import Room
 from api.jobs.kinds import MAPPINGS
 from api.resources import exports
@@ -94,8 +94,8 @@ def list_mappings(query: dict[str, Any]) -> Any:
     Without their functions and points, which the record of each shows.
     """
     with database().reading() as session:
-        page = records_page(session, Mapping, query)
-    return listing(page, page.items)
+        page = read_records_page(session, Mapping, query)
+    return make_listing(page, page.items)
 
 
 @room.route("/<mapping_id>", methods=["GET"])
@@ -106,8 +106,8 @@ def read_mapping(mapping_id: str) -> Any:
     """Read a mapping's record"""
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
-        same = not_modified(mapping.version)
-        return same or (show(session, [mapping])[0], {"ETag": etag(mapping.version)})
+        same = make_not_modified(mapping.version)
+        return same or (show(session, [mapping])[0], {"ETag": make_etag(mapping.version)})
 
 
 @room.route("/<mapping_id>", methods=["PATCH"])
@@ -115,12 +115,12 @@ def read_mapping(mapping_id: str) -> Any:
 @room.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
 def change_mapping(patch: dict[str, Any], mapping_id: str) -> Any:
     """Change the name of a mapping"""
-    versions = if_match(required=True)
+    versions = read_if_match(required=True)
     with database().writing() as session:
         mapping = find_version(session, Mapping, mapping_id, versions)
         mapping.name = patch.get("name", mapping.name)
         session.flush()
-        return show(session, [mapping])[0], {"ETag": etag(mapping.version)}
+        return show(session, [mapping])[0], {"ETag": make_etag(mapping.version)}
 
 
 @room.route("/<mapping_id>", methods=["DELETE"])
@@ -132,7 +132,7 @@ def delete_mapping(mapping_id: str) -> Any:
     One that has not ended is cancelled.
     """
     with database().writing() as session:
-        session.delete(find_version(session, Mapping, mapping_id, if_match(required=False)))
+        session.delete(find_version(session, Mapping, mapping_id, read_if_match(required=False)))
     return Response(status=204)
 
 
@@ -158,9 +158,11 @@ def list_points(query: dict[str, Any], mapping_id: str) -> Any:
             return rows_reply(POINTS, batches, _stem(mapping), as_text=as_text)
         page = page_of_items(session, mapping, wanted, after, limit or FIRST)
     if g.media == JSON:
-        return listing(page, point_dicts(page.items.tolist(), mapping.columns, mapping.functions))
+        return make_listing(
+            page, point_dicts(page.items.tolist(), mapping.columns, mapping.functions)
+        )
     batch = PointBatches(mapping.columns, mapping.functions).batch(page.items)
-    return rows_reply(POINTS, [batch], _stem(mapping), listing(page, [])[1], as_text=as_text)
+    return rows_reply(POINTS, [batch], _stem(mapping), make_listing(page, [])[1], as_text=as_text)
 
 
 def _stem(mapping: Mapping) -> str:
@@ -208,4 +210,4 @@ def export_mapping(mapping_id: str) -> Any:
     The tables are training_data, ideal_functions, test_data and mapped_test_data. A large export
     is made once by a worker: 503 with `Retry-After` until it is there.
     """
-    return exports.answer(mapping_id)
+    return exports.send_export(mapping_id)

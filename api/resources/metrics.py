@@ -30,10 +30,10 @@ from api.meter import SUM, Key
 from api.running import running
 from api.store.base import Database
 from api.store.counts import Counts, count
-from api.troubles import Troubles
+from api.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
-troubles = Troubles(log)
+throttled = ThrottledLog(log)
 
 room = Blueprint("metrics", __name__)
 
@@ -49,11 +49,11 @@ a tenth of what it can do."""
 def read_metrics() -> Response:
     """Everything, as Prometheus reads it."""
     registry = CollectorRegistry()
-    registry.register(Figures(running().look))
+    registry.register(Collector(running().look))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-class Look:
+class DatabaseProbe:
     """Looks at the database now and then, and never waits for it for long."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -83,17 +83,17 @@ class Look:
         try:
             found = count(self._database, JOBS)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other figures are shown
-            troubles.note("metrics", error)
+            throttled.note("metrics", error)
         now = time.monotonic()
         with self._lock:
             self._found, self._task = found, None
             self._good_until = now + REST * (now - began) if found else 0.0
 
 
-class Figures:
+class Collector:
     """What there is to show, in the order in which it is shown."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: DatabaseProbe) -> None:
         self._look = look
 
     def collect(self) -> Iterator[Metric]:
@@ -168,7 +168,7 @@ def _disk(settings: Settings) -> Metric:
         try:
             free.add_metric([name], shutil.disk_usage(folder).free)
         except OSError as error:
-            troubles.note(f"metrics: folder {name}", OSError(error.errno, error.strerror))
+            throttled.note(f"metrics: folder {name}", OSError(error.errno, error.strerror))
     return free
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g, render_template, request
 from marshmallow import fields
 
-from api.errors import Problem, problem_type
+from api.errors import Problem, address_of_type
 from api.headers import PAGE
 from api.http.media import HTML, JSON
 from api.http.room import Room
@@ -50,7 +50,7 @@ def explain_problem(slug: str) -> Any:
     if explanation is None:
         detail = f"There is no problem of the type {slug[:40]!r}; {_all()} are explained."
         raise Problem(404, detail)
-    name = problem_type(PATH + slug)
+    name = address_of_type(PATH + slug)
     if g.media == HTML:
         root = request.script_root
         page = render_template("problem.html", root=root, type=name, problem=explanation)

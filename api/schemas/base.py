@@ -97,7 +97,7 @@ class Reply(Plain):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._writers = {name: _writer(field) for name, field in self.dump_fields.items()}
+        self._writers = {name: _choose_writer(field) for name, field in self.dump_fields.items()}
 
     def dump(self, obj: Any, **_: Any) -> dict[str, Any]:
         """The fields of a record or dict, as the handler made them.
@@ -112,20 +112,20 @@ class Reply(Plain):
         }
 
 
-def _writer(field: Any) -> Callable[[Any], Any] | None:
+def _choose_writer(field: Any) -> Callable[[Any], Any] | None:
     """How a field is written; None for as it is."""
     if isinstance(field, Given):
         return None
     if isinstance(field, Moment):
-        return moment
+        return format_moment
     if isinstance(field, fields.Nested):
         return cast("Callable[[Any], Any]", field.schema.dump)
-    if isinstance(field, fields.List) and (write := _writer(field.inner)):
+    if isinstance(field, fields.List) and (write := _choose_writer(field.inner)):
         return lambda values: [write(value) for value in values]
     return None
 
 
-def moment(value: datetime | None) -> str | None:
+def format_moment(value: datetime | None) -> str | None:
     """RFC 3339 in UTC."""
     return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 

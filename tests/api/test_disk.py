@@ -16,7 +16,7 @@ from api.config import SettingError, Settings
 from api.disk import Disk, NoRoom, TooManyFiles
 from api.jobs.worker import Worker
 from api.running import running
-from api.shares import Shares
+from api.temp_usage import TempUsage
 from services.scratch import Scratch, allow_all, scratch
 from tests.calls import CURVES, LIBRARY, check_problem, over_wsgi
 
@@ -171,25 +171,25 @@ class TestTemporaryFiles:
 
     def test_what_a_killed_process_had_counts_no_more(self, tmp_path):
         code = (
-            "import sys, time; from api.shares import Shares;"
-            "print(Shares('u').tell(1000), flush=True); time.sleep(600)"
+            "import sys, time; from api.temp_usage import TempUsage;"
+            "print(TempUsage('u').tell(1000), flush=True); time.sleep(600)"
         )
         environment = os.environ | {"TMPDIR": str(tmp_path)}
-        mine = Shares("u")
+        mine = TempUsage("u")
         with subprocess.Popen(
             [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE
         ) as other:
             assert mine.tell(1) == 1
             assert other.stdout.readline() == b"1001\n"
             assert mine.tell(2) == 1002
-            assert Shares("another").tell(3) == 3
+            assert TempUsage("another").tell(3) == 3
             other.kill()
             other.wait()
             assert mine.tell(4) == 4
         assert len(list(next(tmp_path.glob("idealfit-*")).iterdir())) == 1
 
     def test_a_process_goes_on_after_somebody_cleaned_up(self, tmp_path):
-        mine, other = Shares("u"), Shares("u")
+        mine, other = TempUsage("u"), TempUsage("u")
         assert (mine.tell(5), other.tell(7)) == (5, 12)
         for path in next(tmp_path.glob("idealfit-*")).iterdir():
             path.unlink()

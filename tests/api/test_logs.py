@@ -9,7 +9,7 @@ import re
 import pytest
 
 from api import logs
-from api.connections.accounts import trace_id
+from api.connections.request_log import parse_trace_id
 
 EVIL = 'a\nb\r\x1b[31m\u2028"c" d=e\x7f\x85'
 
@@ -31,7 +31,7 @@ def log():
 
 def test_a_readable_line(log, capsys):
     logs.set_up("text")
-    logs.event(log, "happened", id="x1", route="", nothing=None, said="two words")
+    logs.log_event(log, "happened", id="x1", route="", nothing=None, said="two words")
     line = capsys.readouterr().err
     assert re.fullmatch(
         r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO \d+ api\.test: happened id=x1 route=""'
@@ -42,7 +42,7 @@ def test_a_readable_line(log, capsys):
 
 def test_a_line_of_json(log, capsys):
     logs.set_up("json", "debug")
-    logs.event(log, "happened", logging.DEBUG, id="x1", nothing=None)
+    logs.log_event(log, "happened", logging.DEBUG, id="x1", nothing=None)
     line = json.loads(capsys.readouterr().err)
     assert line.pop("time").endswith("Z")
     assert line.pop("process") > 0
@@ -52,7 +52,7 @@ def test_a_line_of_json(log, capsys):
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_nothing_makes_two_lines(log, capsys, form):
     logs.set_up(form)
-    logs.event(log, EVIL, said=EVIL, bytes=b"\xff", surrogate="\ud800")
+    logs.log_event(log, EVIL, said=EVIL, bytes=b"\xff", surrogate="\ud800")
     log.warning("said %s", EVIL)
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 2
@@ -85,7 +85,7 @@ def test_at_level_debug_an_exception_has_its_words(log, capsys):
 def test_the_last_set_up_holds(log, capsys):
     logs.set_up("text")
     logs.set_up("json", "warning")
-    logs.event(log, "not heard")
+    logs.log_event(log, "not heard")
     log.warning("heard")
     assert json.loads(capsys.readouterr().err)["message"] == "heard"
 
@@ -109,4 +109,4 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     ],
 )
 def test_the_trace_of_a_caller(header, found):
-    assert trace_id(header) == found
+    assert parse_trace_id(header) == found

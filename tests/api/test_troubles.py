@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from api import errors, troubles
+from api import errors, throttled_log
 from api.store.base import Database
-from api.troubles import Troubles
+from api.throttled_log import ThrottledLog
 from tests.calls import check_problem, over_wsgi
 
 
@@ -31,7 +31,7 @@ def no_file_longer_than(size):
 def clock(monkeypatch):
     """Seconds that pass when a test says so."""
     moment = [0.0]
-    monkeypatch.setattr(troubles.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(throttled_log.time, "monotonic", lambda: moment[0])
     return moment
 
 
@@ -40,7 +40,7 @@ def an_error(text="connection refused"):
 
 
 def test_the_same_trouble_is_logged_once_a_second(clock, caplog):
-    log = Troubles(logging.getLogger("test"))
+    log = ThrottledLog(logging.getLogger("test"))
     for request in range(1000):
         clock[0] = request / 400
         log.note(f"request {request}", an_error())
@@ -53,7 +53,7 @@ def test_the_same_trouble_is_logged_once_a_second(clock, caplog):
 
 @pytest.mark.usefixtures("clock")
 def test_another_kind_of_trouble_is_logged_at_once(caplog):
-    log = Troubles(logging.getLogger("test"))
+    log = ThrottledLog(logging.getLogger("test"))
     log.note("a", an_error())
     log.note("b", OSError(28, "No space left on device"))
     assert [record.getMessage() for record in caplog.records] == [
@@ -64,7 +64,7 @@ def test_another_kind_of_trouble_is_logged_at_once(caplog):
 
 def test_a_line_is_one_line_without_statement_and_link(caplog):
     text = "connection failed\n  Is the server running?\n" + "x" * 1000
-    Troubles(logging.getLogger("test")).note("a", an_error(text))
+    ThrottledLog(logging.getLogger("test")).note("a", an_error(text))
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == "a: OperationalError: connection failed"
 
@@ -74,7 +74,7 @@ def test_many_requests_without_a_database_leave_one_line(app, caplog, monkeypatc
     def away(_self):
         raise an_error("the server is gone")
 
-    monkeypatch.setattr(errors, "troubles", Troubles(errors.log))
+    monkeypatch.setattr(errors, "throttled", ThrottledLog(errors.log))
     monkeypatch.setattr(Database, "reading", away)
     calls = over_wsgi(app)
     for _ in range(50):

@@ -19,7 +19,7 @@ WIDTH = 20
 """Digits of a number in a file, so that a new one overwrites all of the old one."""
 
 
-class Shares:
+class TempUsage:
     """The numbers of all processes on this machine that work on one database."""
 
     def __init__(self, url: str) -> None:

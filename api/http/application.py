@@ -9,12 +9,12 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from api import metrics
-from api.errors import as_problem, request_id
+from api.errors import replace_by_problem, request_id
 from api.headers import protect
 from api.http.bodies import BoundedRequest
 
 
-class Service(Flask):
+class Application(Flask):
     """Flask with bounded requests, protected replies and problems for errors."""
 
     request_class = BoundedRequest
@@ -25,13 +25,13 @@ class Service(Flask):
 
     def process_response(self, response: Response) -> Response:
         if response.status_code >= http.HTTPStatus.BAD_REQUEST:
-            response = as_problem(response)
+            response = replace_by_problem(response)
         response = super().process_response(response)
         protect(response)
         headers = response.headers
         headers.add("X-Request-ID", request_id())
         if rule := request.url_rule:
-            request.environ[metrics.ROUTE] = metrics.template(rule.rule)
+            request.environ[metrics.ROUTE] = metrics.make_template(rule.rule)
         if "media" in g:
             if "Vary" in headers:
                 response.vary.add("Accept")

@@ -63,7 +63,7 @@ def detail_of(error: Exception, status: int) -> str:
 _FIXED = "".join(f"{name}: {value}\r\n" for name, value in DEFAULTS.items())
 
 
-def a_problem(status: int, detail: str) -> tuple[str, bytes]:
+def make_problem(status: int, detail: str) -> tuple[str, bytes]:
     """A request id and a whole reply that closes the connection."""
     request_id = secrets.token_hex(16)
     body = orjson.dumps(problem_document(status, detail, request_id=request_id))

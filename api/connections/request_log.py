@@ -20,7 +20,7 @@ PATH_CHARACTERS = 300
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
-def account(environ: dict[str, Any], response: Any, seconds: float) -> None:
+def log_answer(environ: dict[str, Any], response: Any, seconds: float) -> None:
     """Log and count what the application has answered."""
     method, route, status = (
         environ["REQUEST_METHOD"],
@@ -31,7 +31,7 @@ def account(environ: dict[str, Any], response: Any, seconds: float) -> None:
     level = logging.DEBUG if route in QUIET and status == 200 else logging.INFO  # noqa: PLR2004
     if not log.isEnabledFor(level):
         return
-    logs.event(
+    logs.log_event(
         log,
         "answered",
         level,
@@ -43,15 +43,15 @@ def account(environ: dict[str, Any], response: Any, seconds: float) -> None:
         seconds=round(seconds, 6),
         bytes=response.sent,
         client=environ.get("REMOTE_ADDR"),
-        trace=trace_id(environ.get("HTTP_TRACEPARENT")),
+        trace=parse_trace_id(environ.get("HTTP_TRACEPARENT")),
     )
 
 
-def account_refusal(request: Any, client: Any, status: int, **more: Any) -> None:
+def log_refusal(request: Any, client: Any, status: int, **more: Any) -> None:
     """Log and count what the server itself has answered; `request` is None if there is none."""
     method = getattr(request, "method", None) or ""
     metrics.count_request(method, "", status, 0.0)
-    logs.event(
+    logs.log_event(
         log,
         "refused",
         logging.INFO,
@@ -64,7 +64,7 @@ def account_refusal(request: Any, client: Any, status: int, **more: Any) -> None
     )
 
 
-def trace_id(header: str | None) -> str | None:
+def parse_trace_id(header: str | None) -> str | None:
     """The trace id of a `traceparent` header (W3C Trace Context), None if it is malformed."""
     found = _TRACEPARENT.fullmatch(header or "")
     if not found:

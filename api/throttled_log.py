@@ -12,7 +12,7 @@ QUIET_SECONDS = 1.0
 """How long the same trouble is not logged again by the same process."""
 
 
-class Troubles:
+class ThrottledLog:
     """Warns of errors that pass by themselves, of each kind once a second at most."""
 
     def __init__(self, log: logging.Logger) -> None:

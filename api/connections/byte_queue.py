@@ -20,7 +20,7 @@ NO_ROOM = FULL | {errno.EMFILE, errno.ENFILE}
 """What the system says when a temporary file cannot be made or written."""
 
 
-class Room:
+class ByteBudget:
     """Bytes that the files of all connections of a process may hold together."""
 
     def __init__(self, most: int = WAITING_BYTES) -> None:
@@ -46,10 +46,10 @@ class Room:
             self.used -= count
 
 
-class Stored:
+class ByteQueue:
     """Bytes in the order they came; raises OSError, and has what it had, where none fit."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: ByteBudget) -> None:
         self._room = room
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
