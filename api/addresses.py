@@ -1,4 +1,4 @@
-"""Hosts, origins and prefixes as text: whether they are well formed, and whose they are."""
+"""Parsers of hosts, origins and prefixes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OWN_ROOTS = frozenset(
         *("datasets", "fits", "mappings"),
     }
 )
-"""First segments of our own routes. A prefix that begins with one could not be told from a route
-whose prefix a proxy has removed already."""
+"""First segments of our own routes. A prefix that begins with one would be ambiguous: it could be a
+route whose prefix a proxy has removed."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?", re.ASCII)
@@ -39,7 +39,7 @@ class Authority:
 
 
 def parse_authority(text: str) -> Authority | None:
-    """Host and port; None where the text is no `host[:port]` of RFC 3986, or names a user."""
+    """Parse host and port; None unless the text is a `host[:port]` of RFC 3986 without a user."""
     found = _AUTHORITY.fullmatch(text)
     host = found and _host(found[1])
     if not found or not host:
@@ -68,9 +68,9 @@ def _is_ipv4(host: str) -> bool:
 
 
 def is_origin_of(origin: str, host: Authority) -> bool:
-    """Whether an Origin header names this host and port; the scheme is not compared.
+    """Tell whether an Origin header names this host and port; the scheme is not compared.
 
-    A proxy that ends TLS leaves no trace of the scheme that can be trusted.
+    Behind a proxy that terminates TLS the scheme is not known reliably.
     """
     found = _ORIGIN.fullmatch(origin)
     place = found and parse_authority(found[2])
@@ -82,7 +82,7 @@ def is_origin_of(origin: str, host: Authority) -> bool:
 
 
 def parse_hosts(text: str) -> frozenset[str]:
-    """Exact host names from a list with commas; ValueError says what is wrong."""
+    """Parse host names separated by commas; ValueError says what is wrong."""
     return frozenset(_host_name(part) for part in _parts(text))
 
 
@@ -98,7 +98,7 @@ def _host_name(text: str) -> str:
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
-    """Exact origins from a list with commas; ValueError says what is wrong."""
+    """Parse origins separated by commas; ValueError says what is wrong."""
     return tuple(_origin(part) for part in _parts(text))
 
 
@@ -123,7 +123,7 @@ def _origin(text: str) -> str:
 
 
 def parse_prefix(text: str) -> str:
-    """Path below which the service is published, empty for the root; ValueError if malformed."""
+    """Parse the path of the service, empty for the root; ValueError if it is malformed."""
     if not text:
         return ""
     segments = text[1:].split("/")

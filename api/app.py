@@ -31,11 +31,11 @@ Every error is `application/problem+json` and says where it is and what would be
 
 
 READ_AHEAD = 1 << 17
-"""Bytes of a form that werkzeug may hold beside the fields: two of its pieces."""
+"""Bytes of a form that werkzeug reads ahead of the fields: two of its pieces."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """An application on one database, which must be migrated before it serves."""
+    """Create an application on one database, which must be migrated before it serves."""
     settings = settings or Settings.from_environment()
     app = Application(__name__, static_folder=None)
     app.url_map.merge_slashes = False

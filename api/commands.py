@@ -1,4 +1,4 @@
-"""Work of the commands that serve, migrate and document."""
+"""Implementation of the commands that serve, migrate and document."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reason_of_end(error: Exception) -> str | None:
 
 
 def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> int:
-    """Migrate the database and serve until told to stop; the exit code."""
+    """Migrate the database and serve until told to stop; return the exit code."""
     settings = _prepare()
     _migrate(settings)
     _refuse_busy(host, port)
@@ -56,13 +56,13 @@ def serve_http(host: str, port: int, web: int, threads: int, workers: int) -> in
 
 
 def run_workers(count: int) -> int:
-    """Do queued jobs until told to stop; the exit code."""
+    """Do queued jobs until told to stop; return the exit code."""
     settings = _prepare()
     return Supervisor(_worker_children(settings, count)).run()
 
 
 def _prepare() -> Settings:
-    """Read the settings of a service, and have all its processes log and count alike."""
+    """Read the settings of a service, and set up the log and the counters of all its processes."""
     settings = Settings.from_environment()
     logs.set_up(settings.log_format, settings.log_level)
     metrics.share()
@@ -70,7 +70,7 @@ def _prepare() -> Settings:
 
 
 def _worker_children(settings: Settings, count: int) -> dict[str, Run]:
-    """A name for each worker that no other has, on any machine, and what it does."""
+    """Make the workers, with names that are unique on all machines."""
     run = f"{socket.gethostname()[:60]}-{new_id()[:8]}"
     child = functools.partial(work, settings)
     return {f"worker-{run}-{number}": child for number in range(1, count + 1)}
@@ -106,7 +106,7 @@ def _migrate(settings: Settings, revision: str = "head") -> None:
 
 
 def _describe_database(settings: Settings) -> str:
-    """The database without its password."""
+    """Describe the database, without its password."""
     url = Database(settings.url).url
     return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
 

@@ -18,7 +18,7 @@ from api.logs import FORMATS, LEVELS
 T = TypeVar("T")
 
 SHORTEST_LEASE = 2.0
-"""A worker looks after its lease four times a second, and a busy machine may keep it waiting."""
+"""Shortest lease in seconds; a worker renews it four times a second, but may be delayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Settings:
 
     `database_url` is empty for the SQLite file in `data`. `hosts` are names of the service beside
     localhost and that of the machine. `prefix` is the path below which it is published.
-    `cache_bytes` bounds what a process keeps of the libraries it has fitted to. What may take
-    longer than `inline_seconds` is left to the workers. A worker that does not renew its lease in
-    `lease_seconds` is taken for dead. `threads` is how many a web process has; heavy requests
-    take less than half of them. `dask_scheduler` is the address of a scheduler whose workers help
-    with large fits. So much as `disk_reserve_bytes` stays free on a disk; None goes by its size.
-    `temp_bytes` bounds the temporary files of all processes together, `export_bytes` the exports
-    that are kept for whoever asks next.
+    `cache_bytes` bounds the cached libraries of a process. Jobs estimated to take longer than
+    `inline_seconds` are queued for a worker. A worker that does not renew its lease within
+    `lease_seconds` counts as dead. `threads` is the number of threads of a web process; heavy
+    requests take less than half of them. `dask_scheduler` is the address of a scheduler whose
+    workers help with large fits. `disk_reserve_bytes` stay free on a disk; None depends on its
+    size. `temp_bytes` bounds the temporary files of all processes together, `export_bytes` the
+    exports that are kept for later requests.
     """
 
     data: Path = Path("data")
@@ -131,14 +131,14 @@ def _read_limit(environment: Mapping[str, str], limit: Field[int]) -> int:
 
 
 def _read_reserve(environment: Mapping[str, str]) -> int | None:
-    """Bytes as they are given; 0 keeps nothing in reserve."""
+    """Read the reserve in bytes, None if it is not given; 0 keeps nothing in reserve."""
     name = "IDEALFIT_DISK_RESERVE_BYTES"
     given = environment.get(name, "")
     return (0 if given == "0" else _read_whole(environment, name, 0)) if given else None
 
 
 _MOST_DIGITS = 15
-"""Of a limit; it stays a whole number in JSON everywhere."""
+"""Most digits of a number, so that every JSON parser reads it exactly."""
 
 
 def _read_seconds(
@@ -163,4 +163,4 @@ def _check_dask_address(address: str) -> str:
 
 
 class SettingError(Exception):
-    """A variable of the environment cannot be used."""
+    """A variable of the environment has an invalid value."""

@@ -1,4 +1,4 @@
-"""DATABASE_URL as text: refused in one line that shows nothing of it, as it may hold a password."""
+"""Check of DATABASE_URL; errors show nothing of it, as it may hold a password."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:,-]*", re.ASCII)
 
 
 def check_database_url(url: str) -> None:
-    """ValueError, in words that hold nothing of the URL, where no database can be at it."""
+    """Raise ValueError, without the URL in its message, if no database can be at it."""
     if not url:
         return
     if not _SCHEME.match(url):

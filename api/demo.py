@@ -1,4 +1,4 @@
-"""Posts the example data to a running server, as any client would."""
+"""Example data posted to a running server, as any client would."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from api.examples import FOLDER
 
 
 class NoServerError(Exception):
-    """Nothing that answers as Idealfit does."""
+    """No Idealfit server answers at the address."""
 
 
 def post_examples(url: str) -> str:
-    """Post the three files, a fit and a mapping; the id of the mapping."""
+    """Post the three files, a fit and a mapping; return the id of the mapping."""
     ids = {
         name: _post(
             f"{url}/v1/datasets?name=example-{name}",
@@ -34,7 +34,7 @@ def _post_json(url: str, **fields: str) -> str:
 
 
 def _post(url: str, body: bytes, content_type: str) -> str:
-    """Id of the record that a POST makes."""
+    """Post and return the id of the new record."""
     if not url.startswith(("http://", "https://")):
         raise NoServerError(f"{url} is no http address.")
     request = urllib.request.Request(url, body, {"Content-Type": content_type})  # noqa: S310 - checked above

@@ -1,7 +1,7 @@
-"""Room on the disks: a reserve that is never used up, and one budget for temporary files.
+"""Free space on the disks: a reserve that is kept, and one budget for temporary files.
 
-What stores or computes asks first, and again while its temporary files grow. Reading, changing
-and deleting records does not ask, so that whoever is short of room can make some.
+Storing and computing check first, and again while temporary files grow. Reading, changing and
+deleting records does not check, so that room can be made on a full disk.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from api.temp_usage import TempUsage
 from services.scratch import Scratch, scratch
 
 RESERVE_BYTES = 2 << 30
-"""Room that is left on a disk, unless it is small."""
+"""Bytes that are kept free on a large disk."""
 
 RESERVE_SHARE = 20
-"""Of a small disk one part in so many is left."""
+"""Denominator of the part of a small disk that is kept free."""
 
 FULL_BYTES = 16_384
-"""Less than a page of SQLite: the disk is full, and the write itself says so."""
+"""Free bytes below which the disk counts as full; then the write itself fails."""
 
 WRITTEN_TWICE = 2
-"""SQLite writes to its log first, then to the file."""
+"""Factor of what is stored: SQLite writes to its log first, then to the file."""
 
 
 class NoRoom(OSError):  # noqa: N818 - named for what it is
@@ -42,7 +42,7 @@ class NoRoom(OSError):  # noqa: N818 - named for what it is
 
 
 class TooManyFiles(NoRoom):
-    """Temporary files of all processes together take as much as they may."""
+    """The temporary files of all processes have reached their limit."""
 
     kind = TEMPORARY_FILES
     number = errno.EDQUOT
@@ -51,9 +51,8 @@ class TooManyFiles(NoRoom):
 class Disk:
     """The disks that this process writes to.
 
-    The data folder counts where the database is a file in it; the folder of temporary files
-    counts always. It is asked about every 4 MiB of a temporary file, which costs some
-    microseconds.
+    The data folder counts if the database is a file in it; the folder of temporary files always
+    counts. A check takes some microseconds and happens every 4 MiB of a temporary file.
     """
 
     def __init__(self, settings: Settings, files: Scratch = scratch) -> None:
@@ -65,17 +64,17 @@ class Disk:
         self._lock = threading.Lock()
 
     def watch_files(self) -> None:
-        """Ask about the temporary files of this process from now on."""
+        """Check the temporary files of this process from now on."""
         self._files.ask = self._check_files
 
     def require(self, data: int = 0) -> None:
-        """Raise NoRoom unless so many bytes can be stored and the reserve is left."""
+        """Raise NoRoom unless `data` bytes can be stored without the reserve."""
         if self._data:
             self._check(self._data, WRITTEN_TWICE * data)
         self._check(Path(tempfile.gettempdir()), 0)
 
     def shortage(self) -> NoRoom | None:
-        """Reason why no work may begin, None if it may."""
+        """Return the reason why no work may begin, None if it may."""
         try:
             self.require()
             self._check_files(0)
@@ -101,7 +100,7 @@ class Disk:
         raise NoRoom(f"{detail} Delete what is not needed any more, then try again.")
 
     def _check_files(self, more: int) -> None:
-        """Before the temporary files of this process grow by so many bytes."""
+        """Raise NoRoom unless the temporary files of this process may grow by `more` bytes."""
         self._check(Path(tempfile.gettempdir()), more)
         mine = self._files.nbytes + more
         with self._lock:
@@ -116,6 +115,6 @@ class Disk:
 
 
 def _folder_of(settings: Settings) -> Path | None:
-    """Where the database lies on this machine, None if it does not."""
+    """Return the folder of the database, None if it is not a file on this machine."""
     scheme, _, path = settings.url.partition("///")
     return Path(path).parent if scheme == "sqlite:" else None

@@ -5,22 +5,22 @@ from __future__ import annotations
 from flask import Response
 
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of replies that are no page."""
+"""Content-Security-Policy of replies that are not pages."""
 
 PAGE = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Of our pages. Swagger UI writes style attributes and shows its icons from data URLs."""
+"""Content-Security-Policy of our pages; Swagger UI needs style attributes and data URLs."""
 
 PICTURE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-"""Of a picture in a window of its own: it runs and loads nothing, whatever stands in a name."""
+"""Content-Security-Policy of a picture shown by itself: it runs and loads nothing."""
 
 PRIVATE = "private, no-cache"
-"""Cache-Control: only the client may keep the reply, and it asks whether it is current."""
+"""Cache-Control of records: only the client may keep a reply, and it revalidates it."""
 
 PUBLIC = "public, max-age=3600"
-"""Of our own files, which change with the version only."""
+"""Cache-Control of our own files, which change only with the version."""
 
 DEFAULTS = {
     "Cache-Control": PRIVATE,
@@ -31,11 +31,11 @@ DEFAULTS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every reply that does not say otherwise."""
+"""Headers of every reply that does not set them itself."""
 
 
 def protect(response: Response) -> None:
-    """Add the headers that a reply does not have."""
+    """Add the default headers that a reply does not have."""
     if response.headers.get("Cache-Control") == "no-cache":
         # Flask says so of every file, and a proxy could keep it for others.
         del response.headers["Cache-Control"]

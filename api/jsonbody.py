@@ -1,4 +1,4 @@
-"""Reads JSON that strangers send: its size is counted before anything walks it."""
+"""JSON from clients: its arrays and texts are counted before it is parsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 40
 
 
 class JSONError(Exception):
-    """A JSON text that is not taken, and the status that says why."""
+    """A refused JSON text, and the status of the reply."""
 
     def __init__(self, status: int, detail: str, facts: Sequence[Fact] = ()) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class JSONError(Exception):
 
 
 def parse(data: bytes, most: Limits) -> Any:
-    """Read a JSON text; JSONError where it is none, too large, or gives one name two values."""
+    """Parse JSON; JSONError if it is malformed, too large, or gives one name two values."""
     if not data:
         raise JSONError(400, "The body is empty; send a JSON object.")
     _refuse_many(data, most)
@@ -46,7 +46,7 @@ def parse(data: bytes, most: Limits) -> Any:
 
 
 def _refuse_many(data: bytes, most: Limits) -> None:
-    """Count before the text is parsed: each array or text takes many times its bytes."""
+    """Refuse too many arrays or texts before parsing: each takes many times its bytes."""
     arrays = data.count(b"[") + data.count(b"{")
     texts = data.count(b'"') // 2
     for found, limit, what in (
@@ -60,9 +60,9 @@ def _refuse_many(data: bytes, most: Limits) -> None:
 
 
 def _count_texts(value: Any, depth: int) -> int:
-    """Count the names and texts in a value; RecursionError where it is too deep.
+    """Count the names and texts in a value; RecursionError if it is too deep.
 
-    Arrays that begin with a number are not looked into.
+    Arrays that begin with a number are skipped.
     """
     if not isinstance(value, dict | list):
         return int(isinstance(value, str))
@@ -87,11 +87,11 @@ _MINUS_ZERO = re.compile(rb"-0(?![.eE0-9])")
 _ESCAPED = ((b"\\\\", b"\x01"), (b'\\"', b"\x02"))
 _EXPONENTS = ((b"e-", b"\x03"), (b"E-", b"\x04"))
 _MINUS_IN_TEXT = b"\x05"
-"""Signs that valid JSON cannot hold, each for what stands in the way of a search."""
+"""Characters that valid JSON cannot hold; each replaces one that disturbs a search."""
 
 
 def _with_minus_zeros(data: bytes) -> Any:
-    """Read valid JSON with -0 as -0.0, which orjson reads as 0."""
+    """Parse valid JSON with -0 as -0.0, which orjson reads as 0."""
     text = np.frombuffer(bytearray(_mask(data)), dtype=np.uint8)
     is_inside = np.logical_xor.accumulate(text == ord('"'))
     text[is_inside & (text == ord("-"))] = ord(_MINUS_IN_TEXT)
@@ -106,14 +106,14 @@ def _with_minus_zeros(data: bytes) -> Any:
 
 
 def _mask(data: bytes) -> bytes:
-    """Replace escaped backslashes and quotes, so that every quote is the border of a text."""
+    """Replace escaped backslashes and quotes, so that every quote begins or ends a text."""
     for what, sign in _ESCAPED:
         data = data.replace(what, sign)
     return data
 
 
 def _refuse_twice(data: bytes) -> None:
-    """Say which name has two values, if one has."""
+    """Refuse a name that has two values."""
     # Numbers stay text: only names are looked at.
     json.loads(data, object_pairs_hook=_unique, parse_int=str, parse_float=str)
 
@@ -130,5 +130,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def shorten(text: str) -> str:
-    """Cut a text of a client for an error."""
+    """Cut a text of a client for an error message."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

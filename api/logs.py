@@ -1,8 +1,7 @@
 """The log of every process: one line for each event, readable or JSON, on standard error.
 
-A line has no values, no names of records and no secrets. An exception is told by its kind and the
-places of the code it came through; its own words are added at level `debug` only, because they may
-quote what a client has sent.
+A line has no values, no names of records and no secrets. An exception is logged with its class and
+its traceback; its message is added only at level `debug`, because it may quote a client.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 OURS = ("api", "services")
-"""Loggers whose level is set; libraries are heard from `warning` on."""
+"""Loggers whose level is set; those of libraries have `warning`."""
 
 _BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that begin another line, or that a terminal obeys."""
+"""Characters that begin another line or control a terminal."""
 
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
 
@@ -48,14 +47,14 @@ def set_up(form: str = "text", level: str = "info") -> None:
 
 
 def is_set_up() -> bool:
-    """Tell whether something hears the log already."""
+    """Tell whether the log has a handler already."""
     return bool(logging.getLogger().handlers)
 
 
 def log_event(
     log: logging.Logger, message: str, /, level: int = logging.INFO, **fields: Any
 ) -> None:
-    """Log an event with what a program may want to search for; a field of None is left out."""
+    """Log an event with fields that programs can search; a field of None is left out."""
     if log.isEnabledFor(level):
         # By hand, because each request does this: Logger.log takes a third longer.
         record = logging.LogRecord(log.name, level, "", 0, message, (), None)
@@ -69,7 +68,7 @@ def escape(text: str) -> str:
 
 
 class _Line(logging.Formatter):
-    """The parts that both forms of a line have."""
+    """Common parts of both formats."""
 
     def time_of(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -80,7 +79,7 @@ class _Line(logging.Formatter):
         return {name: value for name, value in fields.items() if value is not None}
 
     def exception_of(self, record: logging.LogRecord) -> list[str]:
-        """Lines that tell how an exception came to be."""
+        """Format the traceback of an exception."""
         if not record.exc_info or not (error := record.exc_info[1]):
             return []
         lines = []
@@ -98,7 +97,7 @@ def _kind_of(error: BaseException) -> str:
 
 
 class _Text(_Line):
-    """A line for people; a traceback follows on indented lines."""
+    """Lines for people; a traceback follows on indented lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [self.time_of(record), record.levelname, str(record.process), f"{record.name}:"]
@@ -116,7 +115,7 @@ def _quoted(value: Any) -> str:
 
 
 class _JSON(_Line):
-    """A line for programs."""
+    """Lines for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """Counters that all processes of a service share (docs/adr/0019).
 
-The memory is made before the processes that count in it, which inherit it. Each has a slot of its
-own, so none waits for another. The slot of a process that has ended, however it died, goes to the
-next one with all that was counted there: nothing is lost, and restarts do not take more room.
+The memory is made before the processes that inherit it and count in it. Each process has its own
+slot, so none waits for another. When a process has ended, however it died, the next one takes over
+its slot and counts on: nothing is lost, and restarts take no more room.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Key = tuple[str, ...]
 
 SLOTS = 128
 SERIES = 1024
-"""Processes that are counted, and series of each."""
+"""Most processes that count, and most series of each."""
 
 NUMBERS = 16
-"""Of a series: a histogram has 14 bounds, one bucket above them, and the sum."""
+"""Numbers of a series: a histogram has 14 bounds, one bucket above them, and the sum."""
 
 KEY_BYTES = 128
 SERIES_BYTES = KEY_BYTES + 8 * NUMBERS
@@ -41,16 +41,16 @@ END = "."
 
 
 class Meter:
-    """What this process counts, and what all have counted."""
+    """Counters of this process, and the totals of all processes."""
 
     def __init__(self, passing: str = "") -> None:
-        """Take the name of series that end with their process."""
+        """Make a meter; `passing` names the series that end with their process."""
         self._passing = passing
         self._file: int | None = None
         self._start()
 
     def share(self) -> None:
-        """Make the memory, unless a parent has; processes that are forked later share it."""
+        """Make the memory unless a parent has; processes that are forked later share it."""
         if self._file is None:
             size = HEADER_BYTES + SLOTS * SLOT_BYTES
             self._file = _make_file()
@@ -61,7 +61,7 @@ class Meter:
             self._numbers = memoryview(self._bytes).cast("d")
 
     def forget(self) -> None:
-        """Begin anew in a forked process: the slot is that of its parent."""
+        """Start again in a forked process, whose slot is its parent's."""
         self._start()
 
     def _start(self) -> None:
@@ -86,7 +86,7 @@ class Meter:
                 self._numbers[place + SUM] += value
 
     def _place(self, key: Key) -> int | None:
-        """Where the numbers of a series begin; None if there is no room for another."""
+        """Return where the numbers of a series begin; None if there is no room for another."""
         place = self._places.get(key)
         if place is None and not self._is_full:
             if self._slot is None:
@@ -108,7 +108,7 @@ class Meter:
         return place
 
     def _take_slot(self) -> None:
-        """Take the first slot that no living process has, with what was counted there."""
+        """Take the first slot that no living process has, with its counts."""
         self.share()
         self._slot = next((slot for slot in range(SLOTS) if self._lock_slot(slot)), None)
         if self._slot is not None:
@@ -129,7 +129,7 @@ class Meter:
     # ---- Reading ---------------------------------------------------------------------------
 
     def totals(self) -> dict[Key, list[float]]:
-        """The numbers of each series, of all processes together."""
+        """Add up the numbers of each series over all processes."""
         self.share()
         sums: dict[Key, list[float]] = defaultdict(lambda: [0.0] * NUMBERS)
         for slot in range(SLOTS):

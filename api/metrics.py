@@ -1,4 +1,4 @@
-"""The figures that processes count for `/metrics`, named by OpenTelemetry where it has names."""
+"""Counters for `/metrics`, named as in OpenTelemetry where it has names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
 )
 OTHER = "_OTHER"
-"""Stands for any other method, so that clients cannot make series."""
+"""Label of any other method, so that clients cannot create series."""
 
 meter = Meter(passing=ACTIVE)
 
@@ -36,7 +36,7 @@ os.register_at_fork(after_in_child=meter.forget)
 
 
 def share() -> None:
-    """Count together with all processes that this one forks from now on."""
+    """Share the counters with all processes that this one forks from now on."""
     meter.share()
 
 
@@ -47,7 +47,7 @@ def count_request(method: str, route: str, status: int | None, seconds: float) -
 
 
 def count_active(method: str, change: int) -> None:
-    """Count a request as under way, or not any more."""
+    """Add `change` to the number of requests that are being answered."""
     meter.add((ACTIVE, label_method(method)), change)
 
 
@@ -63,10 +63,10 @@ def count_start(process: str) -> None:
 
 @functools.lru_cache(maxsize=256)
 def make_template(rule: str) -> str:
-    """The address template of a rule of Flask, as the OpenAPI document writes it."""
+    """Make the address template of a rule of Flask, as the OpenAPI document writes it."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def label_method(method: str) -> str:
-    """A method as a label."""
+    """Return the label of a method."""
     return method if method in METHODS else OTHER

@@ -1,9 +1,8 @@
-"""Who may use the service from a browser: decided before anything else of a request is read.
+"""Checks of Host and Origin, before anything else of a request is read.
 
-A web page that a user visits can send requests to services on the user's own machine, and with a
-name that it points at 127.0.0.1 it can read the replies. So a request needs one of our own names
-in `Host`, and one that may change something needs an `Origin` of ours or one that CORS allows
-(docs/adr/0018).
+A web page can send requests to services on its visitor's machine, and through a name that resolves
+to 127.0.0.1 it can read the replies. So a request needs one of our own names in `Host`, and one
+that may change something needs our `Origin` or one that CORS allows (docs/adr/0018).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing; a page of another origin cannot read their replies."""
 
 HEALTH = "/health/"
-"""Addresses that hear every Host: a load balancer asks by whatever name it has."""
+"""Addresses that accept every Host, because a load balancer may use any name."""
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
@@ -45,7 +44,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 def guard(app: Flask, settings: Settings) -> None:
     """Refuse requests of foreign pages, and let pages of the allowed origins read replies.
 
-    Must come before anything else that looks at requests.
+    Call it before anything else that reads requests is registered.
     """
     is_ours = host_rule(settings.hosts)
     allowed = frozenset(settings.cors_origins)
@@ -72,7 +71,7 @@ def _vary_by_origin(response: Response) -> Response:
 
 
 def host_rule(hosts: Collection[str]) -> Callable[[str], bool | None]:
-    """Whether a `Host` is ours, None where it is malformed."""
+    """Make a function that tells whether a `Host` is ours; it returns None for a malformed one."""
     machine = parse_authority(socket.gethostname())
     names = {"localhost", *hosts} | ({machine.host} if machine else set())
 
@@ -87,7 +86,7 @@ def host_rule(hosts: Collection[str]) -> Callable[[str], bool | None]:
 
 
 def check_host(environ: dict[str, Any], is_ours: Callable[[str], bool | None]) -> None:
-    """421 for a host that is not ours, 400 for one that is malformed or missing."""
+    """Refuse a host that is not ours with 421, a malformed or missing one with 400."""
     for text in _hosts(environ):
         ours = is_ours(text)
         if ours is None:
@@ -105,7 +104,7 @@ def check_host(environ: dict[str, Any], is_ours: Callable[[str], bool | None]) -
 
 
 def _hosts(environ: dict[str, Any]) -> list[str]:
-    """The authorities that a request names: its Host, and that of an absolute target."""
+    """List the hosts that a request names: its Host header and an absolute target."""
     target = _ABSOLUTE.match(environ.get("RAW_URI", ""))
     found = [target[1]] if target else []
     # gunicorn joins several Host headers by a comma, which no host has.
@@ -117,7 +116,7 @@ def _hosts(environ: dict[str, Any]) -> list[str]:
 
 
 def check_origin(environ: dict[str, Any], allowed: Collection[str]) -> None:
-    """403 for a page of another origin, unless CORS allows it."""
+    """Refuse a page of another origin with 403, unless CORS allows it."""
     origin = environ.get("HTTP_ORIGIN")
     if origin in allowed:
         return

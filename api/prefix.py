@@ -1,4 +1,4 @@
-"""The service below a path, whether or not the proxy in front of it removes the path."""
+"""Service below a path, whether or not a proxy in front of it removes the path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Prefix:
-    """WSGI middleware: where the service is published stands in its settings, in no header.
+    """WSGI middleware that takes the path of the service from its settings, from no header.
 
     A path with the prefix and one without it are the same address. Links that the service makes
     have the prefix, because they are read outside.

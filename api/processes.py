@@ -1,4 +1,4 @@
-"""Processes that live and end together: a parent that starts its children again."""
+"""A supervisor that starts child processes, and starts them again when they end."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ log = logging.getLogger(__name__)
 STOP = (signal.SIGTERM, signal.SIGINT)
 
 GRACE_SECONDS = 30
-"""How long requests under way may take to end once the service is told to stop."""
+"""Seconds that running requests have to end when the service is told to stop."""
 
 PARENT_SECONDS = 0.5
-"""How often a child looks whether its parent is still there."""
+"""Seconds between two checks of a child whether its parent is alive."""
 
 STEADY_SECONDS = 10
-"""A child that lived that long starts again at once; one that ends sooner waits, longer each
-time."""
+"""Seconds of life after which a child is started again at once; after a shorter life it waits,
+longer each time."""
 
 LONGEST_PAUSE = 10.0
 
 SILENCE_SECONDS = 60.0
-"""A child that does not report for so long is killed and started again."""
+"""Seconds without a report after which a child is killed and started again."""
 
 _BOOT_FAILED = frozenset({3, 4})
-"""Exit codes of gunicorn when the application cannot be loaded: another start will not help."""
+"""Exit codes of gunicorn when the application cannot be loaded; another start would not help."""
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def web_processes() -> int:
-    """How many web processes suit this machine; they mostly wait and are served first."""
+    """Choose the number of web processes for this machine; they often wait, and have priority."""
     return max(2, min(8, cores() // 4))
 
 
 def worker_processes() -> int:
-    """How many workers suit this machine."""
+    """Choose the number of workers for this machine."""
     return max(2, cores() // 2)
 
 
 def is_orphaned(parent: int) -> bool:
-    """Whether the process that started this one is gone, however it died."""
+    """Tell whether the process that started this one is gone."""
     return os.getppid() != parent
 
 
@@ -74,8 +74,8 @@ def stop_when_told(
 ) -> None:
     """Set `stop` at SIGTERM, SIGINT or the death of the parent; `report` while all `is_well`.
 
-    A thread waits for the byte that C writes at the signal: Python's own handler would wait
-    until the main thread comes back from NumPy.
+    A thread waits for the byte that is written at the signal, since a Python handler would have to
+    wait until the main thread returns from NumPy.
     """
     told, tell = socket.socketpair()
     _write_at_signals(tell, lambda: None)
@@ -102,14 +102,14 @@ Run = Callable[[str, int, Callable[[], None]], object]
 """A child, which gets its name, the pid of its parent, and a function to report with."""
 
 LOOKS = 10
-"""How often the supervisor looks in the time that a child may be silent."""
+"""Checks of the supervisor in the time that a child may be silent."""
 
 
 class Supervisor:
-    """Runs children until it is told to stop, and starts those again that end before.
+    """Runs children until it is told to stop, and restarts those that end before.
 
     A child gets its name, the pid of its parent, and a function to report with. It has to end at
-    SIGTERM, and when it is an orphan. One that does not report for `silence` seconds is killed.
+    SIGTERM, and when its parent is gone. One that does not report for `silence` seconds is killed.
     """
 
     def __init__(self, children: Mapping[str, Run], silence: float = SILENCE_SECONDS) -> None:
@@ -118,7 +118,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT; the exit code."""
+        """Run until SIGTERM or SIGINT; return the exit code."""
         told, tell = socket.socketpair()
         # A collection in a child would otherwise write to every object, and copy its memory.
         gc.freeze()
@@ -134,7 +134,7 @@ class Supervisor:
         return code
 
     def _watch(self, told: socket.socket) -> int:
-        """Start what is due until told to stop; the exit code."""
+        """Start children that are due until told to stop; return the exit code."""
         while not self._stopping:
             now = time.monotonic()
             codes = [child.look(now) for child in self._children]
@@ -150,7 +150,7 @@ class Supervisor:
 
 
 class _Child:
-    """One place that is always taken by a living process, as well as can be."""
+    """A child process that is replaced when it ends."""
 
     def __init__(self, name: str, run: Run, silence: float) -> None:
         self._name = name
@@ -162,16 +162,16 @@ class _Child:
 
     @property
     def due(self) -> float:
-        """When it is to be started, infinite while it lives."""
+        """Time of the next start, infinite while the process lives."""
         return math.inf if self._process else self._due
 
     @property
     def sentinels(self) -> list[int]:
-        """What becomes ready when the process ends."""
+        """Handles that become ready when the process ends."""
         return [self._process.sentinel] if self._process else []
 
     def look(self, now: float) -> int:
-        """Start the process if it is due; the exit code of one that has ended, 0 otherwise."""
+        """Start the process if it is due; return the exit code of one that has ended, or 0."""
         code = 0
         if self._process and self._process.exitcode is not None:
             code, pid = self._process.exitcode, self._process.pid
@@ -209,14 +209,14 @@ class _Child:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
 
     def _start_later(self, now: float, reason: str, *, steady: bool) -> None:
-        """Be due at once, or later and later if it keeps ending soon."""
+        """Set the next start: at once, or later each time if the process keeps ending soon."""
         self._pause = 0.0 if steady else min(LONGEST_PAUSE, 2 * self._pause + 0.1)
         self._due = now + self._pause
         # Unlike print, it goes on when the disk of the log is full.
         log.warning("%s %s, starts again in %.1f s", self._name, reason, self._pause)
 
     def _be(self, parent: int) -> None:
-        """What the child does."""
+        """Run in the child process."""
         signal.set_wakeup_fd(-1)
         for number in STOP:
             signal.signal(number, _leave)
@@ -236,9 +236,9 @@ class _Child:
 
 
 class _Reports:
-    """A number in shared memory that a child counts up, and since when it stands still.
+    """A counter in shared memory that a child increments, and the time of its last change.
 
-    No disk and no database is needed for it.
+    It needs neither the disk nor the database.
     """
 
     def __init__(self, silence: float) -> None:
@@ -252,12 +252,12 @@ class _Reports:
         self._looked, self._silent = now, 0.0
 
     def report(self) -> None:
-        """Count one more, in the child."""
+        """Increment the counter, in the child."""
         (count,) = _COUNT.unpack_from(self._shared)
         _COUNT.pack_into(self._shared, 0, count + 1)
 
     def have_stopped(self, now: float) -> bool:
-        """Whether nothing was reported for too long, in the supervisor."""
+        """Tell whether there was no report for too long, in the supervisor."""
         (count,) = _COUNT.unpack_from(self._shared)
         # While the supervisor itself was stopped or waited for a processor, its children were too.
         passed = min(now - self._looked, 2 * self._silence / LOOKS)

@@ -1,4 +1,4 @@
-"""What an application has for all of its requests."""
+"""Parts of an application that all requests share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Running:
     ranker: Ranker
     slots: Slots
     waiters: threading.Semaphore
-    """Taken by each request that waits for its job."""
+    """One permit for each request that waits for its job."""
 
     document: Document = field(init=False)
 
@@ -43,5 +43,5 @@ def running(app: Flask | None = None) -> Running:
 
 
 def database() -> Database:
-    """The database of the running app."""
+    """Return the database of the running application."""
     return running().database

@@ -1,4 +1,4 @@
-"""gunicorn, started from Python with the settings that this service needs."""
+"""gunicorn, started from Python with the settings of this service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from api.processes import GRACE_SECONDS, PARENT_SECONDS, is_orphaned
 
 HEADER_BYTES = 8190
 ORPHAN_SECONDS = 3
-"""How long requests under way may take to end when the supervisor or gunicorn's master has died."""
+"""Seconds that running requests have to end when the supervisor or gunicorn's master has died."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a RAM disk for heartbeats, not for data
 
 
@@ -48,17 +48,17 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand the options to gunicorn."""
+        """Set the options of gunicorn."""
         for name, value in self.options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application, in each worker anew."""
+        """Create the application, in each worker."""
         settings = replace(Settings.from_environment(), threads=self.options["threads"])
         return create_app(settings)
 
     def serve(self, parent: int, report: Callable[[], None]) -> None:
-        """Until told to stop, or until the parent is gone."""
+        """Serve until told to stop, or until the parent is gone."""
         Watched(self, parent, report).run()
 
 
@@ -87,7 +87,7 @@ class Watched(Arbiter):  # type: ignore[misc] # gunicorn has no types
         super().__init__(server)
 
     def murder_workers(self) -> None:
-        """Called every second."""
+        """Stop when the parent is gone; gunicorn calls this every second."""
         self.report()
         if is_orphaned(self.parent):
             self.cfg.set("graceful_timeout", ORPHAN_SECONDS)

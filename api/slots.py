@@ -1,8 +1,8 @@
 """Heavy requests take turns, so that the other threads answer at once (docs/adr/0016).
 
-A request takes a slot when its size or its cost is known, and gives it back when it ends. Who
-finds no free slot waits in line for some seconds. Both together hold less than half of the
-threads of a process; whoever comes then is told to come again.
+A request takes a slot when its size or its cost is known, and gives it back when it ends. If no
+slot is free it waits in line for some seconds. Slots and line together hold less than half of the
+threads of a process; further heavy requests get 503.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from services.errors import Busy
 from services.scratch import scratch
 
 SMALL_BYTES = 1 << 18
-"""Body that is read without a slot."""
+"""Largest body that is read without a slot, in bytes."""
 
 SMALL_PACKED_BYTES = 1 << 11
-"""The same of a body that may become a thousand times as long: packed, or a binary file."""
+"""The same for a body that may grow a thousandfold: a compressed one, or a binary file."""
 
 SMALL_NUMBERS = 20_000
-"""Numbers that are looked at, or written as JSON, without a slot."""
+"""Most numbers that are read, or written as JSON, without a slot."""
 
 SMALL_SECONDS = 0.05
-"""Estimated time of a fit or mapping that is done in the request without a slot."""
+"""Longest estimate of a fit or mapping that is done without a slot."""
 
 WAIT_SECONDS = 10.0
-"""How long a request waits in line."""
+"""Seconds for which a request waits in line."""
 
 LOOK_SECONDS = 0.25
-"""How often a client that waits in line is looked after."""
+"""Seconds between two checks whether a waiting client is still connected."""
 
 _COPIED_BYTES = 1 << 16
 
@@ -56,9 +56,9 @@ class Slots:
         self._changed = threading.Condition()
 
     def enter(self, check: Callable[[], None], seconds: float = WAIT_SECONDS) -> None:
-        """Take a slot, in order of arrival; Busy where there is no room or it takes too long.
+        """Take a slot, in order of arrival; Busy if the line is full or the wait too long.
 
-        `check` is called while the request waits; what it raises ends the waiting.
+        `check` is called while the request waits; an exception ends the waiting.
         """
         ticket, deadline = object(), time.monotonic() + seconds
         with self._changed:
@@ -104,7 +104,7 @@ BUSY = "Try again in a moment; too many requests of this size are being worked o
 
 
 def register(app: Flask) -> None:
-    """Have each request of an application give back what it has at its end."""
+    """Give back the slot of each request of an application at its end."""
     _return_ends()
     app.teardown_request(_end)
 
@@ -117,23 +117,23 @@ def enter() -> None:
 
 
 def try_enter() -> bool:
-    """Take a slot for this request if that is possible at once, or it has one."""
+    """Take a slot for this request if one is free; True if it has one."""
     if "slot" not in g and running().slots.try_enter():
         g.slot = running().slots
     return "slot" in g
 
 
 def enter_with(size: int, *, is_packed: bool) -> None:
-    """Take a slot for this request if a body of so many bytes is not small."""
+    """Take a slot for this request unless its body of `size` bytes is small."""
     if size > (SMALL_PACKED_BYTES if is_packed else SMALL_BYTES):
         enter()
 
 
 def receive(most: int) -> int:
-    """Have all of the body, and tell its size as it was sent.
+    """Receive the whole body, and return its size as it was sent.
 
-    A client that sends slowly holds no slot that way. Of a body of more than `most` bytes no
-    more is received than whoever reads it needs in order to refuse it.
+    So a client that sends slowly holds no slot. Of a body of more than `most` bytes only enough
+    is received for the reader to refuse it.
     """
     length = request.content_length
     if length is not None and not SMALL_BYTES < length <= most:
@@ -145,7 +145,7 @@ def receive(most: int) -> int:
 
 
 def _copy(environ: dict[str, object], target: IO[bytes], most: int) -> int:
-    """Put a file in the place of the stream of a body; the bytes it has."""
+    """Copy a body to a file that replaces its stream; return its size."""
     source = cast("IO[bytes]", environ["wsgi.input"])
     missing, size = request.content_length, 0
     if missing is None and not environ.get("wsgi.input_terminated"):
@@ -202,16 +202,16 @@ def _is_shut(connection: socket.socket) -> bool:
 def _give_back() -> None:
     """Give freed memory back to the system.
 
-    The allocator of C keeps it otherwise, in an arena of each thread, for the next large request.
+    Otherwise glibc keeps it, in an arena of each thread, for the next large request.
     """
     _of_libc("malloc_trim")(0)
 
 
 def _return_ends() -> None:
-    """Have the allocator of C give back what is free at the end of the arena of a thread.
+    """Let glibc give back free memory at the end of the arena of each thread.
 
-    `malloc_trim` leaves the ends of all arenas but one, and the allocator by itself keeps more
-    there with every large block that is freed.
+    `malloc_trim` gives back the end of one arena only, and by itself glibc keeps more there with
+    every large block that is freed.
     """
     _of_libc("mallopt")(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     # Fixed by the call above; where it is small, every array of a fit is new memory.
@@ -219,15 +219,15 @@ def _return_ends() -> None:
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of <malloc.h>."""
+"""Parameters of `mallopt`, from <malloc.h>."""
 
 _KEPT_BYTES = 1 << 20
 
 _APART_BYTES = 32 << 20
-"""Size of a block that is no part of an arena: the largest that may be said."""
+"""Bytes from which a block is outside the arenas: the largest value that is allowed."""
 
 
 @functools.cache
 def _of_libc(name: str) -> Callable[..., object]:
-    """Find a function of glibc; other systems have none of that name, and nothing is done there."""
+    """Find a function of glibc; on other systems, return one that does nothing."""
     return getattr(ctypes.CDLL(None), name, lambda *_: None)

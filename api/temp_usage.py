@@ -1,7 +1,7 @@
-"""What each process of a service has in temporary files, for the others to see.
+"""Bytes of temporary files of all processes of a service.
 
-Each process holds a lock on a file of its own and writes its number there. Whoever adds them up
-leaves out the files that nobody holds, so a process that was killed counts no more.
+Each process locks a file and writes its number there. A sum leaves out files that nobody has
+locked, so a process that was killed no longer counts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 WIDTH = 20
-"""Digits of a number in a file, so that a new one overwrites all of the old one."""
+"""Digits of a number in a file; they are fixed so that a new number overwrites the old one."""
 
 
 class TempUsage:
-    """The numbers of all processes on this machine that work on one database."""
+    """Bytes used by the processes on this machine that work on one database."""
 
     def __init__(self, url: str) -> None:
         name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -30,17 +30,17 @@ class TempUsage:
         self._file = -1
 
     def tell(self, mine: int) -> int:
-        """Say what this process has; what all have together."""
+        """Report the bytes of this process, and return those of all processes together."""
         try:
             self._open()
             os.pwrite(self._file, f"{mine:{WIDTH}d}".encode(), 0)
             return mine + sum(map(self._of_other, self._folder.iterdir()))
         except OSError:
-            # Not even the folder can be made: what there is to know is the own number.
+            # Where the folder cannot be made, only the own number is known.
             return mine
 
     def _open(self) -> None:
-        """Hold the file of this process, also after a fork and after somebody cleaned up."""
+        """Open and lock the file of this process; again after a fork, or if it was removed."""
         if self._file >= 0:
             if self._pid == os.getpid() and os.fstat(self._file).st_nlink:
                 return

@@ -1,4 +1,4 @@
-"""Lines of the log about a database or a disk that is in trouble: short, and not a flood."""
+"""Short warnings about a failing database or disk, at most one a second of each kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from api.store.reasons import reason_of
 
 QUIET_SECONDS = 1.0
-"""How long the same trouble is not logged again by the same process."""
+"""Seconds for which a process does not log the same kind of error again."""
 
 
 class ThrottledLog:
-    """Warns of errors that pass by themselves, of each kind once a second at most."""
+    """A log of errors that pass by themselves, each kind at most once a second."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -21,7 +21,7 @@ class ThrottledLog:
         self._seen: dict[str, tuple[float, int]] = {}
 
     def note(self, who: str, error: Exception) -> None:
-        """Log one line, unless there was one about the same kind of error a moment ago."""
+        """Log one line, unless the same kind of error has just been logged."""
         kind = type(error).__name__
         now = time.monotonic()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Connections: gunicorn's worker with threads, whose threads wait for no client (docs/adr/0014)."""
+"""gunicorn's threaded worker, changed so that no thread waits for a client (docs/adr/0014)."""
 
 from api.connections.logger import Logger
 from api.connections.worker import Worker

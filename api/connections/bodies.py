@@ -1,4 +1,4 @@
-"""Bodies as the application reads them."""
+"""Bodies that the application reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gunicorn.http.errors import ParseException
 
 
 class WholeBodies:
-    """WSGI middleware: a body that ends early is an error, so that half a file is not stored."""
+    """WSGI middleware that makes a truncated body an error, so that no half file is stored."""
 
     def __init__(self, application: Callable[..., Any]) -> None:
         self.application = application
@@ -22,9 +22,9 @@ class WholeBodies:
 
 
 class _Body:
-    """A body as gunicorn reads it; one that ends early or breaks the chunked coding is an OSError.
+    """A body read by gunicorn; OSError if it ends early or breaks the chunked coding.
 
-    For werkzeug that is a client who has left: 400.
+    werkzeug takes that for a client who has left: 400.
     """
 
     def __init__(self, stream: Any, length: int) -> None:

@@ -1,4 +1,4 @@
-"""Bytes that wait: a body until it is whole, a reply until its client takes it."""
+"""Queued bytes: a body until it is complete, a reply until its client takes it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from api.problems import FULL
 from services.scratch import scratch
 
 IN_MEMORY = 1 << 16
-"""Bytes of one body or reply that are kept in memory; the rest is a file."""
+"""Bytes of one body or reply that are kept in memory; the rest is in a file."""
 
 WAITING_BYTES = 1 << 30
-"""Of the files of all bodies that wait in one process, and of all replies."""
+"""Most bytes in files of queued bodies of one process; the same again for replies."""
 
 NO_ROOM = FULL | {errno.EMFILE, errno.ENFILE}
-"""What the system says when a temporary file cannot be made or written."""
+"""Errors of the system when a temporary file cannot be made or written."""
 
 
 class ByteBudget:
-    """Bytes that the files of all connections of a process may hold together."""
+    """Budget of bytes for the files of all connections of a process."""
 
     def __init__(self, most: int = WAITING_BYTES) -> None:
         self.most = most
@@ -29,7 +29,7 @@ class ByteBudget:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """Tell whether so much was still free, and take it."""
+        """Take `count` bytes if they are free; tell whether they were."""
         with self._lock:
             if self.used + count > self.most:
                 return False
@@ -37,17 +37,17 @@ class ByteBudget:
         return True
 
     def is_full(self) -> bool:
-        """Tell whether another piece may find no room."""
+        """Tell whether there may be no room for another piece."""
         return self.used + IN_MEMORY > self.most
 
     def give(self, count: int) -> None:
-        """Give back what was taken."""
+        """Give back bytes."""
         with self._lock:
             self.used -= count
 
 
 class ByteQueue:
-    """Bytes in the order they came; raises OSError, and has what it had, where none fit."""
+    """A queue of bytes; OSError if there is no room, without a change of the queue."""
 
     def __init__(self, room: ByteBudget) -> None:
         self._room = room
@@ -59,7 +59,7 @@ class ByteQueue:
         return self._end - self._begin
 
     def append(self, data: bytes | memoryview) -> None:
-        """Put bytes behind those that are there."""
+        """Append bytes."""
         if self._file is None and self._end + len(data) <= IN_MEMORY:
             self._memory += data
         else:
@@ -81,7 +81,7 @@ class ByteQueue:
             raise
 
     def peek(self, size: int) -> bytes:
-        """The next bytes, at most so many."""
+        """Return the next bytes without removing them."""
         size = min(size, len(self))
         if self._begin < len(self._memory):
             return bytes(self._memory[self._begin : self._begin + size])
@@ -90,17 +90,17 @@ class ByteQueue:
         return os.pread(self._file.fileno(), size, self._begin - len(self._memory))
 
     def skip(self, count: int) -> None:
-        """Be done with the next bytes."""
+        """Remove the next bytes."""
         self._begin += count
 
     def take(self, size: int) -> bytes:
-        """The next bytes, at most so many, which are done with then."""
+        """Remove and return the next bytes."""
         data = self.peek(size)
         self.skip(len(data))
         return data
 
     def close(self) -> None:
-        """Give back the room."""
+        """Give back the bytes and close the file."""
         self._room.give(self._end - len(self._memory))
         self._memory, self._begin, self._end = bytearray(), 0, 0
         if self._file is not None:
@@ -109,18 +109,18 @@ class ByteQueue:
 
 
 class FilePart:
-    """A part of a file of the application, which may close its own handle meanwhile."""
+    """A part of a file of the application, which may close its own handle early."""
 
     def __init__(self, file: int, begin: int, end: int) -> None:
         self._file = os.dup(file)
         self._begin, self._end = begin, end
 
     def peek(self, size: int) -> bytes:
-        """The next bytes, at most so many."""
+        """Return the next bytes without removing them."""
         return os.pread(self._file, min(size, self._end - self._begin), self._begin)
 
     def skip(self, count: int) -> None:
-        """Be done with the next bytes."""
+        """Remove the next bytes."""
         self._begin += count
 
     def close(self) -> None:
@@ -135,13 +135,13 @@ class MemoryPart:
         self._data = data
 
     def peek(self, size: int) -> memoryview:
-        """The next bytes, at most so many."""
+        """Return the next bytes without removing them."""
         return self._data[:size]
 
     def skip(self, count: int) -> None:
-        """Be done with the next bytes."""
+        """Remove the next bytes."""
         self._data = self._data[count:]
 
     def close(self) -> None:
-        """Let go of the bytes."""
+        """Drop the bytes."""
         self._data = self._data[:0]

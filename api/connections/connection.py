@@ -1,4 +1,4 @@
-"""One client's connection: what has come, what is to go, and until when it is waited for."""
+"""One client's connection: received bytes, bytes to send, and the deadline."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from api.connections.pace import Pace, Slot, wait_for
 from api.limits import Limits
 
 HEAD_BYTES = 1 << 16
-"""Of a request line and its headers together, unless gunicorn's own limits are set higher."""
+"""Most bytes of a request line and its headers, unless gunicorn's own limits are higher."""
 
 
 class Unfinished(Exception):  # noqa: N818 - no error: there is more to come
-    """The parser wants more of the head than has come."""
+    """The parser needs more of the head."""
 
 
 class Source(Unreader):  # type: ignore[misc] # gunicorn has no types
-    """Where gunicorn's parser reads: what the poller has received, then the socket."""
+    """Input of gunicorn's parser: bytes that the poller has received, then the socket."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """The next bytes of the body."""
+        """Return the next bytes of the body."""
         connection = self._connection
         if connection.request is None:
             raise Unfinished
@@ -43,11 +43,11 @@ class Source(Unreader):  # type: ignore[misc] # gunicorn has no types
 
 
 PIECE_BYTES = 1 << 16
-"""Received in one go where it is not known how much will come."""
+"""Bytes that are received at once if the length is not known."""
 
 
 class Connection:
-    """A socket that never blocks. One thread at a time has it: the poller's, or one that works."""
+    """A non-blocking socket. One thread at a time uses it: the poller's or a worker thread."""
 
     def __init__(self, worker: Any, sock: socket.socket, client: Any, server: Any) -> None:
         sock.setblocking(False)  # noqa: FBT003 - the socket's own
@@ -76,7 +76,7 @@ class Connection:
     # ---- The poller's thread ---------------------------------------------------------------
 
     def read(self, size: int = PIECE_BYTES) -> bytes | None:
-        """What there is to receive; None for nothing yet, empty at the end."""
+        """Receive bytes; None if there are none yet, empty at the end."""
         try:
             return self.sock.recv(size)
         except (BlockingIOError, InterruptedError):
@@ -85,7 +85,7 @@ class Connection:
             return b""
 
     def parse(self) -> bool:
-        """Parse the head if it is whole, and tell whether it was; raise what is wrong with it."""
+        """Parse the head if it is complete, and tell whether it was; raise gunicorn's error."""
         line, field = self.parser.cfg.limit_request_line, self.parser.cfg.limit_request_field_size
         is_whole = is_head_whole(self.head, self.known, line)
         self.known = len(self.head)
@@ -107,20 +107,20 @@ class Connection:
 
     @property
     def deadline(self) -> float:
-        """The moment at which the client is given up if nothing more happens."""
+        """Time at which the client is given up if nothing more happens."""
         if self.outbox:
             return self.outbox.deadline()
         return self.pace.deadline if self.pace is not None else self.until
 
     def expect_body(self) -> None:
-        """Begin to time the body."""
+        """Start the deadline of the body."""
         limits = self.limits
         self.pace = Pace(
             limits.body_bytes_per_second, limits.slow_seconds, limits.body_stall_seconds
         )
 
     def next_request(self, until: float) -> None:
-        """Be ready for another request; what came with the last one may be its beginning."""
+        """Prepare for another request, whose beginning may have come with the last one."""
         self.head += self.parser.unreader.take_buffered()
         self.head += self.body.take(len(self.body))
         self.body.close()
@@ -133,7 +133,7 @@ class Connection:
         self.reply_slot.release()
 
     def close(self) -> None:
-        """Close the socket and forget everything."""
+        """Close the socket and drop everything."""
         self.release()
         self.outbox.close()
         self.body.close()
@@ -147,7 +147,7 @@ class Connection:
     # ---- The thread that works -------------------------------------------------------------
 
     def receive(self, size: int | None) -> bytes:
-        """More of the body, waiting for it; TimeoutError when the client is too slow."""
+        """Wait for more of the body; TimeoutError if the client is too slow."""
         while (data := self._read_body(min(size or PIECE_BYTES, 1 << 20))) is None:
             left = (
                 self.pace.deadline - time.monotonic() if self.pace and self.body_slot.take() else 0
@@ -165,7 +165,7 @@ class Connection:
             return None
 
     def is_body_read(self) -> bool:
-        """Tell whether the next request begins where the parser stands, or nearly so."""
+        """Tell whether the next request begins at the parser's position, or nearly so."""
         reader = self.request.body.reader
         if self.request.body.failed:
             return False
@@ -174,5 +174,5 @@ class Connection:
         return self.is_whole and len(self.body) <= PIECE_BYTES
 
     def finish_body(self) -> bool:
-        """Skip what the application left of the body; tell whether a request can follow."""
+        """Skip the unread rest of the body; tell whether a request can follow."""
         return bool(self.is_body_read() and self.parser.finish_body())

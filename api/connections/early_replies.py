@@ -1,4 +1,4 @@
-"""What the server itself answers, before a request reaches the application."""
+"""Replies of the server itself, before a request reaches the application."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ NO_HOST = "Send a Host header; HTTP/1.1 asks for it."
 
 
 class NoHost(errors.ParseException):  # type: ignore[misc] # gunicorn has no types
-    """A request of HTTP/1.1 that does not name its host."""
+    """An HTTP/1.1 request without a Host header."""
 
     def __str__(self) -> str:
         return NO_HOST
 
 
 def status_of(error: Exception) -> int:
-    """The status that an error of gunicorn's parser, or of ours, is answered with."""
+    """Return the status of an error of gunicorn's parser or of ours."""
     return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
 
 
 def detail_of(error: Exception, status: int) -> str:
-    """The first thing to say about it."""
+    """Return the detail of an error."""
     return NO_HOST if isinstance(error, NoHost) else _DETAILS[status]
 
 
@@ -64,7 +64,7 @@ _FIXED = "".join(f"{name}: {value}\r\n" for name, value in DEFAULTS.items())
 
 
 def make_problem(status: int, detail: str) -> tuple[str, bytes]:
-    """A request id and a whole reply that closes the connection."""
+    """Make a request id and a complete reply that closes the connection."""
     request_id = secrets.token_hex(16)
     body = orjson.dumps(problem_document(status, detail, request_id=request_id))
     head = (
@@ -80,14 +80,14 @@ def make_problem(status: int, detail: str) -> tuple[str, bytes]:
 
 
 class Reply(Response):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's reply without its name, which closes where the rest of a body is in the way."""
+    """gunicorn's reply without its name; it closes the connection after an unread body."""
 
     def __init__(self, req: Any, sock: Any, cfg: Any, connection: Any) -> None:
         super().__init__(req, sock, cfg)
         self.connection = connection
 
     def default_headers(self) -> list[str]:
-        """The first line and the headers of the connection."""
+        """Make the first line and the headers of the connection."""
         if not self.connection.is_body_read():
             self.force_close()
         headers: list[str] = super().default_headers()
@@ -96,8 +96,8 @@ class Reply(Response):  # type: ignore[misc] # gunicorn has no types
     def has_turn(self) -> bool:
         """Tell whether the reply may be made now.
 
-        One that is made as it is sent needs a slot, so that such replies leave threads to others.
-        Reading can begin anew, so it stands back where there is none.
+        A reply that is made while it is sent needs a slot, so that other replies find threads.
+        Without a free slot a GET is put off, since it can start again.
         """
         if self.response_length is not None or self._omits_body or self.req.method != "GET":
             return True

@@ -1,7 +1,7 @@
-"""Where a request ends, for the poller, which must know when a thread can read all of it.
+"""Ends of requests, so that the poller knows when a thread can read a whole one.
 
-gunicorn's parser decides what a request says. Here it is only found how much must have come for it
-not to wait: whatever is no HTTP counts as whole, and the parser refuses it.
+This only finds how many bytes gunicorn's parser needs to run without waiting. Malformed HTTP counts
+as complete, and the parser refuses it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from gunicorn.http.body import ChunkedReader
 
 LINE_BYTES = 8190
-"""Longest line of the chunked coding that is waited for."""
+"""Longest line of the chunked coding, in bytes."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;|$)")
 
 
 def is_head_whole(head: bytes | bytearray, known: int, longest_line: int) -> bool:
-    """Tell whether a head has ended or is wrong; its first `known` bytes were looked at before."""
+    """Tell whether a head has ended or is malformed; the first `known` bytes were seen before."""
     if head.find(b"\r\n\r\n", max(0, known - 3)) >= 0:
         return True
     if _BARE_LF.search(head, max(0, known - 1)):
@@ -28,7 +28,7 @@ def is_head_whole(head: bytes | bytearray, known: int, longest_line: int) -> boo
 
 
 class Framing:
-    """How much of a body is missing."""
+    """Count of the missing bytes of a body."""
 
     def __init__(self, body: Any) -> None:
         chunked = isinstance(body.reader, ChunkedReader)
@@ -36,7 +36,7 @@ class Framing:
         self.missing: int | None = None if chunked else body.reader.length
 
     def count(self, data: bytes) -> bool:
-        """Tell whether the body is whole with these bytes."""
+        """Tell whether these bytes complete the body."""
         if self._chunks is not None:
             return self._chunks.count(data)
         assert self.missing is not None  # noqa: S101 - a body that is not chunked has a length
@@ -45,7 +45,7 @@ class Framing:
 
 
 class Chunks:
-    """Finds the end of a body in the chunked coding."""
+    """Finder of the end of a body in the chunked coding."""
 
     def __init__(self) -> None:
         self._rest = b""  # the beginning of a line
@@ -54,7 +54,7 @@ class Chunks:
         self.ended = False
 
     def count(self, data: bytes) -> bool:
-        """Tell whether the body is whole with these bytes."""
+        """Tell whether these bytes complete the body."""
         data, place = self._rest + data, 0
         while not self.ended:
             step = min(self._skip, len(data) - place)

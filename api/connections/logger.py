@@ -11,10 +11,10 @@ from api.config import Settings
 
 
 class Logger(glogging.Logger):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's logger, whose lines are in the log of the service unless they go to a file."""
+    """gunicorn's logger, which writes to the log of the service unless it has a file."""
 
     def setup(self, cfg: Any) -> None:
-        """Send gunicorn's lines where ours go."""
+        """Send gunicorn's lines to our log."""
         super().setup(cfg)
         settings = Settings.from_environment()
         logs.set_up(settings.log_format, settings.log_level)

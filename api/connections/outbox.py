@@ -1,4 +1,4 @@
-"""A reply on its way: what the client does not take at once waits, and the thread does not."""
+"""Output of a reply: bytes that the client does not take at once are queued, so no thread waits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from api.connections.byte_queue import NO_ROOM, ByteBudget, ByteQueue, FilePart,
 from api.connections.pace import Pace, Slot, not_taken, wait_for
 
 PIECE_BYTES = 1 << 18
-"""Read from a file and sent in one go."""
+"""Bytes that are read from a file and sent at once."""
 
 LOOK_SECONDS = 1.0
-"""How often a client that is waited for is asked what it has taken."""
+"""Seconds between two checks how much a waiting client has taken."""
 
 
 class Outbox:
-    """Stands for the socket where gunicorn writes a reply."""
+    """Replacement of the socket to which gunicorn writes a reply."""
 
     def __init__(
         self, sock: socket.socket, room: ByteBudget, slot: Slot, make_pace: Callable[[], Pace]
@@ -32,15 +32,15 @@ class Outbox:
         self.pace: Pace | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether something waits."""
+        """Tell whether bytes are queued."""
         return bool(self._parts)
 
     def gettimeout(self) -> float:
-        """0: nothing here waits for the client, as gunicorn asks before it reports an error."""
+        """Return 0: nothing here waits for the client. gunicorn asks before it reports an error."""
         return 0.0
 
     def has_left(self) -> bool:
-        """Tell whether the client has closed its side, as far as can be seen without waiting."""
+        """Tell whether the client has closed its side, without waiting."""
         try:
             return not self._sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -49,7 +49,7 @@ class Outbox:
             return True
 
     def sendall(self, data: bytes) -> None:
-        """Send what the client takes now; the rest waits."""
+        """Send the bytes that the client takes now, and queue the rest."""
         rest = memoryview(data)
         if self.flush():
             while rest and (sent := self._send(rest)):
@@ -64,7 +64,7 @@ class Outbox:
         self._time()
 
     def flush(self, pieces: int = 1 << 20) -> bool:
-        """Send what waits as far as the client takes it; tell whether nothing is left."""
+        """Send queued bytes as far as the client takes them; tell whether none is left."""
         while self._parts and pieces:
             data = self._parts[0].peek(PIECE_BYTES)
             if not data:
@@ -80,7 +80,7 @@ class Outbox:
         return not self._parts
 
     def deadline(self) -> float:
-        """The moment at which the client is given up, as far as it is known now."""
+        """Return the time at which the client is given up, as far as it is known now."""
         if self.pace is None:
             return float("inf")
         taken = self._sent - not_taken(self._sock)
@@ -89,7 +89,7 @@ class Outbox:
         return self.pace.deadline
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Drop the queued bytes."""
         while self._parts:
             self._parts.popleft().close()
 
@@ -105,7 +105,7 @@ class Outbox:
         return sent
 
     def _time(self) -> None:
-        """Time the client from now on, if something waits for it."""
+        """Start the client's deadline if bytes are queued."""
         if self._parts and self.pace is None:
             self._taken = self._sent - not_taken(self._sock)
             self.pace = self._make_pace()

@@ -1,4 +1,4 @@
-"""How long a client is waited for, and how much of the service those waits may hold."""
+"""Deadlines of slow clients, and the share of the threads that they may hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from threading import BoundedSemaphore
 
 
 class Pace:
-    """The deadline of a transfer: never silent for long, and a least rate on average.
+    """Deadline of a transfer, from the longest pause and the lowest average rate.
 
-    The average counts from the beginning, and only after a while, so that a byte now and then
+    The average is taken from the beginning and checked after a while, so that a byte now and then
     does not keep a transfer alive.
     """
 
@@ -24,32 +24,32 @@ class Pace:
         self.amount = 0
 
     def count(self, amount: int) -> None:
-        """Note that so many bytes have come through."""
+        """Count transferred bytes."""
         if amount > 0:
             self.amount += amount
             self.last = time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Leave out time in which the client could not go on because of us."""
+        """Exclude time in which the client had to wait for us."""
         self.begin += seconds
         self.last += seconds
 
     @property
     def deadline(self) -> float:
-        """The moment at which the client is given up, if nothing more comes through."""
+        """Time at which the client is given up if nothing more is transferred."""
         allowed = max(self.grace, self.amount / self.least)
         return min(self.last + self.silence, self.begin + allowed)
 
 
 class Slot:
-    """The right of one request to let a thread wait for its client; there are few."""
+    """Permit of one request to let a thread wait for its client."""
 
     def __init__(self, slots: BoundedSemaphore) -> None:
         self._slots = slots
         self._held = False
 
     def take(self) -> bool:
-        """Tell whether the request has a slot now."""
+        """Take a slot if one is free; tell whether the request has one."""
         self._held = self._held or self._slots.acquire(blocking=False)
         return self._held
 
@@ -68,7 +68,7 @@ def wait_for(sock: socket.socket, event: int, seconds: float) -> bool:
 
 
 def not_taken(sock: socket.socket) -> int:
-    """Bytes that were sent and that the client's machine has not acknowledged."""
+    """Count the sent bytes that the client's machine has not acknowledged."""
     try:
         answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
     except OSError:

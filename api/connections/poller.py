@@ -1,4 +1,4 @@
-"""The poller: connections that wait, each with what happens next and until when."""
+"""The poller of waiting connections; each has its next step and its deadline."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from api.running import running
 own_log = logging.getLogger(__name__)
 
 APART = ("/health/live", "/health/ready", "/metrics")
-"""Ends of addresses that have threads of their own."""
+"""Ends of addresses that have their own threads."""
 
 LOOK_SECONDS = 0.5
-"""How often deadlines are looked at."""
+"""Seconds between two checks of the deadlines."""
 
 FAR = float("inf")
 
@@ -40,19 +40,19 @@ PASSING = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED, errno.EPROTO, er
 
 LEAST_CONNECTIONS = 8
 FILES_PER_CONNECTION = 3
-"""A socket, and temporary files of a body and of a reply."""
+"""Most open files of a connection: a socket and the temporary files of a body and a reply."""
 
 Step = Callable[[Connection], None]
 
 
 class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn's worker with threads, and the sockets that no thread has."""
+    """gunicorn's threaded worker, with the sockets that no thread has."""
 
     worker_connections: int
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse a gunicorn whose inside is another."""
+        """Refuse other versions of gunicorn, whose internals may differ."""
         if gunicorn.version_info[:2] != (27, 0):
             raise RuntimeError(f"Idealfit needs gunicorn 27.0, not {gunicorn.__version__}.")
         super().check_config(cfg, log)
@@ -79,7 +79,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.stopped_at = FAR
 
     def init_process(self) -> None:
-        """Prepare what a process has for itself, and run."""
+        """Prepare the process and run it."""
         # One thread each, so that none waits for another, or for work.
         self.apart = {path: ThreadPoolExecutor(1, thread_name_prefix=path[1:]) for path in APART}
         # Half of the threads, and neither slow bodies nor slow readers can have all of those.
@@ -95,7 +95,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         logs.log_event(own_log, "web process ended")
 
     def load_wsgi(self) -> None:
-        """Load the application, whose limits are in force here, too."""
+        """Load the application and take its limits."""
         super().load_wsgi()
         settings = running(self.wsgi).settings if isinstance(self.wsgi, Flask) else Settings()
         self.limits = settings.limits
@@ -108,26 +108,26 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         raise NotImplementedError
 
     def late_head(self, conn: Connection) -> None:
-        """Give up a head that has not come."""
+        """Give up a head that is late."""
         raise NotImplementedError
 
     def serve_line(self) -> None:
-        """Go on with replies that stand back, as far as there are slots."""
+        """Continue replies that were put off, as far as there are slots."""
         raise NotImplementedError
 
     def resume(self, conn: Connection) -> None:
-        """Go on with a body that had to stand back."""
+        """Continue a body that was put off."""
         raise NotImplementedError
 
     # ---- Connections -----------------------------------------------------------------------
 
     def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
-        """Take new connections, or none; none for a moment when the system has no more."""
+        """Accept new connections or none; none for a moment when the system has no more."""
         if not (enabled and time.monotonic() < self.rest_until):
             super().set_accept_enabled(enabled)
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection."""
+        """Accept a new connection."""
         try:
             if self.is_stock:
                 super().accept(listener)
@@ -159,25 +159,25 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self.drop(min(idle, key=lambda conn: conn.until))
 
     def watch(self, conn: Connection, events: int, react: Step, expire: Step) -> None:
-        """Wait for a socket, with what happens then, and what when it is too late."""
+        """Wait for a socket; `react` is called when it is ready, `expire` when it is late."""
         conn.react, conn.expire = react, expire
         self.waiting.add(conn)
         self.poller.register(conn.sock, events, partial(self._step, conn, react))
 
     def pause(self, conn: Connection) -> None:
-        """Look away from a socket until there is room for more."""
+        """Ignore a socket until there is room for more bytes."""
         self.poller.unregister(conn.sock)
         self.paused[conn] = time.monotonic()
 
     def unwatch(self, conn: Connection) -> None:
-        """Wait for a socket no longer."""
+        """Stop waiting for a socket."""
         if conn in self.waiting:
             self.waiting.remove(conn)
             if self.paused.pop(conn, None) is None:
                 self.poller.unregister(conn.sock)
 
     def _step(self, conn: Connection, step: Step, _sock: Any = None) -> None:
-        """Go on with a connection, whose troubles are not those of others."""
+        """Continue a connection; its errors do not affect others."""
         if conn not in self.waiting:
             return
         try:
@@ -214,7 +214,7 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
 
 def _room_for_files(connections: int, threads: int) -> int:
-    """Raise the limit of open files for so many connections; how many it is enough for."""
+    """Raise the limit of open files; return the number of connections for which it is enough."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     others = 64 + 4 * threads
     wanted = others + FILES_PER_CONNECTION * connections

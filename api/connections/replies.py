@@ -1,4 +1,4 @@
-"""Replies on their way, and connections that end."""
+"""Replies that are being sent, and connections that end."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from api.connections.poller import Poller
 from api.connections.request_log import log_refusal
 
 PIECES = 4
-"""Of a reply, sent before the poller looks after others."""
+"""Pieces of a reply that are sent before the poller serves other connections."""
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Replies(Poller):
-    """The half of the worker that begins when a thread is done with a request."""
+    """The half of the worker that follows when a thread has finished a request."""
 
     def read_head(self, conn: Connection) -> None:
-        """Parse a head that is whole, and go on to the body."""
+        """Parse a complete head, and continue with the body."""
         raise NotImplementedError
 
     def finish_request(self, conn: Any, fs: Future[bool]) -> None:
-        """Go on with a connection that a thread is done with."""
+        """Continue a connection whose request a thread has finished."""
         if self.is_stock:
             super().finish_request(conn, fs)
             return
@@ -48,7 +48,7 @@ class Replies(Poller):
         self.serve_line()
 
     def serve_line(self) -> None:
-        """Go on with replies that stand back, as far as there are slots."""
+        """Continue replies that were put off, as far as there are slots."""
         while self.line and self.line[0].reply_slot.take():
             self.enqueue_req(self.line.popleft())
 
@@ -58,7 +58,7 @@ class Replies(Poller):
             self._is_sent(conn)
 
     def _is_sent(self, conn: Connection) -> None:
-        """Wait for the next request of a client, or part from it."""
+        """Wait for the next request of a client, or close its connection."""
         if not conn.keep:
             self.part(conn)
             return
@@ -69,7 +69,7 @@ class Replies(Poller):
             self.read_head(conn)
 
     def refuse(self, conn: Connection, status: int, detail: str) -> None:
-        """Answer a request that no thread has seen."""
+        """Answer a request that gets no thread."""
         self.unwatch(conn)
         request_id, reply = early_replies.make_problem(status, detail)
         conn.outbox.sendall(reply)
@@ -79,7 +79,7 @@ class Replies(Poller):
     def part(self, conn: Connection) -> None:
         """Close a connection so that its client sees the reply first.
 
-        One that is closed while its client sends is reset, and the reply may be lost.
+        If it were closed while the client sends, it would be reset and the reply might be lost.
         """
         conn.outbox.close()
         conn.body.close()
@@ -93,12 +93,12 @@ class Replies(Poller):
         self.watch(conn, READ, self._on_rest, self.drop)
 
     def _on_rest(self, conn: Connection) -> None:
-        """Throw away what the client still sends."""
+        """Discard bytes that the client still sends."""
         if conn.read(PIECE_BYTES * 4) == b"":
             self.drop(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what is no request with a problem; the log says what it was, not what it said."""
+        """Answer a malformed request with a problem; the log names the error, not the content."""
         status = early_replies.status_of(exc)
         request_id, reply = early_replies.make_problem(status, early_replies.detail_of(exc, status))
         if status == 500:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""What each request got, for the log and for `/metrics`."""
+"""Log lines and counters of requests."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from api import logs, metrics
 log = logging.getLogger("api.request")
 
 QUIET = frozenset({"/health/live", "/health/ready"})
-"""Probes that come every few seconds; those that succeed are logged at level debug."""
+"""Routes of frequent probes; those that succeed are logged at level debug."""
 
 PATH_CHARACTERS = 300
-"""Characters of a path that the log shows."""
+"""Most characters of a path in the log."""
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 def log_answer(environ: dict[str, Any], response: Any, seconds: float) -> None:
-    """Log and count what the application has answered."""
+    """Log and count a reply of the application."""
     method, route, status = (
         environ["REQUEST_METHOD"],
         environ.get(metrics.ROUTE, ""),
@@ -48,7 +48,7 @@ def log_answer(environ: dict[str, Any], response: Any, seconds: float) -> None:
 
 
 def log_refusal(request: Any, client: Any, status: int, **more: Any) -> None:
-    """Log and count what the server itself has answered; `request` is None if there is none."""
+    """Log and count a reply of the server itself; `request` is None if none was parsed."""
     method = getattr(request, "method", None) or ""
     metrics.count_request(method, "", status, 0.0)
     logs.log_event(
@@ -65,7 +65,7 @@ def log_refusal(request: Any, client: Any, status: int, **more: Any) -> None:
 
 
 def parse_trace_id(header: str | None) -> str | None:
-    """The trace id of a `traceparent` header (W3C Trace Context), None if it is malformed."""
+    """Read the trace id of a `traceparent` header (W3C Trace Context), None if malformed."""
     found = _TRACEPARENT.fullmatch(header or "")
     if not found:
         return None

@@ -18,16 +18,16 @@ from api.connections.replies import Replies
 from api.connections.request_log import log_answer
 
 FIRST_BYTES = 1 << 16
-"""Of a body, received before a thread may go on with it."""
+"""Bytes of a body that are received before a thread may continue it."""
 
 READ = selectors.EVENT_READ
 
 
 class Worker(Replies):
-    """gunicorn's worker with threads, which gives a thread only to what can be worked on.
+    """gunicorn's threaded worker, which gives a thread only to complete requests.
 
-    The poller receives heads and bodies and sends what clients are slow to take. TLS, HTTP/2, uWSGI
-    and the PROXY protocol are gunicorn's alone: there, a thread waits for its client.
+    The poller receives heads and bodies, and sends replies to slow clients. TLS, HTTP/2, uWSGI and
+    the PROXY protocol are left to gunicorn, where a thread waits for its client.
     """
 
     alive: bool
@@ -48,7 +48,7 @@ class Worker(Replies):
         self.read_head(conn)
 
     def read_head(self, conn: Connection) -> None:
-        """Parse a head that is whole, and go on to the body."""
+        """Parse a complete head, and continue with the body."""
         try:
             if not conn.parse():
                 return
@@ -62,14 +62,14 @@ class Worker(Replies):
         self._begin_body(conn)
 
     def late_head(self, conn: Connection) -> None:
-        """Give up a head that has not come."""
+        """Give up a head that is late."""
         if conn.head:
             self.refuse(conn, 408, early_replies.TOO_SLOW)
         else:
             self.drop(conn)
 
     def _admit(self, request: Any) -> None:
-        """Refuse what gunicorn lets through, and forget what a client may not say."""
+        """Refuse requests that gunicorn lets through, and drop headers that clients may not set."""
         names = [name for name, _ in request.headers]
         if request.version >= (1, 1) and "HOST" not in names:
             raise early_replies.NoHost
@@ -80,7 +80,7 @@ class Worker(Replies):
             request.force_close()
 
     def _begin_body(self, conn: Connection) -> None:
-        """Give the request a thread if it is whole, or receive its body first."""
+        """Give a complete request a thread, or receive its body first."""
         assert conn.framing is not None  # noqa: S101 - it has a head
         conn.is_whole = conn.framing.count(conn.parser.unreader.buf.getvalue())
         if conn.is_whole:
@@ -92,7 +92,7 @@ class Worker(Replies):
         self.watch(conn, READ, self._on_body, self._late_body)
 
     def _on_body(self, conn: Connection) -> None:
-        """Receive a part of a body; a long one goes on in a thread, if one may wait for it."""
+        """Receive a part of a body; a long one continues in a thread if a slot is free."""
         assert conn.framing is not None  # noqa: S101 - it has a head
         assert conn.pace is not None  # noqa: S101 - it is being timed
         if len(conn.body) + PIECE_BYTES > IN_MEMORY and self.body_room.is_full():
@@ -121,7 +121,7 @@ class Worker(Replies):
         self.refuse(conn, 408, early_replies.TOO_SLOW)
 
     def resume(self, conn: Connection) -> None:
-        """Go on with a body that had to stand back."""
+        """Continue a body that was put off."""
         has_slot = conn.body_slot.take()
         if not has_slot and self.body_room.is_full():
             return
@@ -136,7 +136,7 @@ class Worker(Replies):
     # ---- It is worked on -------------------------------------------------------------------
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give a request a thread; health and metrics have threads of their own."""
+        """Give a request a thread; health and metrics have their own threads."""
         if self.is_stock:
             super().enqueue_req(conn)
             return
@@ -148,7 +148,7 @@ class Worker(Replies):
         )
 
     def pool_of(self, conn: Connection) -> ThreadPoolExecutor:
-        """Who answers a request: threads of its own, or those of all others."""
+        """Choose the threads for a request: health and metrics have their own."""
         path = str(conn.request.path)
         end = next((end for end in self.apart if path.endswith(end)), None)
         if conn.is_whole and end:
@@ -157,7 +157,7 @@ class Worker(Replies):
         return pool
 
     def handle(self, conn: Any) -> bool:
-        """Answer a request; tell whether another may follow. In a thread."""
+        """Answer a request, in a thread; tell whether another may follow."""
         if self.is_stock:
             return bool(super().handle(conn))
         try:
@@ -171,7 +171,7 @@ class Worker(Replies):
         return False
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Have the application answer."""
+        """Call the application."""
         if self.is_stock:
             self._admit(req)
             conn.sock.settimeout(self.limits.body_stall_seconds)

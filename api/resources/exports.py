@@ -1,4 +1,4 @@
-"""The export of a mapping: made in the request where it is small, once by a worker otherwise."""
+"""Exports of mappings: small ones are made in the request, large ones once by a worker."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping
 
 LONGEST_RETRY = 30
-"""Seconds after which a client is asked to come back at most."""
+"""Most seconds after which a client is asked to come back."""
 
 
 def send_export(mapping_id: str) -> Response:
-    """The file, or when to come back for it; HEAD makes nothing."""
+    """Send the file, or say when to ask for it again; HEAD makes nothing."""
     with database().reading() as session:
         mapping = find(session, Mapping, mapping_id)
         require_succeeded(mapping, "exported")
@@ -59,7 +59,7 @@ def send_export(mapping_id: str) -> Response:
 
 
 def _send_kept(kept: Export, headers: dict[str, str], *, noted: bool) -> Response:
-    """The file as it is kept; NotFound if it has just gone."""
+    """Send the kept file; NotFound if it has just been deleted."""
     parts: Iterator[bytes] = send_kept(database(), kept)
     first = next(parts)
     if not noted:
@@ -70,7 +70,7 @@ def _send_kept(kept: Export, headers: dict[str, str], *, noted: bool) -> Respons
 
 
 def _queue(mapping: Mapping) -> None:
-    """Have a worker make the file, unless it is asked already or the mapping has just gone."""
+    """Queue the export, unless it is queued already or the mapping has just been deleted."""
     with suppress(IntegrityError), database().writing() as session:
         if export_of(session, mapping.id) is None:
             session.add(plan_export(session, mapping, client()))

@@ -1,4 +1,4 @@
-"""`/metrics`: the figures of all processes of the service, for Prometheus."""
+"""`/metrics`: figures of all processes of the service, for Prometheus."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ throttled = ThrottledLog(log)
 room = Blueprint("metrics", __name__)
 
 LOOK_SECONDS = 2.0
-"""How long a scrape waits for the database before it says that it is not there."""
+"""Seconds for which a scrape waits for the database before it reports it as down."""
 
 REST = 10
-"""The database is asked again after so many times as long as it took, so that scrapes take at most
-a tenth of what it can do."""
+"""Pause between two queries, in multiples of their duration, so that scrapes take at most a
+tenth of the database's time."""
 
 
 @room.get("/metrics")
@@ -54,7 +54,7 @@ def read_metrics() -> Response:
 
 
 class DatabaseProbe:
-    """Looks at the database now and then, and never waits for it for long."""
+    """Counts of the database, read now and then without waiting for long."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.settings = settings
@@ -65,7 +65,7 @@ class DatabaseProbe:
         self._good_until = 0.0
 
     def counts(self) -> Counts | None:
-        """The newest counts; None while the database does not answer."""
+        """Return the newest counts; None while the database does not answer."""
         with self._lock:
             if time.monotonic() > self._good_until and self._task is None:
                 self._task = threading.Thread(target=self._look, daemon=True, name="look")
@@ -91,13 +91,13 @@ class DatabaseProbe:
 
 
 class Collector:
-    """What there is to show, in the order in which it is shown."""
+    """Collector of all figures, in the order in which they are shown."""
 
     def __init__(self, look: DatabaseProbe) -> None:
         self._look = look
 
     def collect(self) -> Iterator[Metric]:
-        """All figures."""
+        """Collect all figures."""
         totals = metrics.meter.totals()
         yield from _requests(totals)
         yield from _jobs(totals)

@@ -1,4 +1,4 @@
-"""Plots of what is stored."""
+"""Plots of datasets, fits and mappings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MOST_NUMBERS = 8_000_000
 """Values of curves that are read for one plot (64 MB)."""
 
 PICTURE_NUMBERS = 1 + slots.SMALL_NUMBERS
-"""A picture is as heavy as a plot of this many numbers, at least."""
+"""Least weight of a picture, in numbers of a plot."""
 
 
 class PlotReply(Reply):
@@ -64,7 +64,7 @@ class PlotReply(Reply):
 
 
 Read = Callable[[], Scene]
-"""Reads what a plot shows."""
+"""Function that reads the content of a plot."""
 
 # Bokeh and Matplotlib are imported when something is drawn: that takes a second, a third of the
 # start of the service, and most processes never draw.

@@ -1,4 +1,4 @@
-"""The pages that the type of a problem leads to."""
+"""Problem types, each explained at its address."""
 
 from __future__ import annotations
 

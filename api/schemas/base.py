@@ -1,4 +1,4 @@
-"""Fields and shapes that every noun uses."""
+"""Fields and schemas that all nouns use."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from services.errors import Fact
 from services.tables import FloatArray
 
 MOST_FACTS = 50
-"""Things wrong with one request that its error names."""
+"""Most facts in the error of one request."""
 
 LARGEST = 2**53
-"""Whole numbers beyond it are no float64."""
+"""Largest whole number up to which all are float64."""
 
 NO_NUL = r"^[^\u0000]*$"
 
 
 class Plain(ma.Schema):
-    """A schema whose fields are all that it does: our `load` and `dump` call no hook of it."""
+    """A schema without hooks, which our `load` and `dump` would not call."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -60,9 +60,9 @@ class Request(Plain):
         unknown = ma.RAISE
 
     def load(self, data: Any, **options: Any) -> Any:
-        """The fields, as marshmallow reads them but in a third of the time.
+        """Read the fields as marshmallow does, in a third of the time.
 
-        Where something is wrong marshmallow itself says what.
+        If something is wrong, marshmallow itself says what.
         """
         if isinstance(data, dict):
             if not options and data.keys() <= self.load_fields.keys():
@@ -72,7 +72,7 @@ class Request(Plain):
         return super().load(data, **options)
 
     def _with_few_unknown(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields of this schema and the first others: an error names no more of them."""
+        """Return the fields of this schema and the first others: an error names no more of them."""
         known = {name: data[name] for name in self.load_fields if name in data}
         others = (name for name in data if name not in known)
         return known | {name: data[name] for name in islice(others, MOST_FACTS)}
@@ -90,7 +90,7 @@ class Request(Plain):
 
 
 class Reply(Plain):
-    """A reply: it may get more fields, so clients are told to expect that."""
+    """A reply; later versions may have more fields, and the document says so."""
 
     class Meta:
         unknown = ma.EXCLUDE
@@ -100,10 +100,9 @@ class Reply(Plain):
         self._writers = {name: _choose_writer(field) for name, field in self.dump_fields.items()}
 
     def dump(self, obj: Any, **_: Any) -> dict[str, Any]:
-        """The fields of a record or dict, as the handler made them.
+        """Write the fields of a record or dict.
 
-        They are ready values, so none is checked or converted but times; the tests compare
-        replies with the document.
+        Only times are converted, nothing is checked; the tests compare replies with the document.
         """
         read = obj.__getitem__ if isinstance(obj, dict) else partial(getattr, obj)
         return {
@@ -113,7 +112,7 @@ class Reply(Plain):
 
 
 def _choose_writer(field: Any) -> Callable[[Any], Any] | None:
-    """How a field is written; None for as it is."""
+    """Choose the function that writes a field; None leaves it as it is."""
     if isinstance(field, Given):
         return None
     if isinstance(field, Moment):
@@ -126,7 +125,7 @@ def _choose_writer(field: Any) -> Callable[[Any], Any] | None:
 
 
 def format_moment(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC."""
+    """Write a time as RFC 3339 in UTC."""
     return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
@@ -157,7 +156,7 @@ def name_field(**kwargs: Any) -> Words:
 
 
 class Real(fields.Float):
-    """A finite JSON number; text and booleans are none, and no zero has a sign."""
+    """A finite JSON number, not text or a boolean; -0 becomes 0."""
 
     def _validated(self, value: Any) -> float:
         if type(value) not in (int, float) or not math.isfinite(value):
@@ -183,10 +182,10 @@ class UpToLimit(validate.Validator):
 
 
 class Whole(fields.Integer):
-    """A whole JSON number; text and booleans are none."""
+    """A whole JSON number, not text or a boolean."""
 
     def __init__(self, least: int, most: int | str = LARGEST, **kwargs: Any) -> None:
-        """Up to a number, or to the limit of this name."""
+        """Make a field that ends at a number, or at the limit of this name."""
         bounds = UpToLimit(least, most) if isinstance(most, str) else validate.Range(least, most)
         super().__init__(validate=bounds, **kwargs)
 
@@ -197,7 +196,7 @@ class Whole(fields.Integer):
 
 
 class Digits(Whole):
-    """A whole number in a query, where all is text."""
+    """A whole number in a query, where everything is text."""
 
     def _validated(self, value: Any) -> int:
         if value.isascii() and value.isdigit() and len(value) < 17:  # noqa: PLR2004 - digits of 2**53
@@ -232,7 +231,7 @@ _NUMBER_TYPES = {int, float, type(None)}
 
 
 def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:
-    """An array from a JSON list; ValidationError with the place of the first other thing."""
+    """Make an array from a JSON list; ValidationError names the first other value."""
     if not isinstance(value, list):
         raise ma.ValidationError(
             [Fact(f"{pointer}: Not an array of numbers.", "not_an_array", pointer=pointer)]
@@ -249,10 +248,9 @@ def read_numbers(value: Any, column: str, pointer: str) -> FloatArray:
 
 
 def read_rows(columns: list[Any]) -> FloatArray | None:
-    """Lists of numbers as the rows of one array, in a third of the time of a look at all types.
+    """Make one array from lists of numbers, in a third of the time that checking all types takes.
 
-    None unless they are of one length and hold nothing else, null neither; `read_numbers` says
-    what it is.
+    None unless they have one length and hold numbers alone; `read_numbers` then names the value.
     """
     lengths = {len(cells) if isinstance(cells, list) else 0 for cells in columns}
     if len(lengths) != 1 or 0 in lengths:
@@ -268,7 +266,7 @@ def read_rows(columns: list[Any]) -> FloatArray | None:
 
 
 class Given(fields.Nested):
-    """Documented like Nested, and written as it is: the handler made it to measure."""
+    """A nested reply that the handler has made already; only its documentation is used."""
 
 
 class Moment(fields.DateTime):
