@@ -63,8 +63,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     slots.register(app)
     errors.register(app)
     guard(app, settings)
-    app.register_blueprint(home.room)
-    app.register_blueprint(metrics.room)
+    app.register_blueprint(home.blueprint)
+    app.register_blueprint(metrics.blueprint)
     # The document shows the limits in force.
     with app.app_context():
         parts.document = _document(app, settings.prefix)
@@ -85,5 +85,5 @@ def _document(app: Flask, prefix: str) -> Document:
     )
     document = Document(app)
     for noun in (datasets, fits, mappings, plots, problems, service):
-        document.register_blueprint(noun.room)
+        document.register_blueprint(noun.blueprint)
     return document

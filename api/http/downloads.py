@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pyarrow as pa
 from flask import Response, g
 
+from api.http.blueprint import Handler, StrictBlueprint
 from api.http.media import CSV, JSON
 from api.http.replies import compute_reply
-from api.http.room import Handler, Room
 from services.errors import Fact, InvalidOption
 from services.export.writers import write_rows
 from services.files.formats import (
@@ -35,7 +35,7 @@ STEM_LENGTH, STEM_BYTES = 100, 200
 _UNSAFE = re.compile(r'[\s<>:"/\\|?*%$`\']*[<>:"/\\|?*%$`\'][\s<>:"/\\|?*%$`\']*')
 
 
-def offers_tables(room: Room, example: str) -> Callable[[Handler], Handler]:
+def offers_tables(blueprint: StrictBlueprint, example: str) -> Callable[[Handler], Handler]:
     """Document and negotiate all formats of tables; the handler documents its JSON."""
     name = {
         "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}}
@@ -46,11 +46,11 @@ def offers_tables(room: Room, example: str) -> Callable[[Handler], Handler]:
         for written in reversed(WRITTEN_FORMATS):
             media_type = media_type_of(written)
             if written in TEXT_FORMATS:
-                documented = room.response(200, text, content_type=media_type, example=example)
+                documented = blueprint.response(200, text, content_type=media_type, example=example)
             else:
-                documented = room.response(200, binary, content_type=media_type, headers=name)
+                documented = blueprint.response(200, binary, content_type=media_type, headers=name)
             function = documented(function)
-        return room.offers(JSON, *_FORMAT_OF_MEDIA_TYPE)(function)
+        return blueprint.offers(JSON, *_FORMAT_OF_MEDIA_TYPE)(function)
 
     return decorator
 

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.errors import Problem, address_of_type, reply_with_problem
+from api.http.blueprint import Handler, StrictBlueprint
 from api.http.negotiation import make_etag
 from api.http.openapi_headers import ETAG, LOCATION, RETRY
-from api.http.room import Handler, Room
 from api.jobs.kinds import JobKind
 from api.jobs.run import submit
 from api.running import database, running
@@ -60,14 +60,16 @@ _PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"?)*+')
 
 
-def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Handler], Handler]:
+def answers(
+    blueprint: StrictBlueprint, schema: type, example: dict[str, Any]
+) -> Callable[[Handler], Handler]:
     """Document the replies of a POST that makes a job, and its `Prefer` header."""
     queued = example | {"state": "queued", "started_at": None, "finished_at": None}
 
     def decorator(function: Handler) -> Handler:
         headers = LOCATION | ETAG | _APPLIED
-        function = room.response(201, schema, example=example, headers=headers)(function)
-        function = room.alt_response(
+        function = blueprint.response(201, schema, example=example, headers=headers)(function)
+        function = blueprint.alt_response(
             202,
             schema=schema,
             example=queued,
@@ -75,7 +77,7 @@ def answers(room: Room, schema: type, example: dict[str, Any]) -> Callable[[Hand
             description="Queued.",
             success=True,
         )(function)
-        return cast("Handler", room.doc(parameters=[_PREFER])(function))
+        return cast("Handler", blueprint.doc(parameters=[_PREFER])(function))
 
     return decorator
 

@@ -22,7 +22,7 @@ class Document(Api):
 
     @functools.cached_property
     def finished(self) -> dict[str, Any]:
-        """The complete document; read it when all rooms are registered."""
+        """The complete document; read it when all blueprints are registered."""
         return finish(self.spec.to_dict())
 
     def _register_error_handlers(self) -> None:

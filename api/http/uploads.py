@@ -17,6 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api import slots
 from api.errors import Problem
 from api.http.arguments import load, make_invalid
+from api.http.blueprint import StrictBlueprint
 from api.http.bodies import (
     expect_type,
     make_reader_limits,
@@ -25,7 +26,6 @@ from api.http.bodies import (
     read_json_body,
 )
 from api.http.media import FORM, JSON
-from api.http.room import Room
 from api.http.uploaded_file import (
     FILE_TYPES,
     UploadedFile,
@@ -72,7 +72,7 @@ class Upload:
 
 
 def takes_uploads(
-    room: Room,
+    blueprint: StrictBlueprint,
     json_schema: type[ma.Schema],
     form_schema: type[ma.Schema],
     example: dict[str, Any],
@@ -89,7 +89,7 @@ def takes_uploads(
 
     def decorator(function: Any) -> Any:
         body = {"required": True, "content": content}
-        return room.problems(400, 413, 415, 422)(room.doc(requestBody=body)(function))
+        return blueprint.problems(400, 413, 415, 422)(blueprint.doc(requestBody=body)(function))
 
     return decorator
 

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 from api import slots
 from api.errors import Problem
 from api.http.arguments import make_invalid
+from api.http.blueprint import StrictBlueprint
 from api.http.downloads import asks_for_text, file_reply, offers_tables, rows_reply
 from api.http.media import CSV, JSON
 from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK, LOCATION
 from api.http.paging import decode_cursor, make_listing, read_records_page
 from api.http.replies import SpooledBody, compute_reply
-from api.http.room import Room
 from api.http.uploads import CSV_EXAMPLE, read_upload, takes_uploads
 from api.limits import limits_in_force
 from api.running import database, running
@@ -64,7 +64,7 @@ from services.files import USUAL_X
 from services.quality import summarize
 from services.tables import Curves, FloatArray
 
-room = Room(
+blueprint = StrictBlueprint(
     "datasets",
     prefix="/v1/datasets",
     description="One x column and one or more curves: training curves, a library, or test points.",
@@ -73,10 +73,12 @@ room = Room(
 MORE_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y3": [1.0, 1.5, 2.0]}
 
 
-@room.route("", methods=["POST"])
-@room.arguments(DatasetFields, location="query")
-@takes_uploads(room, DatasetRequest, DatasetForm, {"name": "train", "columns": COLUMNS_EXAMPLE})
-@room.response(201, DatasetReply, example=DATASET_EXAMPLE, headers=LOCATION | ETAG)
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(DatasetFields, location="query")
+@takes_uploads(
+    blueprint, DatasetRequest, DatasetForm, {"name": "train", "columns": COLUMNS_EXAMPLE}
+)
+@blueprint.response(201, DatasetReply, example=DATASET_EXAMPLE, headers=LOCATION | ETAG)
 def create_dataset(query: dict[str, Any]) -> Any:
     """Store a dataset
 
@@ -92,9 +94,11 @@ def create_dataset(query: dict[str, Any]) -> Any:
     return dataset, {"Location": location, "ETag": make_etag(dataset.version)}
 
 
-@room.route("", methods=["GET"])
-@room.arguments(RecordsQuery, location="query")
-@room.response(200, DatasetsReply, example={"items": [DATASET_EXAMPLE], "next": None}, headers=LINK)
+@blueprint.route("", methods=["GET"])
+@blueprint.arguments(RecordsQuery, location="query")
+@blueprint.response(
+    200, DatasetsReply, example={"items": [DATASET_EXAMPLE], "next": None}, headers=LINK
+)
 def list_datasets(query: dict[str, Any]) -> Any:
     """List datasets"""
     with database().reading() as session:
@@ -102,10 +106,10 @@ def list_datasets(query: dict[str, Any]) -> Any:
     return make_listing(page, page.items)
 
 
-@room.route("/<dataset_id>", methods=["GET"])
-@room.problems(404)
-@room.conditional
-@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+@blueprint.route("/<dataset_id>", methods=["GET"])
+@blueprint.problems(404)
+@blueprint.conditional
+@blueprint.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def read_dataset(dataset_id: str) -> Any:
     """Read a dataset's record"""
     with database().reading() as session:
@@ -113,9 +117,9 @@ def read_dataset(dataset_id: str) -> Any:
     return make_not_modified(dataset.version) or (dataset, {"ETag": make_etag(dataset.version)})
 
 
-@room.route("/<dataset_id>", methods=["PATCH"])
-@room.patches(DatasetPatch, {"name": "train 2", "attributes": {"instrument": None}})
-@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+@blueprint.route("/<dataset_id>", methods=["PATCH"])
+@blueprint.patches(DatasetPatch, {"name": "train 2", "attributes": {"instrument": None}})
+@blueprint.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
     """Change name, description or attributes
 
@@ -144,9 +148,9 @@ def _merge_attributes(attributes: dict[str, Any], patch: dict[str, Any] | None) 
     return merged
 
 
-@room.route("/<dataset_id>", methods=["DELETE"])
-@room.deletes
-@room.response(204)
+@blueprint.route("/<dataset_id>", methods=["DELETE"])
+@blueprint.deletes
+@blueprint.response(204)
 def delete_dataset(dataset_id: str) -> Any:
     """Delete a dataset
 
@@ -164,10 +168,12 @@ def delete_dataset(dataset_id: str) -> Any:
     return Response(status=204)
 
 
-@room.route("/<dataset_id>/curves", methods=["GET"])
-@room.arguments(ListQuery, location="query")
-@room.problems(404)
-@room.response(200, CurvesReply, example={"items": [CURVE_EXAMPLE], "next": None}, headers=LINK)
+@blueprint.route("/<dataset_id>/curves", methods=["GET"])
+@blueprint.arguments(ListQuery, location="query")
+@blueprint.problems(404)
+@blueprint.response(
+    200, CurvesReply, example={"items": [CURVE_EXAMPLE], "next": None}, headers=LINK
+)
 def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
     """List the curves of a dataset"""
     after = decode_cursor(query["cursor"], int)
@@ -177,12 +183,12 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
     return make_listing(page, page.items)
 
 
-@room.route("/<dataset_id>/curves", methods=["POST"])
-@room.arguments(FileFields, location="query")
-@room.problems(404)
-@room.matches("Append to this version only.")
-@takes_uploads(room, CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
-@room.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
+@blueprint.route("/<dataset_id>/curves", methods=["POST"])
+@blueprint.arguments(FileFields, location="query")
+@blueprint.problems(404)
+@blueprint.matches("Append to this version only.")
+@takes_uploads(blueprint, CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
+@blueprint.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     """Append curves on the same x
 
@@ -207,11 +213,11 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
     return dataset, {"ETag": make_etag(dataset.version)}
 
 
-@room.route("/<dataset_id>/values", methods=["GET"])
-@room.arguments(ValuesQuery, location="query")
-@offers_tables(room, CSV_EXAMPLE)
-@room.problems(404)
-@room.response(200, ValuesReply, example={"columns": COLUMNS_EXAMPLE})
+@blueprint.route("/<dataset_id>/values", methods=["GET"])
+@blueprint.arguments(ValuesQuery, location="query")
+@offers_tables(blueprint, CSV_EXAMPLE)
+@blueprint.problems(404)
+@blueprint.response(200, ValuesReply, example={"columns": COLUMNS_EXAMPLE})
 def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     """Read values
 

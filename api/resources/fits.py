@@ -10,12 +10,12 @@ from flask import Response, g, url_for
 from sqlalchemy.orm import Session
 
 from api.http import jobs
+from api.http.blueprint import StrictBlueprint
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON
 from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK
 from api.http.paging import decode_cursor, encode_cursor, make_listing, read_records_page
-from api.http.room import Room
 from api.jobs.kinds import FITS
 from api.jobs.mappings import map_options
 from api.resources import evaluations
@@ -46,7 +46,7 @@ from api.store.fits import (
 from api.store.mappings import users_of_fit
 from services.export.batches import MATCHES, matches_batch
 
-room = Room(
+blueprint = StrictBlueprint(
     "fits",
     prefix="/v1/fits",
     description="For each training curve, the library curves that fit it best.",
@@ -71,10 +71,10 @@ def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
     ]
 
 
-@room.route("", methods=["POST"])
-@room.arguments(FitRequest, example=FIT_REQUEST_EXAMPLE)
-@room.problems(400, 409, 413, 415)
-@jobs.answers(room, FitReply, FIT_EXAMPLE)
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(FitRequest, example=FIT_REQUEST_EXAMPLE)
+@blueprint.problems(400, 409, 413, 415)
+@jobs.answers(blueprint, FitReply, FIT_EXAMPLE)
 def create_fit(body: dict[str, Any]) -> Any:
     """Fit training curves to a library
 
@@ -84,9 +84,11 @@ def create_fit(body: dict[str, Any]) -> Any:
     return jobs.create(FITS, body, show, "fits")
 
 
-@room.route("", methods=["GET"])
-@room.arguments(FitsQuery, location="query")
-@room.response(200, FitsReply, example={"items": [FIT_ITEM_EXAMPLE], "next": None}, headers=LINK)
+@blueprint.route("", methods=["GET"])
+@blueprint.arguments(FitsQuery, location="query")
+@blueprint.response(
+    200, FitsReply, example={"items": [FIT_ITEM_EXAMPLE], "next": None}, headers=LINK
+)
 def list_fits(query: dict[str, Any]) -> Any:
     """List fits
 
@@ -97,10 +99,10 @@ def list_fits(query: dict[str, Any]) -> Any:
     return make_listing(page, page.items)
 
 
-@room.route("/<fit_id>", methods=["GET"])
-@room.problems(404)
-@room.conditional
-@room.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
+@blueprint.route("/<fit_id>", methods=["GET"])
+@blueprint.problems(404)
+@blueprint.conditional
+@blueprint.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
 def read_fit(fit_id: str) -> Any:
     """Read a fit's record"""
     with database().reading() as session:
@@ -111,9 +113,9 @@ def read_fit(fit_id: str) -> Any:
         )
 
 
-@room.route("/<fit_id>", methods=["PATCH"])
-@room.patches(NamePatch, {"name": "batch 7"})
-@room.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
+@blueprint.route("/<fit_id>", methods=["PATCH"])
+@blueprint.patches(NamePatch, {"name": "batch 7"})
+@blueprint.response(200, FitReply, example=FIT_EXAMPLE, headers=ETAG)
 def change_fit(patch: dict[str, Any], fit_id: str) -> Any:
     """Change the name of a fit"""
     versions = read_if_match(required=True)
@@ -124,9 +126,9 @@ def change_fit(patch: dict[str, Any], fit_id: str) -> Any:
         return show(session, [fit])[0], {"ETag": make_etag(fit.version)}
 
 
-@room.route("/<fit_id>", methods=["DELETE"])
-@room.deletes
-@room.response(204)
+@blueprint.route("/<fit_id>", methods=["DELETE"])
+@blueprint.deletes
+@blueprint.response(204)
 def delete_fit(fit_id: str) -> Any:
     """Delete a fit
 
@@ -145,11 +147,13 @@ def delete_fit(fit_id: str) -> Any:
     return Response(status=204)
 
 
-@room.route("/<fit_id>/matches", methods=["GET"])
-@room.arguments(MatchesQuery, location="query")
-@offers_tables(room, "training,...\ny1,...\n")
-@room.problems(404)
-@room.response(200, MatchesReply, example={"items": [MATCH_EXAMPLE], "next": None}, headers=LINK)
+@blueprint.route("/<fit_id>/matches", methods=["GET"])
+@blueprint.arguments(MatchesQuery, location="query")
+@offers_tables(blueprint, "training,...\ny1,...\n")
+@blueprint.problems(404)
+@blueprint.response(
+    200, MatchesReply, example={"items": [MATCH_EXAMPLE], "next": None}, headers=LINK
+)
 def list_matches(query: dict[str, Any], fit_id: str) -> Any:
     """List the matches of a fit
 
@@ -181,9 +185,9 @@ def _batches(
     yield from map(matches_batch, send_matches(database, fit, filters, after))
 
 
-@room.route("/<fit_id>/cancel", methods=["POST"])
-@room.problems(404, 409)
-@room.response(202, FitReply, example=FIT_EXAMPLE | jobs.CANCELLED, headers=ETAG)
+@blueprint.route("/<fit_id>/cancel", methods=["POST"])
+@blueprint.problems(404, 409)
+@blueprint.response(202, FitReply, example=FIT_EXAMPLE | jobs.CANCELLED, headers=ETAG)
 def cancel_fit(fit_id: str) -> Any:
     """Cancel a fit
 
@@ -192,12 +196,12 @@ def cancel_fit(fit_id: str) -> Any:
     return jobs.stop(Fit, fit_id, show)
 
 
-@room.route("/<fit_id>/evaluate", methods=["POST"])
-@room.arguments(
+@blueprint.route("/<fit_id>/evaluate", methods=["POST"])
+@blueprint.arguments(
     EvaluateRequest, read=evaluations.read_points, example={"x": [17.5, 0.3], "y": [34.16, 1.2]}
 )
-@room.problems(400, 404, 409, 413, 415)
-@room.response(200, OutcomeReply, example=OUTCOME_EXAMPLE)
+@blueprint.problems(400, 404, 409, 413, 415)
+@blueprint.response(200, OutcomeReply, example=OUTCOME_EXAMPLE)
 def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     """Map points at once
 

@@ -23,10 +23,10 @@ NEWEST = 20
 
 STATIC = Path(__file__).parents[1] / "pages" / "static"
 
-room = Blueprint("home", __name__, template_folder="../pages/templates")
+blueprint = Blueprint("home", __name__, template_folder="../pages/templates")
 
 
-@room.get("/")
+@blueprint.get("/")
 def home() -> Response:
     """What this is, and what is stored."""
     with database().reading() as session:
@@ -47,25 +47,25 @@ def home() -> Response:
     )
 
 
-@room.get("/docs")
+@blueprint.get("/docs")
 def docs() -> Response:
     """Swagger UI, from our own files."""
     return _send_page(render_template("docs.html", root=request.script_root))
 
 
-@room.get("/openapi.json")
+@blueprint.get("/openapi.json")
 def openapi() -> Response:
     """The OpenAPI document."""
     return Response(orjson.dumps(running().document.finished), content_type=JSON)
 
 
-@room.get("/static/swagger-ui/<path:name>")
+@blueprint.get("/static/swagger-ui/<path:name>")
 def swagger_ui(name: str) -> Response:
     """The files of Swagger UI."""
     return _send_file(Path(flask_swagger_ui.__file__).parent / "dist", name)
 
 
-@room.get("/static/<path:name>")
+@blueprint.get("/static/<path:name>")
 def static(name: str) -> Response:
     """The files of our pages."""
     return _send_file(STATIC, name)

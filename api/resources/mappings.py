@@ -10,12 +10,12 @@ from flask import Response, g
 from sqlalchemy.orm import Session
 
 from api.http import jobs
+from api.http.blueprint import StrictBlueprint
 from api.http.downloads import asks_for_text, offers_tables, rows_reply
 from api.http.media import JSON, SQLITE
 from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK
 from api.http.paging import decode_cursor, encode_cursor, make_listing, read_records_page
-from api.http.room import Room
 from api.jobs.kinds import MAPPINGS
 from api.resources import exports
 from api.running import database
@@ -43,7 +43,7 @@ from api.store.mappings import (
 )
 from services.export.batches import POINTS, PointBatches
 
-room = Room(
+blueprint = StrictBlueprint(
     "mappings",
     prefix="/v1/mappings",
     description="Each test point with the chosen functions that admit it.",
@@ -70,10 +70,10 @@ def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
     ]
 
 
-@room.route("", methods=["POST"])
-@room.arguments(MappingRequest, example=MAPPING_REQUEST_EXAMPLE)
-@room.problems(400, 409, 413, 415)
-@jobs.answers(room, MappingReply, MAPPING_EXAMPLE)
+@blueprint.route("", methods=["POST"])
+@blueprint.arguments(MappingRequest, example=MAPPING_REQUEST_EXAMPLE)
+@blueprint.problems(400, 409, 413, 415)
+@jobs.answers(blueprint, MappingReply, MAPPING_EXAMPLE)
 def create_mapping(body: dict[str, Any]) -> Any:
     """Map test points to the functions that a fit chose
 
@@ -83,9 +83,9 @@ def create_mapping(body: dict[str, Any]) -> Any:
     return jobs.create(MAPPINGS, body, show, "mappings")
 
 
-@room.route("", methods=["GET"])
-@room.arguments(MappingsQuery, location="query")
-@room.response(
+@blueprint.route("", methods=["GET"])
+@blueprint.arguments(MappingsQuery, location="query")
+@blueprint.response(
     200, MappingsReply, example={"items": [MAPPING_ITEM_EXAMPLE], "next": None}, headers=LINK
 )
 def list_mappings(query: dict[str, Any]) -> Any:
@@ -98,10 +98,10 @@ def list_mappings(query: dict[str, Any]) -> Any:
     return make_listing(page, page.items)
 
 
-@room.route("/<mapping_id>", methods=["GET"])
-@room.problems(404)
-@room.conditional
-@room.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
+@blueprint.route("/<mapping_id>", methods=["GET"])
+@blueprint.problems(404)
+@blueprint.conditional
+@blueprint.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
 def read_mapping(mapping_id: str) -> Any:
     """Read a mapping's record"""
     with database().reading() as session:
@@ -110,9 +110,9 @@ def read_mapping(mapping_id: str) -> Any:
         return same or (show(session, [mapping])[0], {"ETag": make_etag(mapping.version)})
 
 
-@room.route("/<mapping_id>", methods=["PATCH"])
-@room.patches(NamePatch, {"name": "batch 7"})
-@room.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
+@blueprint.route("/<mapping_id>", methods=["PATCH"])
+@blueprint.patches(NamePatch, {"name": "batch 7"})
+@blueprint.response(200, MappingReply, example=MAPPING_EXAMPLE, headers=ETAG)
 def change_mapping(patch: dict[str, Any], mapping_id: str) -> Any:
     """Change the name of a mapping"""
     versions = read_if_match(required=True)
@@ -123,9 +123,9 @@ def change_mapping(patch: dict[str, Any], mapping_id: str) -> Any:
         return show(session, [mapping])[0], {"ETag": make_etag(mapping.version)}
 
 
-@room.route("/<mapping_id>", methods=["DELETE"])
-@room.deletes
-@room.response(204)
+@blueprint.route("/<mapping_id>", methods=["DELETE"])
+@blueprint.deletes
+@blueprint.response(204)
 def delete_mapping(mapping_id: str) -> Any:
     """Delete a mapping
 
@@ -136,11 +136,13 @@ def delete_mapping(mapping_id: str) -> Any:
     return Response(status=204)
 
 
-@room.route("/<mapping_id>/points", methods=["GET"])
-@room.arguments(PointsQuery, location="query")
-@offers_tables(room, "point,column,...\n0,y,...\n")
-@room.problems(404)
-@room.response(200, PointsReply, example={"items": [POINT_EXAMPLE], "next": None}, headers=LINK)
+@blueprint.route("/<mapping_id>/points", methods=["GET"])
+@blueprint.arguments(PointsQuery, location="query")
+@offers_tables(blueprint, "point,column,...\n0,y,...\n")
+@blueprint.problems(404)
+@blueprint.response(
+    200, PointsReply, example={"items": [POINT_EXAMPLE], "next": None}, headers=LINK
+)
 def list_points(query: dict[str, Any], mapping_id: str) -> Any:
     """List the points of a mapping
 
@@ -189,9 +191,9 @@ def point_batches(
     yield from map(batches.batch, send_items(database, mapping, wanted, after))
 
 
-@room.route("/<mapping_id>/cancel", methods=["POST"])
-@room.problems(404, 409)
-@room.response(202, MappingReply, example=MAPPING_EXAMPLE | jobs.CANCELLED, headers=ETAG)
+@blueprint.route("/<mapping_id>/cancel", methods=["POST"])
+@blueprint.problems(404, 409)
+@blueprint.response(202, MappingReply, example=MAPPING_EXAMPLE | jobs.CANCELLED, headers=ETAG)
 def cancel_mapping(mapping_id: str) -> Any:
     """Cancel a mapping
 
@@ -200,10 +202,10 @@ def cancel_mapping(mapping_id: str) -> Any:
     return jobs.stop(Mapping, mapping_id, show)
 
 
-@room.route("/<mapping_id>/export", methods=["GET"])
-@room.offers(SQLITE)
-@room.problems(404, 409, 503, 507)
-@room.response(200, {"type": "string", "format": "binary"}, content_type=SQLITE)
+@blueprint.route("/<mapping_id>/export", methods=["GET"])
+@blueprint.offers(SQLITE)
+@blueprint.problems(404, 409, 503, 507)
+@blueprint.response(200, {"type": "string", "format": "binary"}, content_type=SQLITE)
 def export_mapping(mapping_id: str) -> Any:
     """Export training, library, test and mapped points as a SQLite file
 

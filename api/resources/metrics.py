@@ -35,7 +35,7 @@ from api.throttled_log import ThrottledLog
 log = logging.getLogger(__name__)
 throttled = ThrottledLog(log)
 
-room = Blueprint("metrics", __name__)
+blueprint = Blueprint("metrics", __name__)
 
 LOOK_SECONDS = 2.0
 """Seconds for which a scrape waits for the database before it reports it as down."""
@@ -45,7 +45,7 @@ REST = 10
 tenth of the database's time."""
 
 
-@room.get("/metrics")
+@blueprint.get("/metrics")
 def read_metrics() -> Response:
     """Everything, as Prometheus reads it."""
     registry = CollectorRegistry()

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from api import slots
 from api.headers import PICTURE
+from api.http.blueprint import Handler, StrictBlueprint
 from api.http.downloads import disposition
 from api.http.media import HTML, JSON, PNG, SVG
 from api.http.replies import compute_reply
-from api.http.room import Handler, Room
 from api.pages.shapes import (
     MAX_LINES,
     MAX_PANELS,
@@ -41,7 +41,9 @@ from services.mapping.functions import Functions
 from services.mapping.limits import admission_limits
 from services.mapping.options import MapOptions
 
-room = Room("plots", prefix="/v1", description="Pictures of datasets, fits and mappings.")
+blueprint = StrictBlueprint(
+    "plots", prefix="/v1", description="Pictures of datasets, fits and mappings."
+)
 
 MOST_NUMBERS = 8_000_000
 """Values of curves that are read for one plot (64 MB)."""
@@ -134,8 +136,8 @@ FORMATS = {
 def offers_plots(function: Handler) -> Handler:
     """Document and negotiate the formats of a plot."""
     for media, form in FORMATS.items():
-        function = room.response(200, form.schema, content_type=media)(function)
-    return room.offers(*FORMATS)(room.problems(404)(function))
+        function = blueprint.response(200, form.schema, content_type=media)(function)
+    return blueprint.offers(*FORMATS)(blueprint.problems(404)(function))
 
 
 def send_plot(title: str, numbers: int, read: Read) -> Response:
@@ -143,7 +145,7 @@ def send_plot(title: str, numbers: int, read: Read) -> Response:
     return FORMATS[g.media].send(title, numbers, read)
 
 
-@room.route("/datasets/<dataset_id>/plot", methods=["GET"])
+@blueprint.route("/datasets/<dataset_id>/plot", methods=["GET"])
 @offers_plots
 def plot_dataset(dataset_id: str) -> Any:
     """Plot the curves of a dataset
@@ -169,9 +171,9 @@ def _read_dataset(dataset_id: str, count: int) -> DatasetScene:
     return DatasetScene(dataset.name, lines, dataset.n_curves - len(lines))
 
 
-@room.route("/fits/<fit_id>/plot", methods=["GET"])
+@blueprint.route("/fits/<fit_id>/plot", methods=["GET"])
 @offers_plots
-@room.problems(409)
+@blueprint.problems(409)
 def plot_fit(fit_id: str) -> Any:
     """Plot a fit
 
@@ -199,9 +201,9 @@ def _count_numbers(session: Session, fit: Fit) -> int:
     return min(fit.n_training, MAX_PANELS) * sum(side.n_points for side in sides)
 
 
-@room.route("/mappings/<mapping_id>/plot", methods=["GET"])
+@blueprint.route("/mappings/<mapping_id>/plot", methods=["GET"])
 @offers_plots
-@room.problems(409)
+@blueprint.problems(409)
 def plot_mapping(mapping_id: str) -> Any:
     """Plot a mapping
 

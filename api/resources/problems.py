@@ -9,12 +9,14 @@ from marshmallow import fields
 
 from api.errors import Problem, address_of_type
 from api.headers import PAGE
+from api.http.blueprint import StrictBlueprint
 from api.http.media import HTML, JSON
-from api.http.room import Room
 from api.problems import PATH, PROBLEM_TYPES, ProblemType
 from api.schemas.base import Reply
 
-room = Room("problems", prefix="/problems", description="What the types of problems mean.")
+blueprint = StrictBlueprint(
+    "problems", prefix="/problems", description="What the types of problems mean."
+)
 
 
 class ExplanationReply(Reply):
@@ -36,11 +38,11 @@ _SHOWN = "grid-mismatch"
 _EXAMPLE = _fields(PATH + _SHOWN, PROBLEM_TYPES[_SHOWN])
 
 
-@room.route("/<slug>", methods=["GET"])
-@room.offers(JSON, HTML)
-@room.problems(404)
-@room.response(200, {"type": "string"}, content_type=HTML, example="<!doctype html>...")
-@room.response(200, ExplanationReply, example=_EXAMPLE)
+@blueprint.route("/<slug>", methods=["GET"])
+@blueprint.offers(JSON, HTML)
+@blueprint.problems(404)
+@blueprint.response(200, {"type": "string"}, content_type=HTML, example="<!doctype html>...")
+@blueprint.response(200, ExplanationReply, example=_EXAMPLE)
 def explain_problem(slug: str) -> Any:
     """Explain a type of problem
 

@@ -6,32 +6,32 @@ from dataclasses import asdict
 from typing import Any
 
 from api.errors import RETRY_SECONDS, Problem
-from api.http.room import Room
+from api.http.blueprint import StrictBlueprint
 from api.limits import limits_in_force
 from api.running import database
 from api.schemas.service import LIMITS_EXAMPLE, HealthReply, LimitsReply
 from api.store.migrate import is_current
 
-room = Room("service", prefix="", description="Limits and health of this service.")
+blueprint = StrictBlueprint("service", prefix="", description="Limits and health of this service.")
 
 
-@room.route("/v1/limits", methods=["GET"])
-@room.response(200, LimitsReply, example=LIMITS_EXAMPLE)
+@blueprint.route("/v1/limits", methods=["GET"])
+@blueprint.response(200, LimitsReply, example=LIMITS_EXAMPLE)
 def read_limits() -> Any:
     """Read the limits in force"""
     return asdict(limits_in_force())
 
 
-@room.route("/health/live", methods=["GET"])
-@room.response(200, HealthReply, example={"status": "ok"})
+@blueprint.route("/health/live", methods=["GET"])
+@blueprint.response(200, HealthReply, example={"status": "ok"})
 def check_live() -> Any:
     """Tell whether the process answers"""
     return {"status": "ok"}
 
 
-@room.route("/health/ready", methods=["GET"])
-@room.problems(503)
-@room.response(200, HealthReply, example={"status": "ok"})
+@blueprint.route("/health/ready", methods=["GET"])
+@blueprint.problems(503)
+@blueprint.response(200, HealthReply, example={"status": "ok"})
 def check_ready() -> Any:
     """Tell whether requests can be served
 

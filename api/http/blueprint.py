@@ -27,7 +27,7 @@ ALWAYS = frozenset({414, 431, 500, 503, 507})
 """Errors of every operation: those of the server, of its database and of its disk."""
 
 
-class Room(Blueprint):
+class StrictBlueprint(Blueprint):
     """The routes of one noun: strict in query and Accept, documented by their decorators.
 
     The decorators of flask-smorest only document; our own code runs at a call (docs/adr/0011).
