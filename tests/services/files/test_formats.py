@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.files.formats import (
+    COMPRESSION_OF_SUFFIX,
     COMPRESSIONS,
     FORMATS,
     WRITTEN_FORMATS,
@@ -53,5 +54,6 @@ def test_every_format_has_a_file_to_test_with_that_is_recognized(format):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_a_compressed_file_is_recognized(compression):
+def test_a_compressed_file_has_a_suffix_and_is_recognized(compression):
+    assert compression in COMPRESSION_OF_SUFFIX.values()
     assert recognize(PACK[compression](b"x,y\n1,2\n")) is Content(compression)
