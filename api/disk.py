@@ -60,7 +60,7 @@ class Disk:
         self._temp_bytes = settings.temp_bytes
         self._data = _folder_of(settings)
         self._files = files
-        self._shares = TempUsage(settings.url)
+        self._temp_usage = TempUsage(settings.url)
         self._lock = threading.Lock()
 
     def watch_files(self) -> None:
@@ -104,7 +104,7 @@ class Disk:
         self._check(Path(tempfile.gettempdir()), more)
         mine = self._files.nbytes + more
         with self._lock:
-            together = self._shares.tell(mine)
+            together = self._temp_usage.tell(mine)
         if together > self._temp_bytes:
             detail = (
                 f"Temporary files of this service would take {together} bytes; {self._temp_bytes}"

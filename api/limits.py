@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from flask import current_app
 
@@ -103,10 +103,6 @@ class Limits:
         "Seconds of processor time for reading one such file. By the clock it may take twice as "
         "long.",
     )
-
-
-FIXED = frozenset(limit.name for limit in fields(Limits) if limit.metadata["fixed"])
-"""Limits that no variable sets."""
 
 
 def limits_in_force() -> Limits:

@@ -55,7 +55,7 @@ class Service:
         return _record(self._client.post(address, json=given))
 
     def rows(self, address: str) -> Iterator[dict[str, Any]]:
-        """All items of a list."""
+        """Yield all items of a list."""
         page = _record(self._client.get(f"{address}?limit={PAGE}"))
         yield from page["items"]
         while page["next"]:
@@ -87,7 +87,7 @@ def _record(reply: TestResponse, about: str = "") -> dict[str, Any]:
 
 @contextmanager
 def service() -> Iterator[Service]:
-    """The API, with the limits of the environment; everything is done in the request."""
+    """Yield the API with the limits of the environment; every job is done in its request."""
     with tempfile.TemporaryDirectory() as folder:
         own = {"data": Path(folder), "database_url": "", "inline_seconds": math.inf}
         settings = replace(Settings.from_environment(), **own)  # type: ignore[arg-type] # one kind each
@@ -147,7 +147,7 @@ def classify(
 
 
 def _fit(api: Service, files: Sequence[Path], options: dict[str, Any], tell: Any) -> str:
-    """The address of the fit of two files."""
+    """Fit two files; return the address of the fit."""
     ids = {}
     for role, path in zip(("training_id", "ideal_id"), files, strict=True):
         tell(f"Reading {path.name}")

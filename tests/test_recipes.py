@@ -45,15 +45,15 @@ DOCUMENT = {
     ),
     "Add a route": (
         "api/resources/service.py",
-        '@room.route("/v1/limits"',
-        """@room.route("/v1/shelves", methods=["GET"])
-@room.response(204)
+        '@blueprint.route("/v1/limits"',
+        """@blueprint.route("/v1/shelves", methods=["GET"])
+@blueprint.response(204)
 def list_shelves() -> Any:
     "List shelves"
     return "", 204
 
 
-@room.route("/v1/limits\"""",
+@blueprint.route("/v1/limits\"""",
     ),
 }
 """First edit of each recipe that changes the OpenAPI document."""
@@ -87,6 +87,11 @@ def run(folder, *command):
 def recipe(title):
     """Text of a recipe."""
     return PAGE.split(f"**{title}.**", 1)[1].partition("\n\n")[0]
+
+
+def test_the_edits_fit_the_code():
+    for name, old, _ in [*(first for first, _ in RECIPES.values()), *DOCUMENT.values()]:
+        assert old in (ROOT / name).read_text(), name
 
 
 @pytest.mark.thorough

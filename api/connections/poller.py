@@ -15,7 +15,6 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import gunicorn
-from flask import Flask
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from api import logs, metrics
@@ -97,7 +96,8 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def load_wsgi(self) -> None:
         """Load the application and take its limits."""
         super().load_wsgi()
-        settings = running(self.wsgi).settings if isinstance(self.wsgi, Flask) else Settings()
+        is_ours = "idealfit" in getattr(self.wsgi, "extensions", ())
+        settings = running(self.wsgi).settings if is_ours else Settings()
         self.limits = settings.limits
         if not logs.is_set_up():
             logs.set_up(settings.log_format, settings.log_level)

@@ -41,7 +41,7 @@ def make() -> dict[str, Table]:
 
 
 def _ideal(x: FloatArray, position: int) -> FloatArray:
-    """One of five shapes, wider and higher with its position."""
+    """Return one of five shapes, wider and higher with its position."""
     step = 1 + position // 5
     shapes = (
         lambda: step * np.sin(x / step),

@@ -69,7 +69,7 @@ class Cluster:
     ) -> tuple[Ranking, str]:
         """Rank all of the library; in parts, if it is large and there is a cluster."""
         fit = inputs.job
-        parts = cut(fit, inputs.ideal.x.size)
+        parts = cut(fit, inputs.grid.size)
         if len(parts) == 1 or not self._connected():
             return self._local.rank(session, inputs, prepared, progress)
         ranking, done = make_empty_ranking(len(prepared.names), 0), 0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from api.store.base import NotFound, new_id
+from api.store.base import NotFound, Record, find, new_id
 from api.store.jobs import Job, clock
 from services.errors import Fact, InvalidOption
 
+R = TypeVar("R", bound=Record)
 J = TypeVar("J", bound=Job)
 Progress = Callable[[int, int], None]
 """Function that is told how much is done, and of how much; what it raises ends the work."""
@@ -42,16 +42,17 @@ def queued_columns(session: Session, total: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def ids_from(request: dict[str, Any], *fields: str) -> Iterator[None]:
-    """Turn NotFound into an error of the field of the body that has the id."""
+def find_named(session: Session, model: type[R], request: dict[str, Any], field: str) -> R:
+    """Find the record that a field of the body names."""
     try:
-        yield
+        return find(session, model, request[field])
     except NotFound as error:
-        field = next(field for field in fields if request[field] == error.record_id)
-        raise InvalidOption(
-            str(error), [Fact(str(error), "unknown_id", pointer=f"/{field}")]
-        ) from None
+        raise refuse_id(error, field) from None
+
+
+def refuse_id(error: NotFound, field: str) -> InvalidOption:
+    """Make the error of a field of the body whose record does not exist."""
+    return InvalidOption(str(error), [Fact(str(error), "unknown_id", pointer=f"/{field}")])
 
 
 def fields_of(record: Any) -> dict[str, Any]:

@@ -29,8 +29,8 @@ BYTES_PER_SECOND = 3e8
 
 def estimate_fit(inputs: FitInputs) -> float:
     """Estimate the seconds that a fit takes (docs/operations.md)."""
-    fit, points = inputs.job, inputs.ideal.x.size
-    values = fit.n_ideal * points + fit.n_training * inputs.training.x.size
+    fit, points = inputs.job, inputs.grid.size
+    values = fit.n_ideal * points + fit.n_training * inputs.training.dataset.n_points
     return (
         fit.n_training * fit.n_ideal * points / rate(fit)
         + fit.n_training * min(fit.top_k, fit.n_ideal) / MATCHES_PER_SECOND

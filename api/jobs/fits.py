@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, fields_of, ids_from, queued_columns
+from api.jobs.common import Answer, fields_of, queued_columns, refuse_id
 from api.jobs.inputs import FitInputs
 from api.jobs.rankers import NUMPY
 from api.jobs.tools import Tools
 from api.limits import limits_in_force
+from api.store.base import NotFound
 from api.store.datasets import (
     Dataset,
     Selection,
     curve_indices,
     curve_names,
-    find_with_grids,
+    read_datasets,
     read_table,
+    read_x,
 )
 from api.store.fits import Fit, add_matches
 from services import grids
@@ -33,13 +36,11 @@ from services.tables import FloatArray, Table
 
 def plan_fit(session: Session, request: dict[str, Any]) -> FitInputs:
     """Make the record of a fit from the body of `POST /v1/fits`; nothing is stored."""
-    with ids_from(request, "training_id", "ideal_id"):
-        datasets = find_with_grids(session, request["training_id"], request["ideal_id"])
-    training, ideal = (
-        _select(session, *dataset, request, f"{role}_curves")
-        for dataset, role in zip(datasets, ("training", "ideal"), strict=True)
-    )
-    options = _fit_options(request, ideal.x, ideal.dataset.x_column)
+    found = read_datasets(session, request["training_id"], request["ideal_id"])
+    training = _select(session, found, request, "training")
+    ideal = _select(session, found, request, "ideal")
+    grid = read_x(session, ideal)
+    options = _fit_options(request, grid, ideal.dataset.x_column)
     _refuse_many(training.size * min(options.top_k, ideal.size))
     fit = Fit(
         **queued_columns(session, ideal.size),
@@ -55,7 +56,7 @@ def plan_fit(session: Session, request: dict[str, Any]) -> FitInputs:
         n_ideal=ideal.size,
         engine=NUMPY,
     )
-    return FitInputs(fit, training, ideal)
+    return FitInputs(fit, training, replace(ideal, x=grid), grid)
 
 
 def check_fit(session: Session, inputs: FitInputs) -> None:
@@ -66,9 +67,9 @@ def check_fit(session: Session, inputs: FitInputs) -> None:
         options = replace(options, outside="omit")
     first = training.positions[:1]
     names = tuple(curve_names(session, training.dataset, first.tolist()).values())
-    no_values = np.zeros((1, training.x.size))
-    table = Table(training.x, no_values, names, training.dataset.x_column)
-    prepare(table, first, inputs.ideal.x, options)
+    x = read_x(session, training)
+    table = Table(x, np.zeros((1, x.size)), names, training.dataset.x_column)
+    prepare(table, first, inputs.grid, options)
 
 
 def compute_fit(session: Session, inputs: FitInputs, tools: Tools) -> Answer:
@@ -92,20 +93,27 @@ def prepare_fit(session: Session, inputs: FitInputs) -> PreparedFit:
     """Read the training curves of a fit and pair them with the grid of its library."""
     training = inputs.training
     table = read_table(session, training)
-    return prepare(table, training.positions, inputs.ideal.x, inputs.job.options)
+    return prepare(table, training.positions, inputs.grid, inputs.job.options)
 
 
 def _select(
-    session: Session, dataset: Dataset, x: FloatArray, request: dict[str, Any], field: str
+    session: Session,
+    found: Mapping[str, tuple[Dataset, FloatArray | None]],
+    request: dict[str, Any],
+    role: str,
 ) -> Selection:
-    """Select the curves that a field of the body names, all without it."""
+    """Select the curves of one side of a fit: those that the body names, or all."""
+    dataset_id, field = request[f"{role}_id"], f"{role}_curves"
+    if dataset_id not in found:
+        raise refuse_id(NotFound("dataset", dataset_id), f"{role}_id")
+    dataset, x = found[dataset_id]
     names = request.get(field)
     if names is None:
         return Selection(dataset, x, dataset.n_curves)
     # The names are distinct, so one more than there are curves has an unknown one among them.
     names = names[: dataset.n_curves + 1]
-    found = curve_indices(session, dataset, names)
-    unknown = (place for place, name in enumerate(names) if name not in found)
+    places = curve_indices(session, dataset, names)
+    unknown = (place for place, name in enumerate(names) if name not in places)
     facts = [
         Fact(
             f"{dataset.name} has no curve {names[place]!r}.",
@@ -116,8 +124,8 @@ def _select(
     ]
     if facts:
         raise InvalidOption(facts[0].detail, facts)
-    ordered = sorted(found, key=found.__getitem__)
-    indices = np.array([found[name] for name in ordered], dtype=np.intp)
+    ordered = sorted(places, key=places.__getitem__)
+    indices = np.array([places[name] for name in ordered], dtype=np.intp)
     return Selection(dataset, x, dataset.n_curves, indices, ordered)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from api.store.base import Database, NotFound, find
-from api.store.datasets import Dataset, find_with_grids, read_curves
+from api.store.datasets import Dataset, Selection, read_curves, read_datasets, read_x
 from api.store.fits import Fit, FitMatch, chosen
 from api.store.jobs import require_succeeded
 from services import grids
@@ -75,7 +75,8 @@ def read_functions(session: Session, fit: Fit, ideal: Dataset, grid: FloatArray)
 def _read_hot(session: Session, fit: Fit) -> ChosenFunctions:
     """Read the functions of a fit for many small evaluations; NotReady unless it has succeeded."""
     require_succeeded(fit, "evaluated")
-    [(ideal, grid)] = find_with_grids(session, fit.ideal_id)
+    [(ideal, x)] = read_datasets(session, fit.ideal_id).values()
+    grid = read_x(session, Selection(ideal, x, fit.n_ideal))
     functions = read_functions(session, fit, ideal, grid)
     return functions.tabulated(fit.options.alignment)
 

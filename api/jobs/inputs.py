@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import numpy as np
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.jobs.common import J
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, curve_indices, find_with_grids
+from api.store.datasets import Dataset, Selection, curve_indices, read_datasets, read_x
 from api.store.fits import Fit
 from api.store.mappings import Mapping
 from services.tables import FloatArray
@@ -26,10 +26,11 @@ class Inputs(Generic[J]):
 
 @dataclass(frozen=True)
 class FitInputs(Inputs[Fit]):
-    """A fit, its training curves and its library."""
+    """A fit, its training curves, its library and the x column of that."""
 
     training: Selection
     ideal: Selection
+    grid: FloatArray
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,19 @@ class MappingInputs(Inputs[Mapping]):
 
 def read_fit_inputs(session: Session, fit: Fit) -> FitInputs:
     """Read the curves that a fit was made with, without those appended later."""
-    training, ideal = find_with_grids(session, fit.training_id, fit.ideal_id)
-    return FitInputs(
-        fit,
-        _select(session, *training, fit.training_curves, fit.n_training),
-        _select(session, *ideal, fit.ideal_curves, fit.n_ideal),
-    )
+    found = read_datasets(session, fit.training_id, fit.ideal_id)
+    training = _select(session, *found[fit.training_id], fit.training_curves, fit.n_training)
+    ideal = _select(session, *found[fit.ideal_id], fit.ideal_curves, fit.n_ideal)
+    grid = read_x(session, ideal)
+    return FitInputs(fit, training, replace(ideal, x=grid), grid)
 
 
 def _select(
-    session: Session, dataset: Dataset, x: FloatArray, names: Sequence[str] | None, count: int
+    session: Session,
+    dataset: Dataset,
+    x: FloatArray | None,
+    names: Sequence[str] | None,
+    count: int,
 ) -> Selection:
     if names is None:
         return Selection(dataset, x, count)
@@ -65,6 +69,7 @@ def _select(
 def read_mapping_inputs(session: Session, mapping: Mapping) -> MappingInputs:
     """Read the data that a mapping was made with, without curves appended later."""
     fit = find(session, Fit, mapping.fit_id)
-    (test, x), (ideal, grid) = find_with_grids(session, mapping.test_id, fit.ideal_id)
-    curves = Selection(test, x, len(mapping.columns), names=mapping.columns)
-    return MappingInputs(mapping, fit, ideal, grid, curves)
+    found = read_datasets(session, mapping.test_id, fit.ideal_id)
+    test = Selection(*found[mapping.test_id], len(mapping.columns), names=mapping.columns)
+    ideal = Selection(*found[fit.ideal_id], fit.n_ideal)
+    return MappingInputs(mapping, fit, ideal.dataset, read_x(session, ideal), test)

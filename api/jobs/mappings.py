@@ -9,12 +9,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, Progress, fields_of, ids_from, queued_columns, silent
+from api.jobs.common import (
+    Answer,
+    Progress,
+    fields_of,
+    find_named,
+    queued_columns,
+    refuse_id,
+    silent,
+)
 from api.jobs.functions import ChosenFunctions, read_functions
 from api.jobs.inputs import MappingInputs
 from api.jobs.tools import Tools
-from api.store.base import find
-from api.store.datasets import Selection, curve_names, find_with_grids, read_table
+from api.store.base import NotFound
+from api.store.datasets import Selection, curve_names, read_datasets, read_table, read_x
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping, add_items
@@ -154,12 +162,15 @@ def _outcome(
 
 def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
     """Make the record of a mapping from the body of `POST /v1/mappings`; nothing is stored."""
-    with ids_from(request, "fit_id", "test_id"):
-        fit = find(session, Fit, request["fit_id"])
-        (test, x), (ideal, grid) = find_with_grids(session, request["test_id"], fit.ideal_id)
+    fit = find_named(session, Fit, request, "fit_id")
+    found = read_datasets(session, request["test_id"], fit.ideal_id)
+    if request["test_id"] not in found:
+        raise refuse_id(NotFound("dataset", request["test_id"]), "test_id")
     require_succeeded(fit, "mapped with")
+    test, x = found[request["test_id"]]
     names = list(curve_names(session, test, range(test.n_curves)).values())
-    curves = Selection(test, x, test.n_curves, names=names)
+    ideal = Selection(*found[fit.ideal_id], fit.n_ideal)
+    grid = read_x(session, ideal)
     n_points = test.n_points * test.n_curves
     mapping = Mapping(
         **queued_columns(session, n_points),
@@ -171,7 +182,8 @@ def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
         **fields_of(map_options(request, fit, grid)),
         **fields_of(Outcome(n_points)),
     )
-    return MappingInputs(mapping, fit, ideal, grid, curves)
+    curves = Selection(test, x, test.n_curves, names=names)
+    return MappingInputs(mapping, fit, ideal.dataset, grid, curves)
 
 
 def check_mapping(_session: Session, _inputs: MappingInputs) -> None:

@@ -113,7 +113,7 @@ def frame_axes(axes: Axes, across: tuple[float, float], up: tuple[float, float])
 
 
 def _line_style(index: int) -> dict[str, Any]:
-    """Colour and dash of a curve; 35 curves pass before both repeat together."""
+    """Return colour and dash of a curve; both repeat together after 35 curves."""
     colour = COLOURS[index % len(COLOURS)]
     return {"color": colour, "linestyle": _DASHES[index % len(_DASHES)], "linewidth": 1.4}
 
@@ -190,7 +190,7 @@ def add_legend(axes: Axes, columns: int, length: int) -> None:
 
 
 def _below_axes(axes: Axes) -> Any:
-    """Coordinates whose origin is below the label of the x axis."""
+    """Return coordinates whose origin is below the label of the x axis."""
     figure: Any = axes.get_figure()
     return axes.transAxes + ScaledTranslation(0, -0.42, figure.dpi_scale_trans)
 

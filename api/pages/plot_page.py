@@ -68,7 +68,7 @@ def _read_bokeh_js() -> str:
 
 
 def make_policy() -> str:
-    """Content-Security-Policy that allows the scripts of the page and no request."""
+    """Return a Content-Security-Policy that allows the scripts of the page and no request."""
     return _hash_scripts(_read_bokeh_js(), _START)
 
 

@@ -57,7 +57,7 @@ _LONGEST_ITEM = _HEAD_BYTES + 2 * 6 * NAME_LENGTH
 
 
 def read_points(schema: ma.Schema) -> Any:
-    """The body of an evaluation; 413 before it is parsed if it holds too many numbers."""
+    """Read the body of an evaluation; 413 before it is parsed if it has too many numbers."""
     expect_type(JSON)
     size = slots.receive(limits_in_force().json_body_bytes)
     slots.enter_with(size, is_packed=read_coding() is not None)
@@ -73,7 +73,7 @@ def read_points(schema: ma.Schema) -> Any:
 
 
 def check_points(body: dict[str, Any]) -> Table:
-    """The points of a body; 422 unless there are as many x as y, 413 for too many."""
+    """Return the points of a body; 422 unless there are as many x as y, 413 for too many."""
     x, y = body["x"], body["y"]
     if x.size != y.size or not x.size:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
@@ -90,7 +90,7 @@ def _too_many(found: str) -> Problem:
 
 
 def answer(test: Table, functions: ChosenFunctions, options: MapOptions) -> Any:
-    """The fields of a reply, or a long reply as it was written."""
+    """Return the fields of a reply, or a long reply as it was written."""
     _check_size(test.x.size, functions, options)
     if is_few(test, functions, options):
         outcome, rows = evaluate_few(test, functions, options)
@@ -117,7 +117,7 @@ def _check_size(points: int, functions: ChosenFunctions, options: MapOptions) ->
 
 
 def longest_reply(points: int, named: list[dict[str, Any]], options: MapOptions) -> int:
-    """Bytes that a reply may have: as if every function admitted every point."""
+    """Return the bytes of a reply in which every function admits every point."""
     known = [
         sum(len(orjson.dumps(function[field])) for field in ("training", "ideal", "limit"))
         for function in named
@@ -133,7 +133,7 @@ def _fields(options: MapOptions, outcome: Outcome, items: list[Any]) -> dict[str
 
 
 def _written(test: Table, functions: ChosenFunctions, options: MapOptions) -> Response:
-    """A long reply, whose items are written as they are found."""
+    """Write the items of a long reply as they are found."""
     named = named_functions(functions, options)
     with SpooledBody() as written:
         keep = functools.partial(_write, written, named)

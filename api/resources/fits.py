@@ -57,7 +57,7 @@ FIRST = 100
 
 
 def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
-    """Records with the first of their matches."""
+    """Write records with the first of their matches."""
     pages = first_matches(session, fits, FIRST)
     return [
         jobs.shown(fit)
@@ -181,7 +181,7 @@ def _stem(fit: Fit) -> str:
 def _batches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int
 ) -> Iterator[pa.RecordBatch]:
-    """All matches from behind `after` on."""
+    """Yield all matches after position `after`."""
     yield from map(matches_batch, send_matches(database, fit, filters, after))
 
 

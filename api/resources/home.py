@@ -28,7 +28,7 @@ blueprint = Blueprint("home", __name__, template_folder="../pages/templates")
 
 @blueprint.get("/")
 def home() -> Response:
-    """What this is, and what is stored."""
+    """Show the first page, with the latest records."""
     with database().reading() as session:
         datasets, fits, mappings = (
             page_of(session, model, filters={}, sort="-created_at", after=None, limit=NEWEST).items
@@ -49,25 +49,25 @@ def home() -> Response:
 
 @blueprint.get("/docs")
 def docs() -> Response:
-    """Swagger UI, from our own files."""
+    """Show Swagger UI, from our own files."""
     return _send_page(render_template("docs.html", root=request.script_root))
 
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """The OpenAPI document."""
+    """Return the OpenAPI document."""
     return Response(orjson.dumps(running().document.finished), content_type=JSON)
 
 
 @blueprint.get("/static/swagger-ui/<path:name>")
 def swagger_ui(name: str) -> Response:
-    """The files of Swagger UI."""
+    """Return a file of Swagger UI."""
     return _send_file(Path(flask_swagger_ui.__file__).parent / "dist", name)
 
 
 @blueprint.get("/static/<path:name>")
 def static(name: str) -> Response:
-    """The files of our pages."""
+    """Return a file of our pages."""
     return _send_file(STATIC, name)
 
 

@@ -54,7 +54,7 @@ FIRST = 100
 
 
 def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
-    """Records with the first of their points."""
+    """Write records with the first of their points."""
     pages = first_items(session, mappings, FIRST)
     return [
         jobs.shown(mapping)
@@ -186,7 +186,7 @@ def _filter(mapping: Mapping, query: dict[str, Any]) -> ItemFilter:
 def point_batches(
     database: Database, mapping: Mapping, wanted: ItemFilter, after: int = -1
 ) -> Iterator[pa.RecordBatch]:
-    """All points from behind `after` on."""
+    """Yield all points after position `after`."""
     batches = PointBatches(mapping.columns, mapping.functions)
     yield from map(batches.batch, send_items(database, mapping, wanted, after))
 

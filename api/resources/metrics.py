@@ -47,7 +47,7 @@ tenth of the database's time."""
 
 @blueprint.get("/metrics")
 def read_metrics() -> Response:
-    """Everything, as Prometheus reads it."""
+    """Write all metrics as Prometheus reads them."""
     registry = CollectorRegistry()
     registry.register(Collector(running().look))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -84,9 +84,9 @@ def _send_page(title: str, numbers: int, read: Read) -> Response:
 
 
 def _send_json(_title: str, numbers: int, read: Read) -> Response:
-    from api.pages import plot_page, plots  # noqa: PLC0415
-
     def draw() -> bytes:
+        from api.pages import plot_page, plots  # noqa: PLC0415
+
         return orjson.dumps(plot_page.make_json_item(plots.draw(read())))
 
     return compute_reply(draw, JSON, numbers=numbers)

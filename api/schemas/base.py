@@ -349,12 +349,12 @@ class RecordsQuery(ListQuery):
 
 
 def next_field() -> fields.String:
-    """Cursor of the next page."""
+    """Make the field of the cursor of the next page."""
     return fields.String(required=True, allow_none=True)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396: null removes, objects merge, anything else replaces."""
+    """Merge a patch by RFC 7396: null removes, objects merge, anything else replaces."""
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(target) if isinstance(target, Mapping) else {}

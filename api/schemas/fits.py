@@ -90,7 +90,7 @@ FIT_ITEM_EXAMPLE = {name: value for name, value in FIT_EXAMPLE.items() if name !
 
 
 def id_field(what: str) -> Words:
-    """Id of another record."""
+    """Make the field of the id of another record."""
     return Words(64, shortest=1, required=True, metadata={"description": f"Id of the {what}."})
 
 
@@ -125,7 +125,7 @@ class CurveNames(fields.Field[list[str]]):
 
 
 def _wrong_names(names: list[Any]) -> Iterator[tuple[int, Any]]:
-    """Position of each name that is none or stands twice, and what is wrong with it."""
+    """Yield the position of each name that is none or stands twice, and what is wrong."""
     one, seen = Words(NAME_LENGTH, shortest=1), set()
     for position, name in enumerate(names):
         try:
@@ -139,27 +139,27 @@ def _wrong_names(names: list[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def criterion_field(**kwargs: Any) -> Choice:
-    """The figure that ranks library curves."""
+    """Make the field of the figure that ranks library curves."""
     return Choice(*get_args(Criterion), named="Criterion", **kwargs)
 
 
 def transform_field(**kwargs: Any) -> Choice:
-    """How a library curve may be changed to fit."""
+    """Make the field of the family that a library curve stands for."""
     return Choice(*get_args(Transform), named="Transform", **kwargs)
 
 
 def alignment_field(**kwargs: Any) -> Choice:
-    """How a library curve is read at another x."""
+    """Make the field of the way in which a library curve is read at another x."""
     return Choice(*get_args(AlignmentKind), named="Alignment", **kwargs)
 
 
 def outside_field(**kwargs: Any) -> Choice:
-    """How x are treated that the library does not cover."""
+    """Make the field of the treatment of x that the library does not cover."""
     return Choice(*get_args(Outside), named="Outside", **kwargs)
 
 
 def state_field(**kwargs: Any) -> Choice:
-    """How far a job is, as a word."""
+    """Make the field of the state of a job."""
     words = ("queued", "running", "succeeded", "failed", "cancelled")
     return Choice(*words, named="JobState", **kwargs)
 

@@ -85,7 +85,7 @@ MAPPING_ITEM_EXAMPLE = {
 
 
 def policy_field(**kwargs: Any) -> Choice:
-    """The functions that a point is assigned to, of those that admit it."""
+    """Make the field of the choice among the functions that admit a point."""
     return Choice(*get_args(Policy), named="Policy", **kwargs)
 
 

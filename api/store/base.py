@@ -78,7 +78,6 @@ class NotFound(Exception):  # noqa: N818 - named for what it is
 
     def __init__(self, kind: str, record_id: str) -> None:
         super().__init__(f"There is no {kind} {record_id!r}.")
-        self.record_id = record_id
 
 
 class InUse(Exception):  # noqa: N818

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, insert, select
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, case, insert, select
 from sqlalchemy.orm import Mapped, Session, make_transient_to_detached, mapped_column
 
 from api.store.base import (
@@ -19,7 +19,6 @@ from api.store.base import (
     Blob,
     Document,
     Name,
-    NotFound,
     Page,
     Record,
     Timestamp,
@@ -227,19 +226,23 @@ def read_grid(session: Session, dataset: Dataset) -> FloatArray:
     return np.frombuffer(data, dtype=NUMBER)
 
 
-def find_with_grids(session: Session, *ids: str) -> list[tuple[Dataset, FloatArray]]:
-    """Read datasets with their x columns in one statement; NotFound names the first missing one."""
+SHORT_GRID = 1 << 16
+"""Most points of an x column that is read together with its record."""
+
+
+def read_datasets(session: Session, *ids: str) -> dict[str, tuple[Dataset, FloatArray | None]]:
+    """Read datasets in one statement, each with its x column if that is short; by id.
+
+    Datasets that do not exist are left out. A request that is only queued reads no long column.
+    """
     # PostgreSQL raises an error for NUL.
     wanted = {dataset_id for dataset_id in ids if "\0" not in dataset_id}
-    query = select(Dataset, Grid.data).join(Grid).where(Dataset.id.in_(wanted))
-    found = {
-        dataset.id: (dataset, np.frombuffer(data, dtype=NUMBER))
+    short = case((Dataset.n_points <= SHORT_GRID, Grid.data))
+    query = select(Dataset, short).join(Grid).where(Dataset.id.in_(wanted))
+    return {
+        dataset.id: (dataset, None if data is None else np.frombuffer(data, dtype=NUMBER))
         for dataset, data in session.execute(query)
     }
-    for dataset_id in ids:
-        if dataset_id not in found:
-            raise NotFound("dataset", dataset_id)
-    return [found[dataset_id] for dataset_id in ids]
 
 
 def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
@@ -271,11 +274,11 @@ def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> d
 class Selection:
     """Curves of a dataset by ascending position; `indices` None means the first `n_curves`.
 
-    `x` is the x column of the dataset, shape (n_points,).
+    `x` is the x column of the dataset, shape (n_points,), None where it is still to be read.
     """
 
     dataset: Dataset
-    x: FloatArray
+    x: FloatArray | None
     n_curves: int
     indices: NDArray[np.intp] | None = None
     names: Sequence[str] | None = None
@@ -287,6 +290,11 @@ class Selection:
     @property
     def positions(self) -> NDArray[np.intp]:
         return np.arange(self.n_curves) if self.indices is None else self.indices
+
+
+def read_x(session: Session, selection: Selection) -> FloatArray:
+    """Return the x column of the dataset; read it if the selection has none."""
+    return read_grid(session, selection.dataset) if selection.x is None else selection.x
 
 
 def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
@@ -345,7 +353,7 @@ def open_library(
     basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
     n_coordinates = basis.n_coordinates if basis else 0
     return Library(
-        selection.x,
+        read_x(session, selection),
         stream_blocks(session, selection, start, stop),
         dataset.sha256,
         basis,
@@ -370,4 +378,4 @@ def read_table(session: Session, selection: Selection) -> Table:
     for block in stream_blocks(session, selection):
         y[filled : filled + len(block.y)] = block.y
         filled += len(block.y)
-    return Table(selection.x, y, read_names(session, selection), dataset.x_column)
+    return Table(read_x(session, selection), y, read_names(session, selection), dataset.x_column)

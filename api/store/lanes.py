@@ -99,7 +99,7 @@ def claim(session: Session, models: Sequence[type[Job]], owner: str, lease: floa
 
 
 def _due(model: type[Job], moment: datetime) -> ColumnElement[bool]:
-    """SQL condition of a job that may begin now."""
+    """Return the SQL condition of a job that may begin now."""
     # A pause longer than the longest was set before the clock was set back.
     pause_is_over = or_(
         model.not_before.is_(None),

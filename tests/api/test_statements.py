@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from api.running import running
+from api.store import datasets
 from tests.calls import over_wsgi
 
 
@@ -49,6 +50,19 @@ def test_a_fit_reads_each_thing_once(calls, statements):
     with statements() as sent:
         calls.made("/v1/fits", ids)
     assert len(sent) <= 10, sent
+
+
+def test_a_request_that_is_only_queued_reads_no_long_column(calls, statements, monkeypatch):
+    monkeypatch.setattr(datasets, "SHORT_GRID", 399)
+    fit = calls.a_fit(columns(4, "y"), columns(50, "f"))["id"]
+    test = calls.a_dataset(columns(1, "t"))["id"]
+    body, grids = {"fit_id": fit, "test_id": test}, {}
+    for status, headers in ((202, {"Prefer": "respond-async"}), (201, {})):
+        with statements() as sent:
+            assert calls.post("/v1/mappings", body, headers=headers).status == status
+        grids[status] = sum("SELECT grids.data" in statement for statement in sent)
+    # The library's column is read for its default tolerance, the test's to map its points.
+    assert grids == {202: 1, 201: 2}
 
 
 def test_a_mapping_reads_each_thing_once(calls, statements):

@@ -315,6 +315,16 @@ class TestRefused:
         reply = calls.post("/v1/fits", ids | {field: names})
         check_fact(reply, 422, pointer=f"/{field}/{position}")
 
+    @pytest.mark.parametrize("role", ["training", "ideal"])
+    def test_an_unknown_id_is_422_with_its_pointer(self, calls, some, role):
+        ids = {"training_id": some.dataset["id"], "ideal_id": some.dataset["id"]}
+        reply = calls.post("/v1/fits", ids | {f"{role}_id": some.fit["id"]})
+        check_fact(reply, 422, code="unknown_id", pointer=f"/{role}_id")
+
+    def test_the_training_side_is_checked_before_the_library(self, calls, some):
+        body = {"training_id": some.dataset["id"], "ideal_id": "none", "training_curves": ["none"]}
+        check_fact(calls.post("/v1/fits", body), 422, pointer="/training_curves/0")
+
     def test_a_missing_id_is_422(self, calls):
         errors = check_problem(calls.post("/v1/fits", {}), 422)["errors"]
         assert {fact["pointer"] for fact in errors} == {"/training_id", "/ideal_id"}

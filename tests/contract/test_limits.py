@@ -15,7 +15,7 @@ import pytest
 
 from api.app import create_app
 from api.config import Settings
-from api.limits import FIXED, Limits
+from api.limits import Limits
 from api.running import running
 from services.tables import NAME_LENGTH
 from tests.calls import CURVES, a_form, check_problem, over_wsgi
@@ -23,6 +23,7 @@ from tests.files import PARQUET, a_parquet, a_text
 
 ROOT = Path(__file__).parents[2]
 NAMES = [field.name for field in fields(Limits)]
+FIXED = {field.name for field in fields(Limits) if field.metadata["fixed"]}
 SMALL = {"x": [1.0, 2.0], "y": [3.0, 4.0]}
 
 

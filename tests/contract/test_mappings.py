@@ -328,6 +328,14 @@ class TestAlignment:
 
 
 class TestRefused:
+    def test_an_unknown_id_is_422_with_its_pointer(self, calls):
+        fit = calls.a_fit()
+        ids = {"fit_id": fit["id"], "test_id": fit["training_id"]}
+        # An id of the wrong kind is as unknown as any other.
+        for field, wrong in (("fit_id", fit["training_id"]), ("test_id", fit["id"])):
+            reply = calls.post("/v1/mappings", ids | {field: wrong})
+            check_fact(reply, 422, code="unknown_id", pointer=f"/{field}")
+
     """422 with the place, 409 for what has ended."""
 
     OPTIONS = (

@@ -36,6 +36,7 @@ def test_a_type_stands_in_the_table_alone():
         for slug in PROBLEM_TYPES
         if f'"{slug}"' in path.read_text()
     ] == [("api/resources/problems.py", "grid-mismatch")]  # the example of the document
+    assert not [path for path in SOURCES if 'slug="' in path.read_text()]
 
 
 @pytest.mark.parametrize("slug", PROBLEM_TYPES)

@@ -98,7 +98,7 @@ def certificate(tmp_path_factory):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, certificate):
     """(session that asks as clients do, address of nginx, the service behind it)."""
-    hosts = re.search(r"`IDEALFIT_HOSTS=(\S+)`, the name", OPERATIONS)[1]
+    hosts = re.search(r"clients use, here `IDEALFIT_HOSTS=(\S+)`;", OPERATIONS)[1]
     service = Server(
         tmp_path_factory.mktemp("behind"),
         IDEALFIT_HOSTS=hosts,

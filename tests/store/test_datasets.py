@@ -19,8 +19,8 @@ from api.store.datasets import (
     Selection,
     add_dataset,
     append_curves,
-    find_with_grids,
     read_curves,
+    read_datasets,
     read_table,
     stream_blocks,
 )
@@ -55,7 +55,7 @@ def appended(database, dataset_id, table):
 
 def read(database, dataset_id):
     with database.reading() as session:
-        [(dataset, x)] = find_with_grids(session, dataset_id)
+        [(dataset, x)] = read_datasets(session, dataset_id).values()
         return dataset, read_table(session, Selection(dataset, x, dataset.n_curves))
 
 
@@ -91,7 +91,7 @@ def test_a_selection_streams_its_curves_only_and_in_order(database):
     dataset_id = stored(database, table)
     chosen = np.array([0, 5, 11])
     with database.reading() as session:
-        [(dataset, x)] = find_with_grids(session, dataset_id)
+        [(dataset, x)] = read_datasets(session, dataset_id).values()
         blocks = list(stream_blocks(session, Selection(dataset, x, 12, chosen)))
     assert np.concatenate([block.indices for block in blocks]).tolist() == chosen.tolist()
     assert np.concatenate([block.y for block in blocks]).tobytes() == table.y[chosen].tobytes()

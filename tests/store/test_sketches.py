@@ -21,8 +21,8 @@ from api.store.datasets import (
     add_dataset,
     append_curves,
     curve_names,
-    find_with_grids,
     open_library,
+    read_datasets,
     read_table,
 )
 from api.store.fits import chosen
@@ -178,7 +178,7 @@ def test_no_answer_depends_on_how_the_library_is_read(database, options):
     answers = []
     for _ in range(2):
         with database.reading() as session:
-            [(dataset, x)] = find_with_grids(session, dataset_id)
+            [(dataset, x)] = read_datasets(session, dataset_id).values()
             library = open_library(session, Selection(dataset, x, 420))
             assert library.basis is not None
             answers.append(fit_library(table, places, library, options, cache))
@@ -240,7 +240,7 @@ def test_curves_are_read_by_position_in_any_order(database, count):
 def test_names_of_a_large_selection_are_found(database):
     dataset_id = stored(database, smooth(120))
     with database.reading() as session:
-        [(dataset, x)] = find_with_grids(session, dataset_id)
+        [(dataset, x)] = read_datasets(session, dataset_id).values()
         assert curve_names(session, dataset, [119, 0]) == {0: "f0", 119: "f119"}
         table = read_table(session, Selection(dataset, x, 120, np.array([2, 50, 119])))
         assert table.names == ("f2", "f50", "f119")
