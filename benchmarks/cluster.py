@@ -25,7 +25,7 @@ from distributed import Client
 
 from api.config import Settings
 from api.jobs.cluster import Cluster, cut
-from api.jobs.common import silent
+from api.jobs.common import report_nothing
 from api.jobs.fits import plan_fit, prepare_fit
 from api.jobs.inputs import read_fit_inputs
 from api.jobs.rankers import LocalRanker
@@ -87,7 +87,7 @@ def seconds(database: Database, fit_id: str, ranker: LocalRanker | Cluster, roun
         started = time.perf_counter()
         with database.reading() as session:
             inputs = read_fit_inputs(session, find(session, Fit, fit_id))
-            ranker.rank(session, inputs, prepare_fit(session, inputs), silent)
+            ranker.rank(session, inputs, prepare_fit(session, inputs), report_nothing)
         took.append(time.perf_counter() - started)
     return statistics.median(took)
 

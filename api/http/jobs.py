@@ -60,7 +60,7 @@ _PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*+"?)*+')
 
 
-def answers(
+def document_replies(
     blueprint: StrictBlueprint, schema: type, example: dict[str, Any]
 ) -> Callable[[Handler], Handler]:
     """Document the replies of a POST that makes a job, and its `Prefer` header."""
@@ -90,7 +90,7 @@ class Preferences:
     wait: int | None
 
 
-def preferences() -> Preferences:
+def read_preferences() -> Preferences:
     """Read the preferences of this request; the first of several equal names counts."""
     found: dict[str, str] = {}
     for part in _PREFERENCE.findall(request.headers.get("Prefer", "")):
@@ -104,13 +104,13 @@ def preferences() -> Preferences:
 def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: str) -> Any:
     """Do a small job in the request, queue a large one, and return the reply."""
     running().disk.require()
-    wish = preferences()
+    wish = read_preferences()
     most = -math.inf if wish.respond_async else running().settings.inline_seconds
     job = submit(
         database(),
         kind,
         body,
-        client=client(),
+        client=identify_client(),
         most_seconds=most,
         may_begin=_may_begin,
         ranker=running().ranker,
@@ -119,11 +119,11 @@ def create(kind: JobKind[Any, Any], body: dict[str, Any], show: Show, endpoint: 
     applied = [f"wait={wish.wait}"] if waited else []
     with database().reading() as session:
         if waited:
-            job = _still_there(session, job)
+            job = _find_again(session, job)
         # Otherwise as it was stored: a worker may have ended it by now.
         record = show(session, [job])[0]
     if job.state == "failed":
-        return refuse(job)
+        return reply_with_failure(job)
     noun = endpoint.rstrip("s")
     key: dict[str, Any] = {f"{noun}_id": job.id}
     location = url_for(f"{endpoint}.read_{noun}", **key)
@@ -153,14 +153,14 @@ def _wait(job: Job, seconds: int) -> bool:
             pause = min(1.5 * pause, LONGEST_LOOK)
             # Between two looks no transaction is open.
             with database().reading() as session:
-                if _still_there(session, job).ended:
+                if _find_again(session, job).ended:
                     break
     finally:
         waiters.release()
     return True
 
 
-def _still_there(session: Session, job: Job) -> Job:
+def _find_again(session: Session, job: Job) -> Job:
     try:
         return find(session, type(job), job.id)
     except NotFound:
@@ -169,7 +169,7 @@ def _still_there(session: Session, job: Job) -> Job:
         raise Problem(409, detail) from None
 
 
-def refuse(job: Job) -> Response:
+def reply_with_failure(job: Job) -> Response:
     """Delete a job that failed while its request waited, and return its error as the reply."""
     with database().writing() as session:
         session.delete(find(session, type(job), job.id, lock=True))
@@ -181,7 +181,7 @@ def refuse(job: Job) -> Response:
     )
 
 
-def shown(job: Job) -> dict[str, Any]:
+def write_columns(job: Job) -> dict[str, Any]:
     """Return the columns of a job; its error has the type that a reply would have."""
     record = job.as_dict()
     if job.error:
@@ -197,7 +197,7 @@ def stop(model: type[Job], job_id: str, show: Show) -> Any:
         return show(session, [job])[0], {"ETag": make_etag(job.version)}
 
 
-def client() -> str:
+def identify_client() -> str:
     """Return the client of this request; the queue gives each client its share of the workers.
 
     That is the address, of IPv6 the network of 64 bits that one customer has.

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import Problem
 from api.schemas.base import LARGEST
-from api.store.base import Page, Record, page_of
+from api.store.base import Page, Record, read_page
 from services.errors import Fact
 
 
@@ -28,7 +28,7 @@ def read_records_page(session: Session, model: type[Record], query: dict[str, An
     if cursor and cursor.pop(0) != sort:
         raise _foreign_cursor()
     limit = query.pop("limit")
-    page = page_of(session, model, filters=query, sort=sort, after=cursor, limit=limit)
+    page = read_page(session, model, filters=query, sort=sort, after=cursor, limit=limit)
     return replace(page, next=page.next and [sort, *page.next])
 
 

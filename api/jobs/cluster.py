@@ -23,8 +23,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.config import Settings
-from api.jobs.common import Progress, silent
-from api.jobs.estimate import rate
+from api.jobs.common import Progress, report_nothing
+from api.jobs.estimate import estimate_rate
 from api.jobs.fits import prepare_fit
 from api.jobs.inputs import FitInputs, read_fit_inputs
 from api.jobs.rankers import NUMPY, LocalRanker
@@ -189,7 +189,7 @@ def _further(progress: Progress, before: int, done: int, total: int) -> None:
 def cut(fit: Fit, n_points: int) -> list[range]:
     """Cut the library of a fit into parts, each a range of curves."""
     values = fit.n_ideal * n_points
-    seconds = fit.n_training * values / rate(fit)
+    seconds = fit.n_training * values / estimate_rate(fit)
     count = max(8 * values / PART_BYTES, seconds / PART_SECONDS)
     step = max(1, int(fit.n_ideal / count))
     return [range(first, min(first + step, fit.n_ideal)) for first in range(0, fit.n_ideal, step)]
@@ -201,7 +201,7 @@ def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
     with database.reading() as session:
         inputs = read_fit_inputs(session, find(session, Fit, fit_id))
         prepared = prepare_fit(session, inputs)
-        return local.rank_part(session, inputs, prepared, silent, range(start, stop))
+        return local.rank_part(session, inputs, prepared, report_nothing, range(start, stop))
 
 
 @functools.lru_cache(maxsize=1)

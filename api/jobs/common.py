@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from api.store.base import NotFound, Record, find, new_id
-from api.store.jobs import Job, clock
+from api.store.jobs import Job, read_clock
 from services.errors import Fact, InvalidOption
 
 R = TypeVar("R", bound=Record)
@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 """Function that is told how much is done, and of how much; what it raises ends the work."""
 
 
-def silent(_done: int, _total: int) -> None:
+def report_nothing(_done: int, _total: int) -> None:
     """Report progress to nobody."""
 
 
@@ -30,11 +30,11 @@ class Answer:
     add_rows: Callable[[Session], None]
 
 
-def queued_columns(session: Session, total: int) -> dict[str, Any]:
+def make_queued_columns(session: Session, total: int) -> dict[str, Any]:
     """Make the columns of a job that nobody has begun."""
     return {
         "id": new_id(),
-        "created_at": clock(session),
+        "created_at": read_clock(session),
         "state": "queued",
         "done": 0,
         "total": total,
@@ -55,6 +55,6 @@ def refuse_id(error: NotFound, field: str) -> InvalidOption:
     return InvalidOption(str(error), [Fact(str(error), "unknown_id", pointer=f"/{field}")])
 
 
-def fields_of(record: Any) -> dict[str, Any]:
+def list_fields(record: Any) -> dict[str, Any]:
     """Take the fields of a dataclass with slots by name; their values are not copied."""
     return {name: getattr(record, name) for name in record.__slots__}

@@ -32,7 +32,7 @@ def estimate_fit(inputs: FitInputs) -> float:
     fit, points = inputs.job, inputs.grid.size
     values = fit.n_ideal * points + fit.n_training * inputs.training.dataset.n_points
     return (
-        fit.n_training * fit.n_ideal * points / rate(fit)
+        fit.n_training * fit.n_ideal * points / estimate_rate(fit)
         + fit.n_training * min(fit.top_k, fit.n_ideal) / MATCHES_PER_SECOND
         + 8 * values / BYTES_PER_SECOND
     )
@@ -44,7 +44,7 @@ def estimate_mapping(inputs: MappingInputs) -> float:
     return inputs.job.n_points * seconds
 
 
-def rate(fit: Fit) -> float:
+def estimate_rate(fit: Fit) -> float:
     """Return the training curves × library curves × points that a second is enough for."""
     options = fit.options
     match options.criterion:

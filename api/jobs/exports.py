@@ -16,16 +16,24 @@ from sqlalchemy.orm import Session
 
 from api.config import Settings
 from api.disk import Disk
-from api.jobs.common import Progress, silent
+from api.jobs.common import Progress, report_nothing
 from api.jobs.inputs import read_fit_inputs, read_mapping_inputs
 from api.jobs.keeper import Held
 from api.store import jobs
 from api.store.base import Database, find, new_id
 from api.store.datasets import Dataset, read_table
 from api.store.exports import FILE_BLOCK, Export, add_block, keep_within
-from api.store.fits import Fit, chosen
-from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Claim, Lost, clock, require_succeeded
-from api.store.mappings import ItemFilter, Mapping, point_columns, stream_items
+from api.store.fits import Fit, read_chosen
+from api.store.jobs import (
+    LARGE,
+    SMALL,
+    SMALL_SECONDS,
+    Claim,
+    Lost,
+    read_clock,
+    require_succeeded,
+)
+from api.store.mappings import ItemFilter, Mapping, make_point_columns, stream_items
 from services.export.project import MOST_CURVES, spool_project
 from services.tables import Table
 
@@ -53,7 +61,7 @@ def export_seconds(session: Session, mapping: Mapping) -> float:
 def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
     """Make the record of a queued export; `client` is the first who asks."""
     cost = export_seconds(session, mapping)
-    moment = clock(session)
+    moment = read_clock(session)
     return Export(
         id=new_id(),
         name=mapping.name,
@@ -72,7 +80,7 @@ def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
 
 
 def export_parts(
-    session: Session, mapping_id: str, progress: Progress = silent
+    session: Session, mapping_id: str, progress: Progress = report_nothing
 ) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
     """Read training, library and test of a mapping; mapped points are read while they are used."""
     mapping = find(session, Mapping, mapping_id)
@@ -81,7 +89,7 @@ def export_parts(
     fit = read_fit_inputs(session, inputs.fit)
     library = fit.ideal
     if library.size > MOST_CURVES:
-        indices = np.unique([match.ideal_index for match in chosen(session, fit.job)])
+        indices = np.unique([match.ideal_index for match in read_chosen(session, fit.job)])
         library = replace(library, indices=indices, names=None)
     return (
         read_table(session, fit.training),
@@ -97,13 +105,15 @@ def _mapped_rows(
     """Yield X, Y, DeltaY, IdealFunction and TrainingFunction of the items, a block at a time."""
     total = record.n_assignments + record.unmapped_points
     for places, items in stream_items(session, record, ItemFilter()):
-        named = point_columns(items, record.columns, record.functions)
+        named = make_point_columns(items, record.columns, record.functions)
         fields = (named[name] for name in ("x", "y", "deviation", "ideal", "training"))
         yield list(zip(*fields, strict=True))
         progress(int(places[-1]) + 1, total)
 
 
-def open_export(database: Database, mapping_id: str, progress: Progress = silent) -> BinaryIO:
+def open_export(
+    database: Database, mapping_id: str, progress: Progress = report_nothing
+) -> BinaryIO:
     """Write the file of a mapping; it is open and has no name."""
     with database.reading() as session:
         return spool_project(*export_parts(session, mapping_id, progress))
@@ -128,6 +138,6 @@ def make_export(
             number += 1
     held.leave()
     with database.writing() as session:
-        values = {"nbytes": nbytes, "used_at": clock(session)}
+        values = {"nbytes": nbytes, "used_at": read_clock(session)}
         jobs.end(session, claim, "succeeded", done=Export.total, **values)
         keep_within(session, settings.export_bytes, claim.id)

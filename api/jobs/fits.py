@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, fields_of, queued_columns, refuse_id
+from api.jobs.common import Answer, list_fields, make_queued_columns, refuse_id
 from api.jobs.inputs import FitInputs
 from api.jobs.rankers import NUMPY
 from api.jobs.tools import Tools
@@ -19,8 +19,8 @@ from api.store.base import NotFound
 from api.store.datasets import (
     Dataset,
     Selection,
-    curve_indices,
-    curve_names,
+    find_curves,
+    read_curve_names,
     read_datasets,
     read_table,
     read_x,
@@ -43,13 +43,13 @@ def plan_fit(session: Session, request: dict[str, Any]) -> FitInputs:
     options = _fit_options(request, grid, ideal.dataset.x_column)
     _refuse_many(training.size * min(options.top_k, ideal.size))
     fit = Fit(
-        **queued_columns(session, ideal.size),
+        **make_queued_columns(session, ideal.size),
         name=request.get("name") or f"{training.dataset.name} / {ideal.dataset.name}"[:200],
         training_id=training.dataset.id,
         ideal_id=ideal.dataset.id,
         training_curves=training.names,
         ideal_curves=ideal.names,
-        **fields_of(options),
+        **list_fields(options),
         training_sha256=training.dataset.sha256,
         ideal_sha256=ideal.dataset.sha256,
         n_training=training.size,
@@ -66,7 +66,7 @@ def check_fit(session: Session, inputs: FitInputs) -> None:
         # Only the values show whether anything is missing at an x that the library lacks.
         options = replace(options, outside="omit")
     first = training.positions[:1]
-    names = tuple(curve_names(session, training.dataset, first.tolist()).values())
+    names = tuple(read_curve_names(session, training.dataset, first.tolist()).values())
     x = read_x(session, training)
     table = Table(x, np.zeros((1, x.size)), names, training.dataset.x_column)
     prepare(table, first, inputs.grid, options)
@@ -80,7 +80,7 @@ def compute_fit(session: Session, inputs: FitInputs, tools: Tools) -> Answer:
     positions = prepared.training_indices.tolist()
     training_names = dict(zip(positions, prepared.names, strict=True))
     found = {match.ideal_index for match in matches}
-    ideal_names = curve_names(session, inputs.ideal.dataset, found)
+    ideal_names = read_curve_names(session, inputs.ideal.dataset, found)
     require_finite(matches, training_names, ideal_names)
 
     def add_rows(session: Session) -> None:
@@ -112,7 +112,7 @@ def _select(
         return Selection(dataset, x, dataset.n_curves)
     # The names are distinct, so one more than there are curves has an unknown one among them.
     names = names[: dataset.n_curves + 1]
-    places = curve_indices(session, dataset, names)
+    places = find_curves(session, dataset, names)
     unknown = (place for place, name in enumerate(names) if name not in places)
     facts = [
         Fact(

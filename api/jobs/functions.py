@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.store.base import Database, NotFound, find
 from api.store.datasets import Dataset, Selection, read_curves, read_datasets, read_x
-from api.store.fits import Fit, FitMatch, chosen
+from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
 from services import grids
 from services.choices import AlignmentKind
@@ -61,7 +61,7 @@ class ChosenFunctions:
 
 def read_functions(session: Session, fit: Fit, ideal: Dataset, grid: FloatArray) -> ChosenFunctions:
     """Read the functions that a fit chose from its library, whose x column is `grid`."""
-    matches = chosen(session, fit)
+    matches = read_chosen(session, fit)
     curves = read_curves(session, ideal, np.array([m.ideal_index for m in matches], dtype=np.intp))
     scale, offset, deviation = (
         np.array([getattr(match, name) for match in matches], dtype=np.float64)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.jobs.common import J
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, curve_indices, read_datasets, read_x
+from api.store.datasets import Dataset, Selection, find_curves, read_datasets, read_x
 from api.store.fits import Fit
 from api.store.mappings import Mapping
 from services.tables import FloatArray
@@ -61,7 +61,7 @@ def _select(
 ) -> Selection:
     if names is None:
         return Selection(dataset, x, count)
-    found = curve_indices(session, dataset, names)
+    found = find_curves(session, dataset, names)
     indices = np.array([found[name] for name in names], dtype=np.intp)
     return Selection(dataset, x, dataset.n_curves, indices, names)
 

@@ -12,17 +12,17 @@ from sqlalchemy.orm import Session
 from api.jobs.common import (
     Answer,
     Progress,
-    fields_of,
     find_named,
-    queued_columns,
+    list_fields,
+    make_queued_columns,
     refuse_id,
-    silent,
+    report_nothing,
 )
 from api.jobs.functions import ChosenFunctions, read_functions
 from api.jobs.inputs import MappingInputs
 from api.jobs.tools import Tools
 from api.store.base import NotFound
-from api.store.datasets import Selection, curve_names, read_datasets, read_table, read_x
+from api.store.datasets import Selection, read_curve_names, read_datasets, read_table, read_x
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping, add_items
@@ -81,7 +81,7 @@ def assign_points(  # noqa: PLR0913, PLR0917 - what is mapped, how, and who is t
     functions: ChosenFunctions,
     options: MapOptions,
     keep: Callable[[Items], object],
-    progress: Progress = silent,
+    progress: Progress = report_nothing,
     block_rows: int | None = None,
 ) -> Outcome:
     """Map the points of a table and give each block of items to `keep`."""
@@ -120,7 +120,7 @@ def evaluate_many(
     return assign_points(test, functions, options, keep, block_rows=rows)
 
 
-def named_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:
+def name_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:
     """Return names and limit of each function, as the points of a mapping show them."""
     limited = functions.with_limits(options.tolerance_factor)
     return _named_functions(functions.matches, limited)
@@ -168,19 +168,19 @@ def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
         raise refuse_id(NotFound("dataset", request["test_id"]), "test_id")
     require_succeeded(fit, "mapped with")
     test, x = found[request["test_id"]]
-    names = list(curve_names(session, test, range(test.n_curves)).values())
+    names = list(read_curve_names(session, test, range(test.n_curves)).values())
     ideal = Selection(*found[fit.ideal_id], fit.n_ideal)
     grid = read_x(session, ideal)
     n_points = test.n_points * test.n_curves
     mapping = Mapping(
-        **queued_columns(session, n_points),
+        **make_queued_columns(session, n_points),
         name=request.get("name") or f"{test.name} / {fit.name}"[:200],
         fit_id=fit.id,
         test_id=test.id,
         test_sha256=test.sha256,
         columns=names,
-        **fields_of(map_options(request, fit, grid)),
-        **fields_of(Outcome(n_points)),
+        **list_fields(map_options(request, fit, grid)),
+        **list_fields(Outcome(n_points)),
     )
     curves = Selection(test, x, test.n_curves, names=names)
     return MappingInputs(mapping, fit, ideal.dataset, grid, curves)
@@ -207,4 +207,4 @@ def compute_mapping(session: Session, inputs: MappingInputs, tools: Tools) -> An
         spool.seek(0)
         add_items(session, mapping, spool)
 
-    return Answer(fields_of(outcome), add_rows)
+    return Answer(list_fields(outcome), add_rows)

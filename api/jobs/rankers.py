@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from api.jobs.common import Progress
-from api.jobs.estimate import rate
+from api.jobs.estimate import estimate_rate
 from api.jobs.inputs import FitInputs
 from api.store.datasets import open_library
 from services.fitting.cache import Cache
@@ -55,7 +55,7 @@ class LocalRanker:
         fit = inputs.job
         library = open_library(session, inputs.ideal, part.start, part.stop)
         cells = fit.n_training * len(library.grid)
-        most = max(1, int(PIECE_SECONDS * rate(fit) / cells))
+        most = max(1, int(PIECE_SECONDS * estimate_rate(fit) / cells))
         parts = library.in_parts(most, SKETCHES * most)
         return rank_library(
             prepared, parts, self.cache, most, lambda done: progress(done, fit.n_ideal)

@@ -14,12 +14,12 @@ from typing import IO, Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, J, Progress, silent
+from api.jobs.common import Answer, J, Progress, report_nothing
 from api.jobs.kinds import KINDS, JobKind
 from api.jobs.rankers import UNCACHED, Ranker
 from api.jobs.tools import Tools
 from api.store.base import Database
-from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, clock
+from api.store.jobs import LARGE, SMALL, SMALL_SECONDS, Job, read_clock
 from services.scratch import scratch
 
 SPOOL_BYTES = 64 << 20
@@ -34,7 +34,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     client: str = "",
     most_seconds: float = math.inf,
     may_begin: Callable[[float], bool] = lambda _seconds: True,
-    progress: Progress = silent,
+    progress: Progress = report_nothing,
     ranker: Ranker = UNCACHED,
 ) -> J:
     """Do the job that the body of a request asks for, or queue it; nothing refused is stored.
@@ -57,7 +57,7 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
             if answer:
                 job.state, job.done = "succeeded", job.total
                 job.started_at = job.created_at
-                job.finished_at = max(clock(session), job.created_at)
+                job.finished_at = max(read_clock(session), job.created_at)
                 for name, value in answer.values.items():
                     setattr(job, name, value)
             session.add(job)
@@ -71,7 +71,7 @@ def compute(
     session: Session,
     job: Job,
     spool: IO[bytes],
-    progress: Progress = silent,
+    progress: Progress = report_nothing,
     ranker: Ranker = UNCACHED,
 ) -> Answer:
     """Compute the answer of a stored job, with all that it needs read here and now."""

@@ -49,13 +49,13 @@ from api.store.datasets import (
     Dataset,
     add_dataset,
     append_curves,
-    curve_indices,
-    curve_names,
-    page_of_curves,
+    find_curves,
+    read_curve_names,
     read_grid,
+    read_page_of_curves,
 )
-from api.store.fits import users_of_dataset
-from api.store.mappings import users_of_test
+from api.store.fits import find_fits_of_dataset
+from api.store.mappings import find_mappings_of_test
 from api.store.values import X, send_rows, stream_rows
 from services.errors import Fact, InvalidOption
 from services.export.batches import values_batch, values_schema
@@ -158,9 +158,9 @@ def delete_dataset(dataset_id: str) -> Any:
     """
     with database().writing() as session:
         dataset = find_version(session, Dataset, dataset_id, read_if_match(required=False))
-        fits = users_of_dataset(session, dataset_id)
+        fits = find_fits_of_dataset(session, dataset_id)
         users = [url_for("fits.read_fit", fit_id=fit) for fit in fits]
-        mappings = users_of_test(session, dataset_id)
+        mappings = find_mappings_of_test(session, dataset_id)
         users += [url_for("mappings.read_mapping", mapping_id=mapping) for mapping in mappings]
         if users:
             raise InUse(f"The dataset is used by {', '.join(users)}; delete these first.")
@@ -179,7 +179,7 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
     after = decode_cursor(query["cursor"], int)
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        page = page_of_curves(session, dataset, after[0] if after else -1, query["limit"])
+        page = read_page_of_curves(session, dataset, after[0] if after else -1, query["limit"])
     return make_listing(page, page.items)
 
 
@@ -283,9 +283,9 @@ def _find_columns(
 ) -> tuple[list[str], list[int]]:
     """Return the names and positions of the columns that were asked for."""
     if names is None:
-        found = curve_names(session, dataset, range(dataset.n_curves))
+        found = read_curve_names(session, dataset, range(dataset.n_curves))
         return [dataset.x_column, *found.values()], [X, *found]
-    places = curve_indices(session, dataset, names) | {dataset.x_column: X}
+    places = find_curves(session, dataset, names) | {dataset.x_column: X}
     seen: set[str] = set()
     for name in names:
         if name not in places or name in seen:

@@ -15,12 +15,12 @@ from api.http.arguments import load
 from api.http.bodies import expect_type, parse_json, read_coding, read_json_body
 from api.http.media import JSON
 from api.http.replies import SpooledBody
-from api.jobs.common import fields_of
+from api.jobs.common import list_fields
 from api.jobs.functions import ChosenFunctions
-from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, named_functions
+from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, name_functions
 from api.limits import limits_in_force
 from api.schemas.mappings import OutcomeReply
-from api.store.mappings import point_dicts
+from api.store.mappings import make_point_dicts
 from services.errors import Fact
 from services.mapping.items import Items
 from services.mapping.options import MapOptions
@@ -94,7 +94,7 @@ def answer(test: Table, functions: ChosenFunctions, options: MapOptions) -> Any:
     _check_size(test.x.size, functions, options)
     if is_few(test, functions, options):
         outcome, rows = evaluate_few(test, functions, options)
-        return _fields(options, outcome, point_dicts(rows, [COLUMN], outcome.functions))
+        return _fields(options, outcome, make_point_dicts(rows, [COLUMN], outcome.functions))
     if test.x.size * len(functions.matches) > slots.SMALL_NUMBERS:
         slots.enter()
     return _written(test, functions, options)
@@ -110,7 +110,7 @@ def _check_size(points: int, functions: ChosenFunctions, options: MapOptions) ->
     most = limits_in_force().reply_bytes
     if (cells + count + 1) * _LONGEST_ITEM <= most:
         return
-    length = longest_reply(points, named_functions(functions, options), options)
+    length = longest_reply(points, name_functions(functions, options), options)
     if length > most:
         detail = f"Post a mapping instead; the reply may take {length} bytes, at most {most} here."
         raise Problem(413, detail)
@@ -129,12 +129,12 @@ def longest_reply(points: int, named: list[dict[str, Any]], options: MapOptions)
 
 
 def _fields(options: MapOptions, outcome: Outcome, items: list[Any]) -> dict[str, Any]:
-    return fields_of(options) | fields_of(outcome) | {"points": {"items": items, "next": None}}
+    return list_fields(options) | list_fields(outcome) | {"points": {"items": items, "next": None}}
 
 
 def _written(test: Table, functions: ChosenFunctions, options: MapOptions) -> Response:
     """Write the items of a long reply as they are found."""
-    named = named_functions(functions, options)
+    named = name_functions(functions, options)
     with SpooledBody() as written:
         keep = functools.partial(_write, written, named)
         outcome = evaluate_many(test, functions, options, keep)
@@ -146,5 +146,5 @@ def _write(written: SpooledBody, named: list[dict[str, Any]], items: Items) -> N
     """Write items as parts of one array."""
     for start in range(0, len(items), _BATCH):
         rows = items[start : start + _BATCH].tolist()
-        text = orjson.dumps(point_dicts(rows, [COLUMN], named))[1:-1]
+        text = orjson.dumps(make_point_dicts(rows, [COLUMN], named))[1:-1]
         written.write(b"," + text if written.size else text)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from api import slots
 from api.errors import reply_with_type
 from api.http.downloads import disposition
-from api.http.jobs import client, refuse
+from api.http.jobs import identify_client, reply_with_failure
 from api.http.media import SQLITE
 from api.jobs.exports import export_seconds, open_export, plan_export
 from api.problems import EXPORT_IN_PROGRESS
@@ -52,7 +52,7 @@ def send_export(mapping_id: str) -> Response:
         return reply
     if kept and kept.state == "failed":
         with suppress(NotFound):
-            return refuse(kept)
+            return reply_with_failure(kept)
     if kept is None or kept.state != "running":
         _queue(mapping)
     return _ask_to_return(seconds)
@@ -73,7 +73,7 @@ def _queue(mapping: Mapping) -> None:
     """Queue the export, unless it is queued already or the mapping has just been deleted."""
     with suppress(IntegrityError), database().writing() as session:
         if export_of(session, mapping.id) is None:
-            session.add(plan_export(session, mapping, client()))
+            session.add(plan_export(session, mapping, identify_client()))
 
 
 def _ask_to_return(seconds: float) -> Response:

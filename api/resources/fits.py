@@ -37,13 +37,13 @@ from api.schemas.mappings import OUTCOME_EXAMPLE, EvaluateRequest, OutcomeReply
 from api.store.base import Database, InUse, find, find_version
 from api.store.fits import (
     Fit,
-    first_matches,
     match_dict,
     match_row,
-    page_of_matches,
+    read_first_matches,
+    read_page_of_matches,
     send_matches,
 )
-from api.store.mappings import users_of_fit
+from api.store.mappings import find_mappings_of_fit
 from services.export.batches import MATCHES, matches_batch
 
 blueprint = StrictBlueprint(
@@ -58,9 +58,9 @@ FIRST = 100
 
 def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
     """Write records with the first of their matches."""
-    pages = first_matches(session, fits, FIRST)
+    pages = read_first_matches(session, fits, FIRST)
     return [
-        jobs.shown(fit)
+        jobs.write_columns(fit)
         | {
             "matches": {
                 "items": [match_dict(match) for match in pages[fit.id].items],
@@ -74,7 +74,7 @@ def show(session: Session, fits: list[Fit]) -> list[dict[str, Any]]:
 @blueprint.route("", methods=["POST"])
 @blueprint.arguments(FitRequest, example=FIT_REQUEST_EXAMPLE)
 @blueprint.problems(400, 409, 413, 415)
-@jobs.answers(blueprint, FitReply, FIT_EXAMPLE)
+@jobs.document_replies(blueprint, FitReply, FIT_EXAMPLE)
 def create_fit(body: dict[str, Any]) -> Any:
     """Fit training curves to a library
 
@@ -138,7 +138,7 @@ def delete_fit(fit_id: str) -> Any:
         fit = find_version(session, Fit, fit_id, read_if_match(required=False))
         users = [
             url_for("mappings.read_mapping", mapping_id=mapping)
-            for mapping in users_of_fit(session, fit_id)
+            for mapping in find_mappings_of_fit(session, fit_id)
         ]
         if users:
             raise InUse(f"The fit is used by {', '.join(users)}; delete these first.")
@@ -167,7 +167,7 @@ def list_matches(query: dict[str, Any], fit_id: str) -> Any:
         if g.media != JSON and limit is None:
             batches = _batches(database(), fit, query, after)
             return rows_reply(MATCHES, batches, _stem(fit), as_text=as_text)
-        page = page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
+        page = read_page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
     if g.media == JSON:
         return make_listing(page, [match_dict(match) for match in page.items])
     batch = matches_batch([match_row(match) for match in page.items])

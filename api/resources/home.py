@@ -13,7 +13,7 @@ from flask import Blueprint, Response, render_template, request, send_from_direc
 from api.headers import PAGE, PICTURE, PUBLIC
 from api.http.media import JSON
 from api.running import database, running
-from api.store.base import page_of
+from api.store.base import read_page
 from api.store.datasets import Dataset
 from api.store.fits import Fit
 from api.store.mappings import Mapping
@@ -31,7 +31,9 @@ def home() -> Response:
     """Show the first page, with the latest records."""
     with database().reading() as session:
         datasets, fits, mappings = (
-            page_of(session, model, filters={}, sort="-created_at", after=None, limit=NEWEST).items
+            read_page(
+                session, model, filters={}, sort="-created_at", after=None, limit=NEWEST
+            ).items
             for model in (Dataset, Fit, Mapping)
         )
     return _send_page(

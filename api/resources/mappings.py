@@ -36,9 +36,9 @@ from api.store.base import Database, find, find_version
 from api.store.mappings import (
     ItemFilter,
     Mapping,
-    first_items,
-    page_of_items,
-    point_dicts,
+    make_point_dicts,
+    read_first_items,
+    read_page_of_items,
     send_items,
 )
 from services.export.batches import POINTS, PointBatches
@@ -55,12 +55,12 @@ FIRST = 100
 
 def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Write records with the first of their points."""
-    pages = first_items(session, mappings, FIRST)
+    pages = read_first_items(session, mappings, FIRST)
     return [
-        jobs.shown(mapping)
+        jobs.write_columns(mapping)
         | {
             "points": {
-                "items": point_dicts(
+                "items": make_point_dicts(
                     pages[mapping.id].items.tolist(), mapping.columns, mapping.functions
                 ),
                 "next": encode_cursor(pages[mapping.id].next),
@@ -73,7 +73,7 @@ def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
 @blueprint.route("", methods=["POST"])
 @blueprint.arguments(MappingRequest, example=MAPPING_REQUEST_EXAMPLE)
 @blueprint.problems(400, 409, 413, 415)
-@jobs.answers(blueprint, MappingReply, MAPPING_EXAMPLE)
+@jobs.document_replies(blueprint, MappingReply, MAPPING_EXAMPLE)
 def create_mapping(body: dict[str, Any]) -> Any:
     """Map test points to the functions that a fit chose
 
@@ -158,10 +158,10 @@ def list_points(query: dict[str, Any], mapping_id: str) -> Any:
         if g.media != JSON and limit is None:
             batches = point_batches(database(), mapping, wanted, after)
             return rows_reply(POINTS, batches, _stem(mapping), as_text=as_text)
-        page = page_of_items(session, mapping, wanted, after, limit or FIRST)
+        page = read_page_of_items(session, mapping, wanted, after, limit or FIRST)
     if g.media == JSON:
         return make_listing(
-            page, point_dicts(page.items.tolist(), mapping.columns, mapping.functions)
+            page, make_point_dicts(page.items.tolist(), mapping.columns, mapping.functions)
         )
     batch = PointBatches(mapping.columns, mapping.functions).batch(page.items)
     return rows_reply(POINTS, [batch], _stem(mapping), make_listing(page, [])[1], as_text=as_text)

@@ -33,10 +33,10 @@ from api.pages.shapes import (
 from api.running import database
 from api.schemas.base import Reply
 from api.store.base import find
-from api.store.datasets import Dataset, curve_names, read_curves, read_grid
-from api.store.fits import Fit, FitMatch, chosen
+from api.store.datasets import Dataset, read_curve_names, read_curves, read_grid
+from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
-from api.store.mappings import ItemFilter, Mapping, page_of_items, point_columns
+from api.store.mappings import ItemFilter, Mapping, make_point_columns, read_page_of_items
 from services.mapping.functions import Functions
 from services.mapping.limits import admission_limits
 from services.mapping.options import MapOptions
@@ -164,7 +164,7 @@ def _read_dataset(dataset_id: str, count: int) -> DatasetScene:
     shown = np.arange(count)
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        names = curve_names(session, dataset, shown.tolist())
+        names = read_curve_names(session, dataset, shown.tolist())
         x = read_grid(session, dataset)
         curves = read_curves(session, dataset, shown)
     lines = [Line(names[i], x, y) for i, y in enumerate(curves)]
@@ -189,7 +189,7 @@ def plot_fit(fit_id: str) -> Any:
 def _read_fit(fit_id: str) -> FitScene:
     with database().reading() as session:
         fit = find(session, Fit, fit_id)
-        matches = list(chosen(session, fit))
+        matches = list(read_chosen(session, fit))
         # A fit has no tolerance; its band is the one of a mapping that names none.
         panels = _read_panels(session, fit, matches[:MAX_PANELS], MapOptions().tolerance_factor)
     return FitScene(fit.name, panels, len(matches) - len(panels))
@@ -222,11 +222,11 @@ def _read_mapping(mapping_id: str) -> MappingScene:
         mapping = find(session, Mapping, mapping_id)
         require_succeeded(mapping, "plotted")
         fit = find(session, Fit, mapping.fit_id)
-        matches = list(chosen(session, fit))
+        matches = list(read_chosen(session, fit))
         panels = _read_panels(session, fit, matches[:MAX_PANELS], mapping.tolerance_factor)
         wanted = ItemFilter(functions=[-1, *range(len(panels))])
-        items = page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
-    named = point_columns(items, mapping.columns, mapping.functions)
+        items = read_page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
+    named = make_point_columns(items, mapping.columns, mapping.functions)
     points = MappedPoints(
         x=items["x"],
         y=items["y"],

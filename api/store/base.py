@@ -349,7 +349,7 @@ class Page:
     next: list[Any] | None
 
 
-def page_of(  # noqa: PLR0913 - the words of a list in the contract
+def read_page(  # noqa: PLR0913 - the words of a list in the contract
     session: Session,
     model: type[R],
     *,

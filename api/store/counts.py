@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from api.store.base import Database
-from api.store.jobs import Job, clock
+from api.store.jobs import Job, read_clock
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
@@ -41,7 +41,7 @@ def count(database: Database, models: Sequence[type[Job]]) -> Counts:
 
 def _age_of_queue(session: Session, model: type[Job]) -> timedelta:
     oldest = session.scalar(select(func.min(model.created_at)).where(model.state == "queued"))
-    return max(clock(session) - oldest, timedelta()) if oldest else timedelta()
+    return max(read_clock(session) - oldest, timedelta()) if oldest else timedelta()
 
 
 def _sizes(database: Database, session: Session) -> dict[str, int]:

@@ -158,7 +158,7 @@ def append_curves(
         The dataset already has a curve of one of the names.
     """
     _check_same_x(read_grid(session, dataset), curves)
-    taken = curve_indices(session, dataset, curves.names)
+    taken = find_curves(session, dataset, curves.names)
     facts = [
         Fact(f"The dataset has a curve {name!r} already.", "duplicate_name", column=name)
         for name in curves.names
@@ -245,7 +245,7 @@ def read_datasets(session: Session, *ids: str) -> dict[str, tuple[Dataset, Float
     }
 
 
-def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
+def read_page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
     """Return the curves after position `after`, in the order of the dataset."""
     curves = session.scalars(
         select(Curve)
@@ -257,7 +257,7 @@ def page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -
     return Page(curves[:limit], [curves[limit - 1].index] if more else None)
 
 
-def curve_indices(session: Session, dataset: Dataset, names: Sequence[str]) -> dict[str, int]:
+def find_curves(session: Session, dataset: Dataset, names: Sequence[str]) -> dict[str, int]:
     """Return the position of each named curve; unknown names are left out."""
     query = select(Curve.name, Curve.index).where(Curve.dataset_id == dataset.id)
     if len(names) > dataset.n_curves // 10:
@@ -302,11 +302,11 @@ def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
     if selection.names is not None:
         return tuple(selection.names)
     positions = selection.positions.tolist()
-    names = curve_names(session, selection.dataset, positions)
+    names = read_curve_names(session, selection.dataset, positions)
     return tuple(names[index] for index in positions)
 
 
-def curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
+def read_curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
     """Return the name of the curve at each position."""
     found: dict[int, str] = {}
     wanted = sorted(indices)

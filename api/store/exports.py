@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, String, delete, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import BINARY, Base, Blob, Database, NotFound, Timestamp
-from api.store.jobs import Job, clock
+from api.store.jobs import Job, read_clock
 
 FILE_BLOCK = 1 << 20
 """Bytes per block of a file."""
@@ -71,14 +71,14 @@ def note_use(session: Session, export: Export) -> None:
     session.execute(
         update(Export)
         .where(Export.id == export.id)
-        .values(used_at=clock(session))
+        .values(used_at=read_clock(session))
         .execution_options(synchronize_session=False)
     )
 
 
 def is_noted(session: Session, export: Export) -> bool:
     """Return whether the recorded last use is recent enough."""
-    return clock(session) - export.used_at < USED_AGAIN
+    return read_clock(session) - export.used_at < USED_AGAIN
 
 
 def keep_within(session: Session, most: int, newest: str) -> None:

@@ -112,7 +112,7 @@ def add_matches(
         session.execute(insert(FitMatch), rows)
 
 
-def page_of_matches(
+def read_page_of_matches(
     session: Session, fit: Fit, filters: dict[str, Any], *, after: int = -1, limit: int = 100
 ) -> Page:
     """Return the matches after position `after`, by training curve and then rank.
@@ -152,7 +152,7 @@ def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement
     return [FitMatch.fit_id == fit.id, FitMatch.ordinal > after, *equal]
 
 
-def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
+def read_first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
     """Return the first page of matches of each fit; it is empty unless the fit succeeded."""
     rows: dict[str, list[FitMatch]] = {fit.id: [] for fit in fits}
     ended = [fit.id for fit in fits if fit.state == "succeeded"]
@@ -169,7 +169,7 @@ def first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str
     }
 
 
-def chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
+def read_chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
     """Return the matches of rank 1, in the order of the training curves."""
     return session.scalars(
         select(FitMatch)
@@ -178,7 +178,7 @@ def chosen(session: Session, fit: Fit) -> Sequence[FitMatch]:
     ).all()
 
 
-def users_of_dataset(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
+def find_fits_of_dataset(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
     """Return ids of fits that use a dataset, at most `limit`."""
     return list(
         session.scalars(

@@ -110,7 +110,7 @@ class Claim:
         )
 
 
-def clock(session: Session) -> datetime:
+def read_clock(session: Session) -> datetime:
     """Return the time for records: that of the database where several hosts share it."""
     if session.get_bind().dialect.name == "sqlite":
         # Begin the transaction first, so that a wait for the write lock does not make the time old.
@@ -130,7 +130,7 @@ def renew(session: Session, claim: Claim, lease: float, done: int | None = None)
 
     Progress never decreases, not even in a later attempt.
     """
-    until = clock(session) + timedelta(seconds=lease)
+    until = read_clock(session) + timedelta(seconds=lease)
     model = claim.model
     values: dict[str, Any] = {}
     if done is not None:
@@ -141,7 +141,7 @@ def renew(session: Session, claim: Claim, lease: float, done: int | None = None)
 
 def end(session: Session, claim: Claim, state: str, **values: Any) -> None:
     """End the job; raise Lost, which rolls the transaction back, if the worker does not own it."""
-    moment = clock(session)
+    moment = read_clock(session)
     begun = claim.model.started_at
     # The clock may have been set back since the job began.
     finished = case((begun > moment, begun), else_=literal(moment, Timestamp))
@@ -157,11 +157,11 @@ def hand_back(
 
     With `pauses`, the job waits for a pause, which grows with each setback.
     """
-    model, values = claim.model, queued(claim.model)
+    model, values = claim.model, make_queued_values(claim.model)
     values["attempt"] = claim.attempt if counted else claim.attempt - 1
     if pauses:
         setbacks = session.scalar(select(model.setbacks).where(claim.holds)) or 0
-        values["not_before"] = clock(session) + pauses.after(setbacks)
+        values["not_before"] = read_clock(session) + pauses.after(setbacks)
         values["setbacks"] = setbacks + 1
     return _write(session, claim, **values)
 
@@ -171,7 +171,7 @@ def release(session: Session, model: type[Job], owner: str) -> None:
     session.execute(
         update(model)
         .where(model.state == "running", model.owner == owner)
-        .values(**queued(model))
+        .values(**make_queued_values(model))
         .execution_options(synchronize_session=False)
     )
 
@@ -182,7 +182,7 @@ def cancel(session: Session, job: Job) -> None:
         kind = type(job).__name__.lower()
         raise NotReady(f"The {kind} has {_ENDED[job.state]}; there is nothing to cancel.")
     job.state = "cancelled"
-    job.finished_at = max(clock(session), job.started_at or job.created_at)
+    job.finished_at = max(read_clock(session), job.started_at or job.created_at)
     job.owner = job.lease_until = None
     session.flush()
 
@@ -197,7 +197,7 @@ def require_succeeded(job: Job, deed: str) -> None:
         raise NotReady(f"The {kind} is {job.state}; only one that succeeded can be {deed}.")
 
 
-def queued(model: type[Job]) -> dict[str, Any]:
+def make_queued_values(model: type[Job]) -> dict[str, Any]:
     """Return the column values of a job that is queued again."""
     return {"state": "queued"} | _given_up(model)
 

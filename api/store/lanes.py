@@ -34,7 +34,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Timestamp
-from api.store.jobs import LANE, LARGE, LONGEST_PAUSE, NAME_OF_CLIENT, SMALL, Claim, Job, clock
+from api.store.jobs import (
+    LANE,
+    LARGE,
+    LONGEST_PAUSE,
+    NAME_OF_CLIENT,
+    SMALL,
+    Claim,
+    Job,
+    read_clock,
+)
 
 TURNS_KEPT = 1000
 """Number of latest turns that are remembered; a client without any of them counts as new."""
@@ -74,7 +83,7 @@ def is_any_due(session: Session, models: tuple[type[Job], ...]) -> bool:
     """Return whether any job can be taken now; one statement if none is queued."""
     if not session.scalar(_is_any_queued(models)):
         return False
-    moment = clock(session)
+    moment = read_clock(session)
     queries = (select(model.id).where(_due(model, moment)).limit(1) for model in models)
     return any(session.execute(query).first() for query in queries)
 
@@ -88,7 +97,7 @@ def _is_any_queued(models: tuple[type[Job], ...]) -> Select[bool]:
 def claim(session: Session, models: Sequence[type[Job]], owner: str, lease: float) -> Claim | None:
     """Take the job whose turn it is, of any kind; return None if there is none."""
     is_alone = _wait_for_other_claims(session)
-    moment = clock(session)
+    moment = read_clock(session)
     for line in _in_turn(session, models, moment):
         if taken := _take(session, line, owner, moment, lease):
             if is_alone:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import CompoundSelect, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
-from api.store.jobs import Job, queued
+from api.store.jobs import Job, make_queued_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,6 @@ def take_back(session: Session, lease: Lease) -> None:
             model.owner.is_not_distinct_from(lease.owner),
             model.lease_until.is_not_distinct_from(lease.until),
         )
-        .values(**queued(model))
+        .values(**make_queued_values(model))
         .execution_options(synchronize_session=False)
     )

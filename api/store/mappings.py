@@ -146,7 +146,7 @@ def send_items(
         yield kept
 
 
-def page_of_items(
+def read_page_of_items(
     session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1, limit: int = 100
 ) -> Page:
     """Return the items after position `after` that pass the filter."""
@@ -162,7 +162,7 @@ def page_of_items(
     return Page(items, [positions[limit - 1]] if len(positions) > limit else None)
 
 
-def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
+def read_first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
     """Return the first page of items of each mapping, without reading whole blocks.
 
     The page is empty unless the mapping succeeded.
@@ -181,12 +181,12 @@ def first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> di
     return pages
 
 
-def users_of_fit(session: Session, fit_id: str, limit: int = 10) -> list[str]:
+def find_mappings_of_fit(session: Session, fit_id: str, limit: int = 10) -> list[str]:
     """Return ids of mappings that use a fit, at most `limit`."""
     return list(session.scalars(select(Mapping.id).where(Mapping.fit_id == fit_id).limit(limit)))
 
 
-def users_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
+def find_mappings_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[str]:
     """Return ids of mappings of a test dataset, at most `limit`."""
     return list(
         session.scalars(select(Mapping.id).where(Mapping.test_id == dataset_id).limit(limit))
@@ -196,7 +196,7 @@ def users_of_test(session: Session, dataset_id: str, limit: int = 10) -> list[st
 _UNMAPPED = {"training": None, "ideal": None, "limit": None}
 
 
-def point_columns(
+def make_point_columns(
     items: Items, columns: Sequence[str], functions: Sequence[dict[str, Any]]
 ) -> dict[str, list[Any]]:
     """Return the fields of items by name, one list each; NaN means no value."""
@@ -215,7 +215,7 @@ def point_columns(
     }
 
 
-def point_dicts(
+def make_point_dicts(
     rows: Iterable[Row], columns: Sequence[str], functions: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the fields of each item by name."""

@@ -25,7 +25,7 @@ from tests.calls import LIBRARY, over_wsgi
 )
 def test_a_client_is_known_by_its_address(app, address, client):
     with app.test_request_context(environ_base={"REMOTE_ADDR": address}):
-        assert jobs.client() == client
+        assert jobs.identify_client() == client
 
 
 def test_the_client_and_the_cost_are_stored_with_the_job(app):

@@ -239,7 +239,7 @@ def test_a_clock_that_is_wrong_takes_no_job_and_keeps_none(database, queue, hour
 def test_times_are_in_order_when_the_clock_is_put_back(database, queue):
     queue(Fit, Fit)
     with database.writing() as session:
-        ahead = jobs.clock(session) + timedelta(hours=1)
+        ahead = jobs.read_clock(session) + timedelta(hours=1)
         session.execute(update(Fit).where(Fit.state == "queued").values(created_at=ahead))
     done, called_off = take(database), take(database)
     with database.writing() as session:

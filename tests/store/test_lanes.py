@@ -198,14 +198,14 @@ def test_who_pauses_lets_others_go_ahead(queue, database):
     (first,) = queue.add("A", SMALL)
     (second,) = queue.add("A", SMALL)
     with database.writing() as session:
-        later = jobs.clock(session) + timedelta(seconds=30)
+        later = jobs.read_clock(session) + timedelta(seconds=30)
         session.execute(update(Fit).where(Fit.id == first).values(not_before=later))
     assert queue.take().id == second
     assert queue.take() is None
     with database.reading() as session:
         assert not lanes.is_any_due(session, JOBS)
     with database.writing() as session:
-        past = jobs.clock(session) - timedelta(seconds=1)
+        past = jobs.read_clock(session) - timedelta(seconds=1)
         session.execute(update(Fit).where(Fit.id == first).values(not_before=past))
     assert queue.take().id == first
 
@@ -213,7 +213,7 @@ def test_who_pauses_lets_others_go_ahead(queue, database):
 def test_a_pause_from_before_the_clock_was_put_back_is_over(queue, database):
     (first,) = queue.add("A", SMALL)
     with database.writing() as session:
-        later = jobs.clock(session) + timedelta(hours=1)
+        later = jobs.read_clock(session) + timedelta(hours=1)
         session.execute(update(Fit).where(Fit.id == first).values(not_before=later))
     assert queue.take().id == first
 

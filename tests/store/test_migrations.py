@@ -10,7 +10,7 @@ from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find
 from api.store.datasets import add_dataset
-from api.store.fits import Fit, chosen
+from api.store.fits import Fit, read_chosen
 from api.store.migrate import is_current, migrate
 from services.files import Source
 from tests.factories import a_table
@@ -65,7 +65,7 @@ def test_jobs_go_down_and_up_and_none_waits_for_workers_that_are_not_there(datab
             assert (fit.attempt, fit.owner, fit.lease_until) == (0, None, None)
             assert fit.finished_at
             assert fit.version == (3 if state in STATES[:2] else 2 if state != "succeeded" else 1)
-            assert len(chosen(session, fit)) == 1
+            assert len(read_chosen(session, fit)) == 1
 
 
 def test_jobs_from_before_the_lanes_are_large_and_of_one_more_client(database):

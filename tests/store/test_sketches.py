@@ -20,12 +20,12 @@ from api.store.datasets import (
     Selection,
     add_dataset,
     append_curves,
-    curve_names,
     open_library,
+    read_curve_names,
     read_datasets,
     read_table,
 )
-from api.store.fits import chosen
+from api.store.fits import read_chosen
 from api.store.migrate import migrate
 from api.store.sketches import SketchBasis, SketchBlock, read_basis, stream_sketches
 from services.bounds.sketch import make_sketch
@@ -210,7 +210,9 @@ def test_a_fit_through_the_store_is_that_without_sketches(database):
     fits.append(submit(database, FITS, body))
     fields = ("ideal", "score", "sse", "rmse", "mae", "max_deviation", "r2", "n")
     with database.reading() as session:
-        found = [[[getattr(m, f) for f in fields] for m in chosen(session, fit)] for fit in fits]
+        found = [
+            [[getattr(m, f) for f in fields] for m in read_chosen(session, fit)] for fit in fits
+        ]
     assert repr(found[0]) == repr(found[1]) == repr(found[2])
     assert [row[0] for row in found[0]] == ["f7", "f30"]
 
@@ -241,6 +243,6 @@ def test_names_of_a_large_selection_are_found(database):
     dataset_id = stored(database, smooth(120))
     with database.reading() as session:
         [(dataset, x)] = read_datasets(session, dataset_id).values()
-        assert curve_names(session, dataset, [119, 0]) == {0: "f0", 119: "f119"}
+        assert read_curve_names(session, dataset, [119, 0]) == {0: "f0", 119: "f119"}
         table = read_table(session, Selection(dataset, x, 120, np.array([2, 50, 119])))
         assert table.names == ("f2", "f50", "f119")

@@ -83,7 +83,7 @@ def look_at(app, address, **values):
         before = fit.not_before
         for name, value in values.items():
             setattr(fit, name, value)
-        return before, jobs.clock(session)
+        return before, jobs.read_clock(session)
 
 
 def pauses_of(app, calls, one, address, other, count):  # noqa: PLR0917 - fixtures
