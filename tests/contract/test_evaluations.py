@@ -135,7 +135,6 @@ class TestReply:
         body = some_points(count) | {"policy": policy, "tolerance_factor": factor}
         short = calls.post(path, body)
         monkeypatch.setattr(evaluations, "is_few", lambda *_: False)
-        monkeypatch.setattr(evaluations, "_BATCH", 7)
         monkeypatch.setattr("api.jobs.mappings.EVALUATED_CELLS", 30)
         long = calls.post(path, body)
         assert (short.status, long.status) == (200, 200)
