@@ -29,12 +29,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
-    and_,
     create_engine,
     event,
+    literal,
     make_url,
-    or_,
     select,
+    tuple_,
 )
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -368,9 +368,10 @@ def read_page(  # noqa: PLR0913 - the words of a list in the contract
     query = select(model).filter_by(**filters).options(*left_out)
     if after is not None:
         value, last_id = after
-        beyond = column < value if down else column > value
-        id_beyond = model.id < last_id if down else model.id > last_id
-        query = query.where(or_(beyond, and_(column == value, id_beyond)))
+        # A comparison of rows is a search in the index of the column; an OR would be a scan.
+        place = tuple_(column, model.id)
+        end = tuple_(literal(value, column.type), literal(last_id, model.id.type))
+        query = query.where(place < end if down else place > end)
     order = (column.desc(), model.id.desc()) if down else (column, model.id)
     records = session.scalars(query.order_by(*order).limit(limit + 1)).all()
     if len(records) <= limit:
