@@ -21,7 +21,7 @@ run: $(VENV)/.run
 	@$(BIN)/idealfit serve
 
 test: $(VENV)/.test
-	@echo "This takes about 15 minutes on two cores; make test-quick is shorter."
+	@echo "This takes about 8 minutes on two cores; make test-quick is shorter."
 	@$(BIN)/python -m pytest $(AT_ONCE) -m "not thorough"
 
 # The tests that need neither PostgreSQL nor any other program.
@@ -31,7 +31,7 @@ test-quick: $(VENV)/.test
 
 # Only what make test leaves out: the long tests, and all examples of the random ones.
 test-all: $(VENV)/.test
-	@echo "This takes about 20 minutes on two cores."
+	@echo "This takes about 7 minutes on two cores."
 	@$(BIN)/python -m pytest $(AT_ONCE) -m "thorough or hypothesis" --hypothesis-profile=all
 
 # Everything that is killed in the tests, forty times as often.
