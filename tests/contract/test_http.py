@@ -316,7 +316,7 @@ BODIES = (
     "api.resources.mappings.send_items",
     "api.resources.exports.open_export",
     "api.resources.plots.read_curves",
-    "api.resources.plots.page_of_items",
+    "api.resources.plots.read_page_of_items",
 )
 """Functions that read what only a body shows."""
 
