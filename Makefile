@@ -21,7 +21,7 @@ run: $(VENV)/.run
 	@$(BIN)/idealfit serve
 
 test: $(VENV)/.test
-	@echo "This takes about 8 minutes on two cores; make test-quick is shorter."
+	@echo "This takes 8 to 10 minutes on two cores; make test-quick is shorter."
 	@$(BIN)/python -m pytest $(AT_ONCE) -m "not thorough"
 
 # The tests that need neither PostgreSQL nor any other program.
