@@ -39,7 +39,7 @@ def plan_fit(session: Session, request: dict[str, Any]) -> FitInputs:
     found = read_datasets(session, request["training_id"], request["ideal_id"])
     training = _select(session, found, request, "training")
     ideal = _select(session, found, request, "ideal")
-    grid = read_x(session, ideal)
+    grid = read_x(session, ideal.dataset, ideal.x)
     options = _fit_options(request, grid, ideal.dataset.x_column)
     _refuse_many(training.size * min(options.top_k, ideal.size))
     fit = Fit(
@@ -67,7 +67,7 @@ def check_fit(session: Session, inputs: FitInputs) -> None:
         options = replace(options, outside="omit")
     first = training.positions[:1]
     names = tuple(read_curve_names(session, training.dataset, first.tolist()).values())
-    x = read_x(session, training)
+    x = read_x(session, training.dataset, training.x)
     table = Table(x, np.zeros((1, x.size)), names, training.dataset.x_column)
     prepare(table, first, inputs.grid, options)
 

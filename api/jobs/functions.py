@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from api.store.base import Database, NotFound, find
-from api.store.datasets import Dataset, Selection, read_curves, read_datasets, read_x
+from api.store.datasets import Dataset, read_curves, read_datasets, read_x
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
 from services import grids
@@ -62,22 +62,27 @@ class ChosenFunctions:
 def read_functions(session: Session, fit: Fit, ideal: Dataset, grid: FloatArray) -> ChosenFunctions:
     """Read the functions that a fit chose from its library, whose x column is `grid`."""
     matches = read_chosen(session, fit)
+    functions = read_functions_of_matches(session, ideal, matches)
+    return ChosenFunctions(matches, grids.sort_grid(grid), functions)
+
+
+def read_functions_of_matches(
+    session: Session, ideal: Dataset, matches: Sequence[FitMatch]
+) -> Functions:
+    """Read the function of each match; its limit is its largest deviation."""
     curves = read_curves(session, ideal, np.array([m.ideal_index for m in matches], dtype=np.intp))
     scale, offset, deviation = (
         np.array([getattr(match, name) for match in matches], dtype=np.float64)
         for name in ("scale", "offset", "max_deviation")
     )
-    return ChosenFunctions(
-        matches, grids.sort_grid(grid), Functions(curves, scale, offset, deviation)
-    )
+    return Functions(curves, scale, offset, deviation)
 
 
 def _read_hot(session: Session, fit: Fit) -> ChosenFunctions:
     """Read the functions of a fit for many small evaluations; NotReady unless it has succeeded."""
     require_succeeded(fit, "evaluated")
     [(ideal, x)] = read_datasets(session, fit.ideal_id).values()
-    grid = read_x(session, Selection(ideal, x, fit.n_ideal))
-    functions = read_functions(session, fit, ideal, grid)
+    functions = read_functions(session, fit, ideal, read_x(session, ideal, x))
     return functions.tabulated(fit.options.alignment)
 
 

@@ -48,7 +48,7 @@ def read_fit_inputs(session: Session, fit: Fit) -> FitInputs:
     found = read_datasets(session, fit.training_id, fit.ideal_id)
     training = _select(session, *found[fit.training_id], fit.training_curves, fit.n_training)
     ideal = _select(session, *found[fit.ideal_id], fit.ideal_curves, fit.n_ideal)
-    grid = read_x(session, ideal)
+    grid = read_x(session, *found[fit.ideal_id])
     return FitInputs(fit, training, replace(ideal, x=grid), grid)
 
 
@@ -71,5 +71,5 @@ def read_mapping_inputs(session: Session, mapping: Mapping) -> MappingInputs:
     fit = find(session, Fit, mapping.fit_id)
     found = read_datasets(session, mapping.test_id, fit.ideal_id)
     test = Selection(*found[mapping.test_id], len(mapping.columns), names=mapping.columns)
-    ideal = Selection(*found[fit.ideal_id], fit.n_ideal)
-    return MappingInputs(mapping, fit, ideal.dataset, read_x(session, ideal), test)
+    ideal, x = found[fit.ideal_id]
+    return MappingInputs(mapping, fit, ideal, read_x(session, ideal, x), test)

@@ -169,8 +169,8 @@ def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
     require_succeeded(fit, "mapped with")
     test, x = found[request["test_id"]]
     names = list(read_curve_names(session, test, range(test.n_curves)).values())
-    ideal = Selection(*found[fit.ideal_id], fit.n_ideal)
-    grid = read_x(session, ideal)
+    ideal, grid_if_short = found[fit.ideal_id]
+    grid = read_x(session, ideal, grid_if_short)
     n_points = test.n_points * test.n_curves
     mapping = Mapping(
         **make_queued_columns(session, n_points),
@@ -183,7 +183,7 @@ def plan_mapping(session: Session, request: dict[str, Any]) -> MappingInputs:
         **list_fields(Outcome(n_points)),
     )
     curves = Selection(test, x, test.n_curves, names=names)
-    return MappingInputs(mapping, fit, ideal.dataset, grid, curves)
+    return MappingInputs(mapping, fit, ideal, grid, curves)
 
 
 def check_mapping(_session: Session, _inputs: MappingInputs) -> None:

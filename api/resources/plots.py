@@ -18,6 +18,7 @@ from api.http.blueprint import Handler, StrictBlueprint
 from api.http.downloads import disposition
 from api.http.media import HTML, JSON, PNG, SVG
 from api.http.replies import compute_reply
+from api.jobs.functions import read_functions_of_matches
 from api.pages.shapes import (
     MAX_LINES,
     MAX_PANELS,
@@ -37,7 +38,6 @@ from api.store.datasets import Dataset, read_curve_names, read_curves, read_grid
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, make_point_columns, read_page_of_items
-from services.mapping.functions import Functions
 from services.mapping.limits import admission_limits
 from services.mapping.options import MapOptions
 
@@ -117,7 +117,7 @@ def _send_picture(
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class PlotFormat:
     """A format of plots: its schema in the OpenAPI document, and the function that sends it."""
 
     schema: Any
@@ -125,10 +125,10 @@ class Format:
 
 
 FORMATS = {
-    HTML: Format({"type": "string"}, _send_page),
-    JSON: Format(PlotReply, _send_json),
-    SVG: Format({"type": "string"}, _send_svg),
-    PNG: Format({"type": "string", "format": "binary"}, _send_png),
+    HTML: PlotFormat({"type": "string"}, _send_page),
+    JSON: PlotFormat(PlotReply, _send_json),
+    SVG: PlotFormat({"type": "string"}, _send_svg),
+    PNG: PlotFormat({"type": "string", "format": "binary"}, _send_png),
 }
 """The formats of plots; a client that accepts anything gets the first."""
 
@@ -248,13 +248,8 @@ def _read_panels(
     ideal = find(session, Dataset, fit.ideal_id)
     x, grid = read_grid(session, training), read_grid(session, ideal)
     measured = read_curves(session, training, np.array([m.training_index for m in matches]))
-    deviations = np.array([m.max_deviation for m in matches], dtype=np.float64)
-    functions = Functions(
-        read_curves(session, ideal, np.array([m.ideal_index for m in matches])),
-        np.array([m.scale for m in matches]),
-        np.array([m.offset for m in matches]),
-        admission_limits(deviations, tolerance_factor),
-    )
+    functions = read_functions_of_matches(session, ideal, matches)
+    limits = admission_limits(functions.limit, tolerance_factor)
     return [
         Panel(
             training=match.training,
@@ -274,8 +269,8 @@ def _read_panels(
             matches,
             measured,
             functions.compute_values(),
+            limits,
             functions.limit,
-            deviations,
             strict=True,
         )
     ]

@@ -292,9 +292,9 @@ class Selection:
         return np.arange(self.n_curves) if self.indices is None else self.indices
 
 
-def read_x(session: Session, selection: Selection) -> FloatArray:
-    """Return the x column of the dataset; read it if the selection has none."""
-    return read_grid(session, selection.dataset) if selection.x is None else selection.x
+def read_x(session: Session, dataset: Dataset, x: FloatArray | None) -> FloatArray:
+    """Return the x column of a dataset; read it if it did not come with the record."""
+    return read_grid(session, dataset) if x is None else x
 
 
 def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
@@ -353,7 +353,7 @@ def open_library(
     basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
     n_coordinates = basis.n_coordinates if basis else 0
     return Library(
-        read_x(session, selection),
+        read_x(session, dataset, selection.x),
         stream_blocks(session, selection, start, stop),
         dataset.sha256,
         basis,
@@ -378,4 +378,5 @@ def read_table(session: Session, selection: Selection) -> Table:
     for block in stream_blocks(session, selection):
         y[filled : filled + len(block.y)] = block.y
         filled += len(block.y)
-    return Table(read_x(session, selection), y, read_names(session, selection), dataset.x_column)
+    x = read_x(session, dataset, selection.x)
+    return Table(x, y, read_names(session, selection), dataset.x_column)

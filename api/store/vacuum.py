@@ -15,6 +15,7 @@ STEP_BYTES = 1 << 20
 FREE_PAGES = """
 SELECT freelist_count FROM pragma_freelist_count, pragma_auto_vacuum WHERE auto_vacuum = ?
 """
+"""Query for the free pages of a file that can be shortened."""
 
 
 def give_back(database: Database) -> bool:
