@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from api.errors import Problem
 from api.schemas.base import LARGEST
-from api.store.base import Page, Record, read_page
+from api.store.base import Record
+from api.store.lists import Page, read_page
 from services.errors import Fact
 
 

@@ -13,9 +13,9 @@ from flask import Blueprint, Response, render_template, request, send_from_direc
 from api.headers import PAGE, PICTURE, PUBLIC
 from api.http.media import JSON
 from api.running import database, running
-from api.store.base import read_page
 from api.store.datasets import Dataset
 from api.store.fits import Fit
+from api.store.lists import read_page
 from api.store.mappings import Mapping
 
 NEWEST = 20

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import marshmallow as ma
 import numpy as np
+import orjson
 from marshmallow import fields, validate
 
 from api.limits import limits_in_force
@@ -97,7 +98,9 @@ class Reply(Plain):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._writers = {name: _choose_writer(field) for name, field in self.dump_fields.items()}
+        self._names = tuple(self.dump_fields)
+        writers = ((name, _choose_writer(field)) for name, field in self.dump_fields.items())
+        self._writers = {name: write for name, write in writers if write}
 
     def dump(self, obj: Any, **_: Any) -> dict[str, Any]:
         """Write the fields of a record or dict.
@@ -105,10 +108,10 @@ class Reply(Plain):
         Only times are converted, nothing is checked; the tests compare replies with the document.
         """
         read = obj.__getitem__ if isinstance(obj, dict) else partial(getattr, obj)
-        return {
-            name: read(name) if write is None else write(read(name))
-            for name, write in self._writers.items()
-        }
+        written = dict(zip(self._names, map(read, self._names), strict=True))
+        for name, write in self._writers.items():
+            written[name] = write(written[name])
+        return written
 
 
 def _choose_writer(field: Any) -> Callable[[Any], Any] | None:
@@ -126,7 +129,11 @@ def _choose_writer(field: Any) -> Callable[[Any], Any] | None:
 
 def format_moment(value: datetime | None) -> str | None:
     """Write a time as RFC 3339 in UTC."""
-    return None if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    if value is None:
+        return None
+    # The methods of datetime take four to eight times as long, and lists have hundreds of times.
+    text = orjson.dumps(value.astimezone(UTC), option=orjson.OPT_UTC_Z).decode().strip('"')
+    return text if value.microsecond else text.replace("Z", ".000000Z")
 
 
 class Words(fields.String):

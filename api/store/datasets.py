@@ -19,7 +19,6 @@ from api.store.base import (
     Blob,
     Document,
     Name,
-    Page,
     Record,
     Timestamp,
     insert_rows,
@@ -27,6 +26,7 @@ from api.store.base import (
     now,
 )
 from api.store.blocks import BLOCK_BYTES, NUMBER, CurveReader, add_blocks, stream_values
+from api.store.lists import Page, index_lists
 from api.store.sketches import add_sketches, read_basis, stream_sketches
 from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
@@ -43,6 +43,8 @@ class Dataset(Record):
     """Record of one x column and its curves. Values never change; curves can be appended."""
 
     __tablename__ = "datasets"
+    __table_args__ = index_lists()
+    unlisted = ("n_warnings",)
 
     description: Mapped[str] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(Document)

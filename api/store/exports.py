@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, String, delete, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import BINARY, Base, Blob, Database, NotFound, Timestamp
-from api.store.jobs import Job, read_clock
+from api.store.jobs import Job, index_queue, read_clock
 
 FILE_BLOCK = 1 << 20
 """Bytes per block of a file."""
@@ -22,6 +22,7 @@ class Export(Job):
     """Record of the exported file of a mapping; a worker makes the file, and it is kept."""
 
     __tablename__ = "exports"
+    __table_args__ = (index_queue(),)
 
     mapping_id: Mapped[str] = mapped_column(
         String(32), ForeignKey("mappings.id", ondelete="CASCADE"), unique=True

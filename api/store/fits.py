@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Database, Document, Name, Page, find
-from api.store.jobs import Job
+from api.store.base import Base, Database, Document, Name, find
+from api.store.jobs import Job, index_queue
+from api.store.lists import Page, index_lists
 from services.scoring.matches import MATCH_FIELDS as FIELDS
 from services.scoring.matches import Match
 from services.scoring.options import FitOptions
@@ -22,9 +23,10 @@ class Fit(Job):
     """Record of a fit: its datasets, its options, and its state as a job."""
 
     __tablename__ = "fits"
+    __table_args__ = (*index_lists("training_id", "ideal_id", "state"), index_queue())
 
-    training_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
-    ideal_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    training_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    ideal_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     criterion: Mapped[str] = mapped_column(String(8))
     transform: Mapped[str] = mapped_column(String(8))
     alignment: Mapped[str] = mapped_column(String(8))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Index, String, and_, case, func, literal, select, update
-from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Document, NotReady, Record, Timestamp, now
 
@@ -53,6 +53,17 @@ class Job(Record):
 
     __abstract__ = True
 
+    unlisted: ClassVar[tuple[str, ...]] = (
+        "attempt",
+        "owner",
+        "lease_until",
+        "client",
+        "cost",
+        "lane",
+        "not_before",
+        "setbacks",
+    )
+
     state: Mapped[str] = mapped_column(String(10))
     done: Mapped[int]
     total: Mapped[int]
@@ -68,16 +79,12 @@ class Job(Record):
     not_before: Mapped[datetime | None] = mapped_column(Timestamp)
     setbacks: Mapped[int] = mapped_column(default=0)
 
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805 - SQLAlchemy hands in the class
-        return (
-            # Lists by state, and the queue (api/store/lanes.py).
-            Index(None, "state", "created_at", "id"),
-            Index(None, "state", "lane", "client", "created_at", "id"),
-        )
-
     def as_dict(self) -> dict[str, Any]:
         return super().as_dict() | {"progress": self.progress}
+
+    @classmethod
+    def make_listed(cls, columns: dict[str, Any]) -> dict[str, Any]:
+        return columns | {"progress": {"done": columns["done"], "total": columns["total"]}}
 
     @property
     def progress(self) -> dict[str, int]:
@@ -88,6 +95,11 @@ class Job(Record):
     def ended(self) -> bool:
         """Whether the job has succeeded, failed or been cancelled."""
         return self.state not in {"queued", "running"}
+
+
+def index_queue() -> Index:
+    """Make the index of the queue (api/store/lanes.py)."""
+    return Index(None, "state", "lane", "client", "created_at", "id")
 
 
 @dataclass(frozen=True, slots=True)

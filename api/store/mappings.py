@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sqlalchemy import ForeignKey, Select, String, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import BINARY, Base, Blob, Database, Document, Page, find
-from api.store.jobs import Job
+from api.store.base import BINARY, Base, Blob, Database, Document, find
+from api.store.jobs import Job, index_queue
+from api.store.lists import Page, index_lists
 from services.mapping.items import ITEM, MAPPED, REASONS, Items, Row
 from services.mapping.options import MapOptions
 
@@ -25,10 +26,11 @@ class Mapping(Job):
     """Record of a mapping: its fit and test dataset, its options, its results and state."""
 
     __tablename__ = "mappings"
-    unlisted = ("columns", "functions")
+    __table_args__ = (*index_lists("fit_id", "test_id", "state"), index_queue())
+    unlisted = (*Job.unlisted, "test_sha256", "columns", "functions")
 
-    fit_id: Mapped[str] = mapped_column(ForeignKey("fits.id"), index=True)
-    test_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    fit_id: Mapped[str] = mapped_column(ForeignKey("fits.id"))
+    test_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     policy: Mapped[str] = mapped_column(String(8))
     tolerance_factor: Mapped[float]
     alignment: Mapped[str] = mapped_column(String(8))

@@ -1,12 +1,14 @@
 """Our own way to load requests agrees with marshmallow's, to the last message."""
 
+from datetime import UTC, datetime
+
 import marshmallow as ma
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import api.app  # noqa: F401 - all schemas
-from api.schemas.base import Reply, Request, read_numbers, read_rows
+from api.schemas.base import Reply, Request, format_moment, read_numbers, read_rows
 from api.schemas.datasets import FileFields, without_empty
 
 
@@ -108,3 +110,11 @@ class TestHooks:
         schema = type("Odd", (kind,), {"a": field, "count": lambda *_: 3})
         with pytest.raises(TypeError, match=r"Odd\.a: \w+ would have no effect"):
             schema()
+
+
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1000, 1, 2)))  # noqa: DTZ001 - hypothesis adds the zone
+def test_a_time_is_written_in_utc_with_microseconds(moment):
+    for value in (moment, moment.replace(microsecond=0)):
+        utc = value.astimezone(UTC).replace(tzinfo=None)
+        assert format_moment(value) == utc.isoformat(timespec="microseconds") + "Z"
+    assert format_moment(None) is None
