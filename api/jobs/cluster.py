@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.config import Settings
-from api.jobs.common import Progress, report_nothing
+from api.jobs.common import NOT_WATCHED, Progress, Watch
 from api.jobs.estimate import estimate_rate
 from api.jobs.fits import prepare_fit
 from api.jobs.inputs import FitInputs, read_fit_inputs
@@ -65,13 +65,13 @@ class Cluster:
         self._client: Any = None
 
     def rank(
-        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, watch: Watch
     ) -> tuple[Ranking, str]:
         """Rank all of the library; in parts, if it is large and there is a cluster."""
         fit = inputs.job
         parts = cut(fit, inputs.grid.size)
         if len(parts) == 1 or not self._connected():
-            return self._local.rank(session, inputs, prepared, progress)
+            return self._local.rank(session, inputs, prepared, watch)
         ranking, done = make_empty_ranking(len(prepared.names), 0), 0
         missing, by = dict.fromkeys(parts), NUMPY
         with closing(self._delivered(fit, parts)) as delivered:
@@ -81,9 +81,9 @@ class Cluster:
                 if part:
                     del missing[part]
                     by = DASK
-                progress(done, fit.n_ideal)
+                watch.progress(done, fit.n_ideal)
         for part in missing:
-            told = functools.partial(_further, progress, done)
+            told = Watch(functools.partial(_further, watch.progress, done))
             found = self._local.rank_part(session, inputs, prepared, told, part)
             ranking = merge(ranking, found, fit.top_k)
             done += len(part)
@@ -201,7 +201,7 @@ def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
     with database.reading() as session:
         inputs = read_fit_inputs(session, find(session, Fit, fit_id))
         prepared = prepare_fit(session, inputs)
-        return local.rank_part(session, inputs, prepared, report_nothing, range(start, stop))
+        return local.rank_part(session, inputs, prepared, NOT_WATCHED, range(start, stop))
 
 
 @functools.lru_cache(maxsize=1)

@@ -22,6 +22,31 @@ def report_nothing(_done: int, _total: int) -> None:
     """Report progress to nobody."""
 
 
+class TakesLonger(Exception):  # noqa: N818 - named for what it is
+    """Raised when work turns out to take longer than whoever waits for it may wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"an estimate of {seconds:.3g} s")
+        self.seconds = seconds
+
+
+def allow_any(_seconds: float) -> bool:
+    """Allow work of any length."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Functions by which work tells how far it is, and asks before it takes long."""
+
+    progress: Progress = report_nothing
+    may_take: Callable[[float], bool] = allow_any
+    """Told an estimate in seconds; TakesLonger is raised if it says no."""
+
+
+NOT_WATCHED = Watch()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Answer of a job: columns of its record, and a function that adds the rows beside it."""

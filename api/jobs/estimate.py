@@ -6,8 +6,10 @@ from typing import assert_never
 
 from api.jobs.inputs import FitInputs, MappingInputs
 from api.store.fits import Fit
+from api.store.sketches import may_have_sketches
+from services.bounds.sketch import N_VECTORS, row_type
 
-PRODUCTS_PER_SECOND = 4e9
+PRODUCTS_PER_SECOND = 1e10
 """Training curves × library curves × points that `sse` multiplies in a second."""
 
 
@@ -28,14 +30,29 @@ BYTES_PER_SECOND = 3e8
 
 
 def estimate_fit(inputs: FitInputs) -> float:
-    """Estimate the seconds that a fit takes (docs/operations.md)."""
-    fit, points = inputs.job, inputs.grid.size
-    values = fit.n_ideal * points + fit.n_training * inputs.training.dataset.n_points
-    return (
-        fit.n_training * fit.n_ideal * points / estimate_rate(fit)
-        + fit.n_training * min(fit.top_k, fit.n_ideal) / MATCHES_PER_SECOND
-        + 8 * values / BYTES_PER_SECOND
-    )
+    """Estimate the seconds that a fit takes at least (docs/operations.md).
+
+    Only the fit itself shows whether sketches or the cache spare reading the library; if they do
+    not, `estimate_ranking` tells what is to come.
+    """
+    fit = inputs.job
+    matches = fit.n_training * min(fit.top_k, fit.n_ideal) / MATCHES_PER_SECOND
+    training = 8 * fit.n_training * inputs.training.dataset.n_points / BYTES_PER_SECOND
+    if inputs.ideal.indices is None and may_have_sketches(fit.n_ideal, inputs.grid.size):
+        product = fit.n_training * fit.n_ideal * N_VECTORS / PRODUCTS_PER_SECOND
+        reading = fit.n_ideal * row_type(N_VECTORS).itemsize / BYTES_PER_SECOND
+        return matches + training + product + reading
+    return matches + training + estimate_ranking(inputs, fit.n_training, is_cached=True)
+
+
+def estimate_ranking(inputs: FitInputs, n_training: int, *, is_cached: bool) -> float:
+    """Estimate the seconds in which training curves are compared with all of a library.
+
+    `is_cached` says that no value of the library need be read.
+    """
+    values = inputs.job.n_ideal * inputs.grid.size
+    reading = 0 if is_cached else 8 * values / BYTES_PER_SECOND
+    return n_training * values / estimate_rate(inputs.job) + reading
 
 
 def estimate_mapping(inputs: MappingInputs) -> float:

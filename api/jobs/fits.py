@@ -75,7 +75,7 @@ def check_fit(session: Session, inputs: FitInputs) -> None:
 def compute_fit(session: Session, inputs: FitInputs, tools: Tools) -> Answer:
     """Find the matches of a fit."""
     prepared = prepare_fit(session, inputs)
-    ranking, computed_by = tools.ranker.rank(session, inputs, prepared, tools.progress)
+    ranking, computed_by = tools.ranker.rank(session, inputs, prepared, tools.watch)
     matches = finish(prepared, ranking)
     positions = prepared.training_indices.tolist()
     training_names = dict(zip(positions, prepared.names, strict=True))

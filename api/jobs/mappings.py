@@ -200,7 +200,7 @@ def compute_mapping(session: Session, inputs: MappingInputs, tools: Tools) -> An
         functions,
         mapping.options,
         lambda items: spool.write(items.tobytes()),
-        tools.progress,
+        tools.watch.progress,
     )
 
     def add_rows(session: Session) -> None:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Progress
-from api.jobs.estimate import estimate_rate
+from api.jobs.common import TakesLonger, Watch
+from api.jobs.estimate import estimate_ranking, estimate_rate
 from api.jobs.inputs import FitInputs
 from api.store.datasets import open_library
 from services.fitting.cache import Cache
@@ -24,7 +24,7 @@ class Ranker(Protocol):
     """Interface of rankers."""
 
     def rank(
-        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress, /
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, watch: Watch, /
     ) -> tuple[Ranking, str]:
         """Rank the library; also say what computed the ranking."""
 
@@ -37,18 +37,18 @@ class LocalRanker:
     """Keeps prepared parts of libraries for later fits."""
 
     def rank(
-        self, session: Session, inputs: FitInputs, prepared: PreparedFit, progress: Progress
+        self, session: Session, inputs: FitInputs, prepared: PreparedFit, watch: Watch
     ) -> tuple[Ranking, str]:
         """Rank all of the library."""
         everything = range(inputs.job.n_ideal)
-        return self.rank_part(session, inputs, prepared, progress, everything), NUMPY
+        return self.rank_part(session, inputs, prepared, watch, everything), NUMPY
 
     def rank_part(
         self,
         session: Session,
         inputs: FitInputs,
         prepared: PreparedFit,
-        progress: Progress,
+        watch: Watch,
         part: range,
     ) -> Ranking:
         """Rank the curves of the library in some of its places."""
@@ -56,9 +56,20 @@ class LocalRanker:
         library = open_library(session, inputs.ideal, part.start, part.stop)
         cells = fit.n_training * len(library.grid)
         most = max(1, int(PIECE_SECONDS * estimate_rate(fit) / cells))
-        parts = library.in_parts(most, SKETCHES * most)
+        parts = library.in_parts(most)
+
+        def ask(n_training: int, *, is_cached: bool) -> None:
+            seconds = estimate_ranking(inputs, n_training, is_cached=is_cached)
+            if not watch.may_take(seconds):
+                raise TakesLonger(seconds)
+
         return rank_library(
-            prepared, parts, self.cache, most, lambda done: progress(done, fit.n_ideal)
+            prepared,
+            parts,
+            self.cache,
+            most,
+            on_progress=lambda done: watch.progress(done, fit.n_ideal),
+            on_reading=ask,
         )
 
 
@@ -68,7 +79,3 @@ UNCACHED = LocalRanker()
 
 PIECE_SECONDS = 0.5
 """Target time of a piece, in seconds; a fit can be stopped between two pieces."""
-
-
-SKETCHES = 8
-"""Curves compared by their sketches in the time that one takes by its values."""

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.common import Answer, J, Progress, report_nothing
-from api.jobs.kinds import KINDS, JobKind
+from api.jobs.common import Answer, J, Progress, TakesLonger, Watch, allow_any, report_nothing
+from api.jobs.kinds import KINDS, I, JobKind
 from api.jobs.rankers import UNCACHED, Ranker
 from api.jobs.tools import Tools
 from api.store.base import Database
@@ -28,31 +28,34 @@ SPOOL_BYTES = 64 << 20
 
 def submit(  # noqa: PLR0913 - what a process brings with it, each with a default
     database: Database,
-    kind: JobKind[J, Any],
+    kind: JobKind[J, I],
     request: dict[str, Any],
     *,
     client: str = "",
     most_seconds: float = math.inf,
-    may_begin: Callable[[float], bool] = lambda _seconds: True,
+    may_begin: Callable[[float], bool] = allow_any,
     progress: Progress = report_nothing,
     ranker: Ranker = UNCACHED,
 ) -> J:
     """Do the job that the body of a request asks for, or queue it; nothing refused is stored.
 
     It is queued if it may take more than `most_seconds`, or if `may_begin`, which is asked with
-    the estimate before anything is computed, says no. `client` is who asks, for a fair queue.
+    an estimate before anything is computed, says no; also when only the computation shows that
+    it takes longer. `client` is who asks, for a fair queue.
     """
+
+    def may_take(seconds: float) -> bool:
+        return seconds <= most_seconds and may_begin(seconds)
+
     with scratch.spooled(SPOOL_BYTES) as spool:
         with database.reading() as session:
             inputs = kind.plan(session, request)
             job: J = inputs.job
-            answer = None
             job.client, job.cost = client, kind.estimate(inputs)
+            answer = _compute_small(
+                session, kind, inputs, Tools(spool, Watch(progress, may_take), ranker)
+            )
             job.lane = SMALL if job.cost <= SMALL_SECONDS else LARGE
-            if job.cost <= most_seconds and may_begin(job.cost):
-                answer = kind.compute(session, inputs, Tools(spool, progress, ranker))
-            else:
-                kind.check(session, inputs)
         with database.writing() as session:
             if answer:
                 job.state, job.done = "succeeded", job.total
@@ -67,6 +70,18 @@ def submit(  # noqa: PLR0913 - what a process brings with it, each with a defaul
     return job
 
 
+def _compute_small(session: Session, kind: JobKind[J, I], inputs: I, tools: Tools) -> Answer | None:
+    """Compute the answer of a job, or check it and return None if it takes too long."""
+    job = inputs.job
+    if tools.watch.may_take(job.cost):
+        try:
+            return kind.compute(session, inputs, tools)
+        except TakesLonger as error:
+            job.cost += error.seconds
+    kind.check(session, inputs)
+    return None
+
+
 def compute(
     session: Session,
     job: Job,
@@ -76,4 +91,4 @@ def compute(
 ) -> Answer:
     """Compute the answer of a stored job, with all that it needs read here and now."""
     kind = KINDS[type(job)]
-    return kind.compute(session, kind.read(session, job), Tools(spool, progress, ranker))
+    return kind.compute(session, kind.read(session, job), Tools(spool, Watch(progress), ranker))

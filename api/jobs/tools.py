@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO
 
-from api.jobs.common import Progress, report_nothing
+from api.jobs.common import NOT_WATCHED, Watch
 from api.jobs.rankers import UNCACHED, Ranker
 
 
@@ -16,7 +16,7 @@ class Tools:
     spool: IO[bytes]
     """Takes rows that may be too long for memory, until the answer is stored."""
 
-    progress: Progress = report_nothing
+    watch: Watch = NOT_WATCHED
     """Is told between two pieces of work."""
 
     ranker: Ranker = UNCACHED

@@ -38,7 +38,6 @@ from api.store.base import Database, InUse, find, find_version
 from api.store.fits import (
     Fit,
     match_dict,
-    match_row,
     read_first_matches,
     read_page_of_matches,
     send_matches,
@@ -170,7 +169,7 @@ def list_matches(query: dict[str, Any], fit_id: str) -> Any:
         page = read_page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
     if g.media == JSON:
         return make_listing(page, [match_dict(match) for match in page.items])
-    batch = matches_batch([match_row(match) for match in page.items])
+    batch = matches_batch(page.items)
     return rows_reply(MATCHES, [batch], _stem(fit), make_listing(page, [])[1], as_text=as_text)
 
 

@@ -105,6 +105,11 @@ class CurveReader:
         firsts = np.array([first for first, _, _ in found], dtype=np.intp)
         return _Blocks(firsts, [count for _, count, _ in found], [key for _, _, key in found])
 
+    def cut(self, start: int, stop: int) -> list[NDArray[np.intp]]:
+        """Return the positions of the curves of each block that begins in a range."""
+        blocks = zip(self._blocks.firsts.tolist(), self._blocks.counts, strict=True)
+        return [np.arange(first, first + n) for first, n in blocks if start <= first < stop]
+
     def __call__(
         self, indices: NDArray[np.intp], start: int = 0, stop: int | None = None
     ) -> FloatArray:

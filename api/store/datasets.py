@@ -27,7 +27,7 @@ from api.store.base import (
 )
 from api.store.blocks import BLOCK_BYTES, NUMBER, CurveReader, add_blocks, stream_values
 from api.store.lists import Page, index_lists
-from api.store.sketches import add_sketches, read_basis, stream_sketches
+from api.store.sketches import SketchReader, add_sketches, read_basis
 from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
@@ -303,6 +303,9 @@ def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
     """Return the names of the selected curves, in their order."""
     if selection.names is not None:
         return tuple(selection.names)
+    if selection.indices is None:
+        whole = (Curve.dataset_id == selection.dataset.id, Curve.index < selection.size)
+        return tuple(session.scalars(select(Curve.name).where(*whole).order_by(Curve.index)))
     positions = selection.positions.tolist()
     names = read_curve_names(session, selection.dataset, positions)
     return tuple(names[index] for index in positions)
@@ -353,14 +356,17 @@ def open_library(
     stop = selection.size if stop is None else stop
     whole = selection.indices is None
     basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
-    n_coordinates = basis.n_coordinates if basis else 0
+    reader = CurveReader(connection, dataset.id, dataset.n_points)
+    # One block is read as fast as the few of its curves that matter.
+    is_large = 8 * dataset.n_curves * dataset.n_points > BLOCK_BYTES
+    cuts = reader.cut(start, stop) if whole and (basis or is_large) else []
     return Library(
         read_x(session, dataset, selection.x),
         stream_blocks(session, selection, start, stop),
         dataset.sha256,
-        basis,
-        stream_sketches(connection, dataset.id, n_coordinates, (start, stop)),
-        CurveReader(connection, dataset.id, dataset.n_points),
+        SketchReader(connection, dataset.id, basis, cuts) if basis else None,
+        reader,
+        cuts,
     )
 
 

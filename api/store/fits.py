@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, String, insert, select
+from sqlalchemy import ColumnElement, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import Base, Database, Document, Name, find
+from api.store.base import Base, Database, Document, Name, find, insert_rows
 from api.store.jobs import Job, index_queue
 from api.store.lists import Page, index_lists
 from services.scoring.matches import MATCH_FIELDS as FIELDS
@@ -83,14 +83,15 @@ MATCH_FIELDS = tuple(field.name for field in FIELDS)
 """Columns of a match, in the order of the contract."""
 
 
-def match_row(match: FitMatch) -> list[Any]:
-    """Return the fields of a match as a list."""
-    return [getattr(match, name) for name in MATCH_FIELDS]
+_COLUMNS = (*(FitMatch.__table__.c[name] for name in MATCH_FIELDS), FitMatch.ordinal)
+
+MatchFields = tuple[Any, ...]
+"""Values of `MATCH_FIELDS` of one match."""
 
 
-def match_dict(match: FitMatch) -> dict[str, Any]:
+def match_dict(match: MatchFields) -> dict[str, Any]:
     """Return the fields of a match by name."""
-    return {name: getattr(match, name) for name in MATCH_FIELDS}
+    return dict(zip(MATCH_FIELDS, match, strict=True))
 
 
 def add_matches(
@@ -101,43 +102,38 @@ def add_matches(
     ideal_names: dict[int, str],
 ) -> None:
     """Store the matches of a fit."""
-    rows = [
-        {"fit_id": fit.id, "ordinal": ordinal}
-        | match._asdict()
-        | {
-            "training": training_names[match.training_index],
-            "ideal": ideal_names[match.ideal_index],
-        }
-        for ordinal, match in enumerate(matches)
-    ]
+    rows = []
+    for ordinal, match in enumerate(matches):
+        training, ideal = training_names[match.training_index], ideal_names[match.ideal_index]
+        fields = match._asdict() | {"training": training, "ideal": ideal}
+        rows.append((fit.id, ordinal, *(fields[name] for name in MATCH_FIELDS)))
     if rows:
-        session.execute(insert(FitMatch), rows)
+        insert_rows(session.connection(), FitMatch, rows)
 
 
 def read_page_of_matches(
     session: Session, fit: Fit, filters: dict[str, Any], *, after: int = -1, limit: int = 100
 ) -> Page:
-    """Return the matches after position `after`, by training curve and then rank.
+    """Return the fields of matches after position `after`, by training curve and then rank.
 
     `filters` are values of `training` and `rank`; None means any.
     """
-    query = select(FitMatch).where(*_wanted(fit, filters, after))
-    rows = session.scalars(query.order_by(FitMatch.ordinal).limit(limit + 1)).all()
-    more = len(rows) > limit
-    return Page(rows[:limit], [rows[limit - 1].ordinal] if more else None)
+    query = select(*_COLUMNS).where(*_wanted(fit, filters, after))
+    rows = session.execute(query.order_by(FitMatch.ordinal).limit(limit + 1)).all()
+    items = [tuple(row)[:-1] for row in rows[:limit]]
+    return Page(items, [rows[limit - 1].ordinal] if len(rows) > limit else None)
 
 
 def send_matches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int = -1
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Iterator[list[MatchFields]]:
     """Yield the fields of all matches after position `after`, in parts.
 
     The client may be slow, so each part is read in its own transaction. The parts agree, because
     matches never change. Raises NotFound if the fit is deleted in between.
     """
-    columns = [FitMatch.__table__.c[name] for name in MATCH_FIELDS]
     while True:
-        query = select(*columns, FitMatch.ordinal).where(*_wanted(fit, filters, after))
+        query = select(*_COLUMNS).where(*_wanted(fit, filters, after))
         with database.reading() as session:
             find(session, Fit, fit.id)
             rows = session.execute(query.order_by(FitMatch.ordinal).limit(ROWS)).all()
@@ -155,16 +151,19 @@ def _wanted(fit: Fit, filters: dict[str, Any], after: int) -> list[ColumnElement
 
 
 def read_first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dict[str, Page]:
-    """Return the first page of matches of each fit; it is empty unless the fit succeeded."""
-    rows: dict[str, list[FitMatch]] = {fit.id: [] for fit in fits}
+    """Return the first page of matches of each fit, fields of them.
+
+    It is empty unless the fit succeeded.
+    """
+    rows: dict[str, list[MatchFields]] = {fit.id: [] for fit in fits}
     ended = [fit.id for fit in fits if fit.state == "succeeded"]
     query = (
-        select(FitMatch)
+        select(*_COLUMNS, FitMatch.fit_id)
         .where(FitMatch.fit_id.in_(ended), FitMatch.ordinal <= limit)
         .order_by(FitMatch.ordinal)
     )
-    for match in session.scalars(query):
-        rows[match.fit_id].append(match)
+    for row in session.execute(query):
+        rows[row.fit_id].append(tuple(row)[:-2])
     return {
         fit_id: Page(found[:limit], [limit - 1] if len(found) > limit else None)
         for fit_id, found in rows.items()

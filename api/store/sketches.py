@@ -2,13 +2,14 @@
 
 A sketch describes a curve in about 150 bytes (services/bounds/sketch.py). All sketches of a
 dataset share one basis, which is made when the dataset first has SKETCHED curves. Curves appended
-later use the same basis, so a sketch never changes. If no basis helps, as with noise, there are no
-sketches, and the dataset tries again each time it has doubled.
+later use the same basis, so a sketch never changes. Where none can be made, because too many curves
+have gaps or are constant, there are no sketches, and the dataset tries again each time it has
+doubled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,26 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.base import BINARY, Base, Blob
 from api.store.blocks import NUMBER, CurveReader, stream_values
-from services.bounds.sketch import SAMPLE, Basis, Sketch, make_basis, make_sketch
+from services.bounds.sketch import (
+    MOST_POINTS,
+    N_VECTORS,
+    SAMPLE,
+    Basis,
+    Sketch,
+    make_basis,
+    make_sketch,
+)
 
 SKETCHED = 4096
 """Number of curves from which a dataset has sketches; fewer curves are read as fast."""
 
 PIECE = 16_384
 """Target size of a piece, in sketches."""
+
+
+def may_have_sketches(n_curves: int, n_points: int) -> bool:
+    """Tell whether a dataset of this size has sketches, unless no basis was found."""
+    return n_curves >= SKETCHED and 2 * N_VECTORS < n_points <= MOST_POINTS
 
 
 class SketchBasis(Base):
@@ -67,7 +81,7 @@ def add_sketches(
         if before >= SKETCHED and _doublings(before) == _doublings(after):
             return
         sample = CurveReader(connection, dataset_id, n_points)(_spread(after))
-        basis, first = make_basis(sample), 0
+        basis, first = make_basis(sample, largest_rest_share=np.inf), 0
         if basis is None:
             return
         _add_basis(connection, dataset_id, basis)
@@ -113,26 +127,51 @@ def read_basis(connection: Connection, dataset_id: str, n_curves: int) -> Basis 
     return Basis(n, exponent, centre, np.frombuffer(data, NUMBER).reshape(n, -1))
 
 
-def stream_sketches(
-    connection: Connection, dataset_id: str, n_coordinates: int, places: tuple[int, int]
-) -> Iterator[Sketch]:
-    """Yield the sketches of the blocks that begin in a range of positions, in pieces."""
-    query = (
-        select(SketchBlock.first, SketchBlock.count, SketchBlock.data)
-        .where(SketchBlock.dataset_id == dataset_id)
-        .where(SketchBlock.first >= places[0], SketchBlock.first < places[1])
-        .order_by(SketchBlock.first)
-        .execution_options(yield_per=1, **BINARY)
-    )
-    parts: list[bytes] = []
-    start = stop = 0
-    with connection.execute(query) as rows:
-        for first, count, data in rows:
-            start = start if parts else first
-            parts.append(data)
-            stop = first + count
-            if stop - start >= PIECE:
-                yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), n_coordinates)
-                parts = []
-    if parts:
-        yield Sketch.from_bytes(np.arange(start, stop), b"".join(parts), n_coordinates)
+class SketchReader:
+    """Sketches of the blocks that begin in a range of positions; see `Sketches` of the services.
+
+    Parameters
+    ----------
+    connection : Connection
+    dataset_id : str
+    basis : Basis
+        From `read_basis`.
+    cuts : sequence of ndarray
+        Positions of the curves of each of these blocks, in order.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        dataset_id: str,
+        basis: Basis,
+        cuts: Sequence[NDArray[np.intp]],
+    ) -> None:
+        self.basis = basis
+        self._connection = connection
+        self._dataset_id = dataset_id
+        self.places = list(_join(cuts))
+
+    def read(self, number: int) -> Sketch:
+        """Read the sketches of a piece."""
+        places = self.places[number]
+        query = (
+            select(SketchBlock.data)
+            .where(SketchBlock.dataset_id == self._dataset_id)
+            .where(SketchBlock.first >= int(places[0]), SketchBlock.first <= int(places[-1]))
+            .order_by(SketchBlock.first)
+        )
+        data = b"".join(self._connection.scalars(query, execution_options=BINARY))
+        return Sketch.from_bytes(places, data, self.basis.n_coordinates)
+
+
+def _join(cuts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """Join blocks to pieces of `PIECE` curves or a few more."""
+    first = stop = None
+    for cut in cuts:
+        first, stop = cut[0] if first is None else first, cut[-1] + 1
+        if stop - first >= PIECE:
+            yield np.arange(first, stop)
+            first = None
+    if first is not None:
+        yield np.arange(first, stop)

@@ -7,7 +7,7 @@ training curves have different gaps this spares a product of all points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from services.bounds.rounding import (
     round_down,
 )
 from services.bounds.sketch import Basis
+from services.grids import IndexArray
 from services.scoring.options import FitOptions
 from services.tables import FloatArray
 
@@ -73,6 +74,18 @@ class MaskSide:
     missed: FloatArray
     slope: FloatArray
     stretch: FloatArray
+
+    def select(self, rows: IndexArray) -> MaskSide:
+        """Select some of the curves."""
+        return replace(
+            self,
+            matrix=self.matrix[rows],
+            pairs=self.pairs[rows],
+            size=self.size[rows],
+            missed=self.missed[rows],
+            slope=self.slope[rows],
+            stretch=self.stretch[rows],
+        )
 
     def compare(self, library: LibrarySide, part: slice, out: RealArray) -> None:
         """Compute the likeness of every pair; see `TrainingSide`."""

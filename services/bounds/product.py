@@ -7,8 +7,8 @@ only if its plain float64 score is proven to be above a limit, however either is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,10 @@ class LibrarySide:
         """Length of the sums that the product adds up."""
         return max(len(part) for part in self.matrices)
 
+    def without_curves(self) -> LibrarySide:
+        """Return the side without its curves, which is enough for `TrainingSide.find_floor`."""
+        return replace(self, matrices=tuple(part[:, :0] for part in self.matrices))
+
     def multiply(self, training: RealArray, part: slice, out: RealArray) -> None:
         """Multiply training curves by some of these curves.
 
@@ -93,18 +97,38 @@ class LibrarySide:
         out : ndarray of shape (k, p)
             Receives the product.
         """
+        for theirs, here in self._select(part):
+            # OpenBLAS computes on lanes that it then drops. On many processors they hold
+            # 0 × -inf, for a curve that is unknown, on others what an earlier product left.
+            # A NaN of the product itself would be proposed, not left out.
+            with np.errstate(invalid="ignore"):
+                np.matmul(training[:, : len(theirs)], theirs, out=out[:, here])
+
+    def add_rests(self, rest: RealArray, part: slice, out: RealArray) -> None:
+        """Add the products of rests, which `multiply` has left out.
+
+        Parameters
+        ----------
+        rest : ndarray of shape (k,)
+            Rests of training curves.
+        part : slice
+            Library curves, p of them; the rest is the last row of their matrix.
+        out : ndarray of shape (k, p)
+            Is added to.
+        """
+        if self.largest_rest:
+            for theirs, here in self._select(part):
+                out[:, here] += rest[:, np.newaxis] * theirs[-1]
+
+    def _select(self, part: slice) -> Iterator[tuple[RealArray, slice]]:
+        """Yield the matrices of some curves, and where in that part they are."""
         start = 0
         for matrix in self.matrices:
             stop = start + matrix.shape[1]
             low, high = max(part.start, start), min(part.stop, stop)
             if low < high:
-                here = out[:, low - part.start : high - part.start]
-                own, theirs = training[:, : len(matrix)], matrix[:, low - start : high - start]
-                # OpenBLAS computes on lanes that it then drops. On many processors they hold
-                # 0 × -inf, for a curve that is unknown, on others what an earlier product left.
-                # A NaN of the product itself would be proposed, not left out.
-                with np.errstate(invalid="ignore"):
-                    np.matmul(own, theirs, out=here)
+                here = slice(low - part.start, high - part.start)
+                yield matrix[:, low - start : high - start], here
             start = stop
 
 
@@ -249,6 +273,9 @@ class CompleteSide:
         Its error.
     reach : ndarray of shape (k,)
         Largest amount that the rounding of a transform takes from a distance.
+    rest : ndarray of shape (k,)
+        Length of the part that the coordinates leave out. For scale and affine the matrix has 0
+        in its place, because the sign of the scale is not that of the rest.
     """
 
     basis: Basis
@@ -257,14 +284,26 @@ class CompleteSide:
     size: FloatArray
     error: FloatArray
     reach: FloatArray
+    rest: RealArray
+
+    def select(self, rows: IndexArray) -> CompleteSide:
+        """Select some of the curves."""
+        return replace(
+            self,
+            matrix=self.matrix[rows],
+            size=self.size[rows],
+            error=self.error[rows],
+            reach=self.reach[rows],
+            rest=self.rest[rows],
+        )
 
     def compare(self, library: LibrarySide, part: slice, out: RealArray) -> None:
         """Compute the likeness of every pair; see `TrainingSide`."""
         library.multiply(self.matrix, part, out)
         if fits_scale(self.options.transform):
             # A scale may be negative, so take the sign that makes the pair likelier.
-            twice = 2 * library.largest_rest * (1 + 8 * roundoff(out.dtype)) * self.matrix[:, -1:]
-            np.maximum(out, twice - out, out=out)
+            np.abs(out, out=out)
+            library.add_rests(self.rest, part, out)
 
     def find_floor(self, limits: FloatArray, library: LibrarySide) -> RealArray:
         """Find the least likeness within limits; see `TrainingSide` (docs/bounds.md, 3 and 4)."""
@@ -315,9 +354,10 @@ def make_complete_side(
         lost |= size < _SMALLEST
         # Rounded up, because it multiplies another length that is rounded.
         rest = rest * (1 + 8 * unit)
-    matrix[:, r], matrix[:, r + 1] = np.where(lost, 0, lift), rest
+    matrix[:, r] = np.where(lost, 0, lift)
+    matrix[:, r + 1] = 0 if fits_scale(options.transform) else rest
     size[lost] = np.nan
-    return CompleteSide(basis, options, matrix, size, error, reach)
+    return CompleteSide(basis, options, matrix, size, error, reach, rest.astype(dtype))
 
 
 def _bound_reach(transform: Transform, described: Description, basis: Basis) -> FloatArray:

@@ -121,7 +121,7 @@ def propose(
     space = np.empty(k * step, training.matrix.dtype)
     limits, found = task.limits, []
     best = np.full((k, task.top_k), np.inf)
-    scores = _ScoresOnce(task.score, m)
+    scores = ScoresOnce(task.score, m)
     for start in range(0, m, step):
         part = slice(start, min(start + step, m))
         likeness = space[: k * (part.stop - start)].reshape(k, -1)
@@ -190,7 +190,7 @@ def _find_above(likeness: RealArray, floor: RealArray, most: int) -> Pairs | Non
     return Pairs(row if some is likeness else rows[row], column)
 
 
-class _ScoresOnce:
+class ScoresOnce:
     """Plain scores of pairs; those of the likely ones are computed once."""
 
     def __init__(self, score: Callable[[Pairs], FloatArray], m: int) -> None:

@@ -49,8 +49,9 @@ _LARGEST_DEFECT = 2.0**-10
 _LEAST_SHARE = 2.0**-46
 """Least share of the largest square with which a vector is of any use."""
 
-_LARGEST_REST_SHARE = 2.0**-5
-"""Largest share of the sample's squares that a basis may leave out and still prune enough."""
+LARGEST_REST_SHARE = 2.0**-5
+"""Largest share of the sample's squares that a basis may leave out to describe blocks of curves
+instead of all their points; a survey of the whole library can do with any."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +223,12 @@ def make_plain_basis(sample: FloatArray) -> Basis | None:
     return Basis(n, exponent, centre if abs(centre) < LARGEST_IN_SINGLE else 0.0)
 
 
-def make_basis(sample: FloatArray, n_vectors: int = N_VECTORS) -> Basis | None:
-    """Make a basis in which curves like those of a sample leave little out.
+def make_basis(
+    sample: FloatArray,
+    n_vectors: int = N_VECTORS,
+    largest_rest_share: float = LARGEST_REST_SHARE,
+) -> Basis | None:
+    """Make a basis in which curves like those of a sample leave as little out as possible.
 
     Parameters
     ----------
@@ -231,6 +236,8 @@ def make_basis(sample: FloatArray, n_vectors: int = N_VECTORS) -> Basis | None:
         Some curves of the library, spread over it; those with gaps are ignored. [unit of y]
     n_vectors : int
         Vectors to use.
+    largest_rest_share : float
+        Largest share of the squares of the sample that may be left out.
 
     Returns
     -------
@@ -255,7 +262,7 @@ def make_basis(sample: FloatArray, n_vectors: int = N_VECTORS) -> Basis | None:
     if vectors is None:
         return None
     left_out = held_out - (held_out @ vectors) @ vectors.T
-    if np.sum(left_out * left_out) > _LARGEST_REST_SHARE * np.sum(held_out * held_out):
+    if np.sum(left_out * left_out) > largest_rest_share * np.sum(held_out * held_out):
         return None
     return Basis(plain.n, plain.exponent, plain.centre, vectors)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol
 
 from services.bounds.sketch import Basis, Sketch
 from services.grids import IndexArray
@@ -27,7 +27,26 @@ class Block:
     y: FloatArray
 
 
-P = TypeVar("P", Block, Sketch)
+class Sketches(Protocol):
+    """Descriptions of all curves of a library, kept beside its blocks, piece by piece."""
+
+    @property
+    def basis(self) -> Basis:
+        """Basis of all of them."""
+
+    @property
+    def places(self) -> Sequence[IndexArray]:
+        """Positions of the curves of each piece in their dataset, ascending."""
+
+    def read(self, number: int, /) -> Sketch:
+        """Read the descriptions of a piece."""
+
+
+class Rows(Protocol):
+    """Curves of a library by their positions."""
+
+    def __call__(self, positions: IndexArray, /) -> FloatArray:
+        """Read the curves at ascending positions, shape (len(positions), n)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +61,35 @@ class Library:
         All its curves, cut in any way and in any order; read at most once.
     key : str
         Fingerprint of the content, for a cache; empty where there is none.
-    basis : Basis or None
-        Basis of the sketches, if there are any.
-    sketches : iterable of Sketch
-        Descriptions of all its curves; read at most once, and then no block is.
+    sketches : Sketches or None
+        Descriptions of all its curves.
     rows : callable or None
-        Reads curves by their positions, ascending, shape (len(positions), n).
+        Reads curves by their positions.
+    cuts : sequence of ndarray
+        Positions of the curves of each block, if that is known before they are read.
     """
 
     grid: FloatArray
     blocks: Iterable[Block]
     key: str = ""
-    basis: Basis | None = None
-    sketches: Iterable[Sketch] = ()
-    rows: Callable[[IndexArray], FloatArray] | None = None
+    sketches: Sketches | None = None
+    rows: Rows | None = None
+    cuts: Sequence[IndexArray] = ()
 
-    def in_parts(self, most_curves: int, most_sketches: int) -> Library:
-        """Return the same library with blocks and sketches of at most so many curves."""
-        return replace(
-            self,
-            blocks=_split_all(self.blocks, most_curves),
-            sketches=_split_all(self.sketches, most_sketches),
-        )
+    def in_parts(self, most_curves: int) -> Library:
+        """Return the same library with blocks of at most so many curves."""
+        cuts = [part for cut in self.cuts for part in _cut(cut, most_curves)]
+        return replace(self, blocks=_split_all(self.blocks, most_curves), cuts=cuts)
 
 
-def _split_all(every: Iterable[P], most: int) -> Iterator[P]:
-    for curves in every:
-        yield from split(curves, most)
+def _cut(indices: IndexArray, most: int) -> Iterator[IndexArray]:
+    for start in range(0, len(indices), most):
+        yield indices[start : start + most]
 
 
-def split(curves: P, most: int) -> Iterator[P]:
-    """Split a block or a sketch into smaller ones of at most `most` curves, in order."""
-    count = len(curves.indices)
-    if count <= most:
-        yield curves
-        return
-    for start in range(0, count, most):
-        part = slice(start, start + most)
-        yield replace(curves, **{name: getattr(curves, name)[part] for name in curves.__slots__})
+def _split_all(every: Iterable[Block], most: int) -> Iterator[Block]:
+    for block in every:
+        start = 0
+        for indices in _cut(block.indices, most):
+            yield Block(indices, block.y[start : start + most])
+            start += most

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from services.errors import Fact, NoFit
 from services.fitting.blocks import Library
 from services.fitting.cache import Cache
 from services.fitting.figures import KeptCurves
-from services.fitting.library import Piece, SketchPiece, join_blocks
+from services.fitting.library import Piece, RowsOnce, join_blocks, join_cuts
 from services.fitting.prepare import PreparedFit
 from services.fitting.search import PieceRanker
+from services.fitting.sketched import rank_by_sketches
 from services.grids import BoolArray
 from services.scoring.matches import MATCH_FIELDS, Match
 from services.scoring.ranking import Ranking, is_taken, make_empty_ranking, merge
+from services.tables import FloatArray
 
 _MAY_BE_NULL = [field.name for field in MATCH_FIELDS if field.may_be_null]
 
@@ -33,12 +35,29 @@ _SPARE_CURVES = 100
 """Curves that are kept though they are no longer among the best, before they are dropped."""
 
 
-def rank_library(
+class Reading(Protocol):
+    """Asked before a library is compared curve by curve, which may take long."""
+
+    def __call__(self, n_training: int, *, is_cached: bool) -> object:
+        """Refuse by an error, or not.
+
+        Parameters
+        ----------
+        n_training : int
+            Training curves that will be compared with all of the library.
+        is_cached : bool
+            Whether the values need not be read.
+        """
+
+
+def rank_library(  # noqa: PLR0913 - all but the first two have a default
     prepared: PreparedFit,
     library: Library,
     cache: Cache | None = None,
     curves_at_once: int | None = None,
-    on_progress: Callable[[int], object] | None = None,
+    *,
+    on_progress: Callable[[int], object] = lambda _done: None,
+    on_reading: Reading = lambda n_training, *, is_cached: None,  # noqa: ARG005
 ) -> Ranking:
     """Rank the curves of a library, or of any part of it.
 
@@ -47,43 +66,70 @@ def rank_library(
     prepared : PreparedFit
         From `prepare`.
     library : Library
-        Cut in any way and in any order; read once, one block at a time. Its sketches are used if
-        it has any and the training x are all of its grid.
+        Cut in any way and in any order. If it has sketches, they rank all training curves that
+        they can; for the others its blocks are read once, one at a time.
     cache : Cache or None
         Keeps bases and library sides for the next fit; no answer depends on it.
     curves_at_once : int or None
         Most curves ranked at once, unless a single block or sketch has more.
-    on_progress : callable or None
+    on_progress : callable
         Called with the number of curves ranked so far; an error it raises ends the work.
+    on_reading : Reading
+        Asked before any block is read.
 
     Returns
     -------
     Ranking
         With all figures, for `merge` with those of other parts and `finish`.
     """
-    rows = library.rows
-    if library.basis is not None and rows is not None and _is_on_grid(prepared):
-        ranker = PieceRanker(prepared, library.basis)
-        pieces: Iterator[Piece] = (
-            SketchPiece(sketch, rows) for sketch in library.sketches if len(sketch.indices)
-        )
+    work = _Work(cache, curves_at_once, on_progress, on_reading)
+    if library.sketches is None or library.rows is None:
+        return _rank_blocks(prepared, library, work)
+    m = sum(len(places) for places in library.sketches.places)
+    sketched = rank_by_sketches(
+        prepared,
+        library.sketches,
+        library.rows,
+        (cache, library.key),
+        lambda share: on_progress(int(share * m)),
+    )
+    ranking, left = sketched.ranking, sketched.left
+    if left.size:
+        work = work._replace(limits=sketched.limits[left])
+        ranking[left] = _rank_blocks(prepared.select(left), library, work)
+    return ranking
+
+
+class _Work(NamedTuple):
+    """Arguments of `rank_library`, and scores that no match exceeds, if some are known."""
+
+    cache: Cache | None
+    curves_at_once: int | None
+    on_progress: Callable[[int], object]
+    on_reading: Reading
+    limits: FloatArray | None = None
+
+
+def _rank_blocks(prepared: PreparedFit, library: Library, work: _Work) -> Ranking:
+    """Rank the curves of a library block by block."""
+    n_training = len(prepared.names)
+    ranker = PieceRanker(prepared, work.cache, library.key, work.limits)
+    is_cached = bool(library.cuts) and ranker.needs_no_block(library.cuts)
+    work.on_reading(n_training, is_cached=is_cached)
+    pieces: Iterator[Piece]
+    if is_cached and library.rows is not None:
+        rows = RowsOnce(library.rows)
+        pieces = join_cuts(library.cuts, rows, n_training, work.curves_at_once)
     else:
-        ranker = PieceRanker(prepared, None, cache, library.key)
-        pieces = join_blocks(library.blocks, len(prepared.names), curves_at_once)
-    best = _Best(make_empty_ranking(len(prepared.names), 0), {}, prepared.options.top_k)
+        pieces = join_blocks(library.blocks, n_training, work.curves_at_once)
+    best = _Best(make_empty_ranking(n_training, 0), {}, prepared.options.top_k)
     done = 0
     for piece in pieces:
         kept: KeptCurves = {}
         best.add(ranker.rank(piece, best.ranking, kept), kept)
         done += len(piece.indices)
-        if on_progress:
-            on_progress(done)
+        work.on_progress(done)
     return ranker.complete(best.ranking, best.kept)
-
-
-def _is_on_grid(prepared: PreparedFit) -> bool:
-    """Tell whether all training curves have numbers at all x of the library's grid."""
-    return all(group.on_grid is not None for group in prepared.groups)
 
 
 @dataclass(slots=True)

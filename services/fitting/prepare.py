@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -45,6 +45,27 @@ class PreparedFit:
     groups: tuple[Group, ...]
     pairs_scored_plainly: int = PAIRS_SCORED_PLAINLY
     kept_bytes: int = KEPT_BYTES
+
+    @property
+    def is_on_grid(self) -> bool:
+        """Whether all training curves have numbers at all x of the library's grid."""
+        return len(self.groups) == 1 and self.groups[0].on_grid is not None
+
+    @property
+    def is_subset_of_grid(self) -> bool:
+        """Whether each x of the training curves is one of the library's grid."""
+        return all(group.is_subset_of_grid for group in self.groups)
+
+    def select(self, rows: IndexArray) -> PreparedFit:
+        """Select some of the training curves, ascending."""
+        if len(rows) == len(self.names):
+            return self
+        place = np.full(len(self.names), -1, np.intp)
+        place[rows] = np.arange(len(rows))
+        groups = tuple(one for group in self.groups if (one := group.move(place)) is not None)
+        names = tuple(self.names[row] for row in rows.tolist())
+        indices = self.training_indices[rows]
+        return replace(self, training_indices=indices, names=names, groups=groups)
 
 
 def prepare(

@@ -6,7 +6,7 @@ ranking by its plain score alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
@@ -62,29 +62,29 @@ class PieceRanker:
     Parameters
     ----------
     prepared : PreparedFit
-    basis : Basis or None
-        Basis of the library's sketches, if those are ranked.
     cache : Cache or None
         Keeps bases and library sides for other fits.
     key : str
         Fingerprint of the library for the cache; empty if there is none.
+    limits : ndarray of shape (k,) or None
+        Scores that must not be exceeded, if sketches have told some.
     """
 
     def __init__(
         self,
         prepared: PreparedFit,
-        basis: Basis | None = None,
         cache: Cache | None = None,
         key: str = "",
+        limits: FloatArray | None = None,
     ) -> None:
         self._groups = prepared.groups
         self._options = prepared.options
         self._few = prepared.pairs_scored_plainly
-        self._sides = PreparedSides(self._groups, self._options, basis, cache, key)
+        self._limits = limits
+        self._sides = PreparedSides(self._groups, self._options, cache, key, learns=limits is None)
         self._training = TrainingCurves(prepared)
-        self._compares_at_once = self._options.transform == "none" and all(
-            group.is_subset_of_grid for group in self._groups
-        )
+        self._is_on_grid = prepared.is_on_grid
+        self._compares_at_once = self._options.transform == "none" and prepared.is_subset_of_grid
 
     def rank(self, piece: Piece, ranking: Ranking, kept: KeptCurves) -> Ranking:
         """Rank the curves of a piece.
@@ -106,6 +106,8 @@ class PieceRanker:
         m = len(piece.indices)
         best = make_empty_ranking(len(ranking), min(self._options.top_k, m))
         limits = score_limits(ranking, self._options.top_k)
+        if self._limits is not None:
+            limits = np.minimum(limits, self._limits)
         if isinstance(piece, BlockPiece) and self._training.count * m <= self._few:
             self._rank_few(best, piece, limits)
         else:
@@ -120,11 +122,16 @@ class PieceRanker:
         for group in self._groups:
             scored, found = propose_expanded(group, curves, limits[group.positions], self._options)
             if found is None:
-                scored = _place_pairs(group, scored)
+                scored = group.place(scored)
                 self._training.enter(best, piece, scored, None)
             else:
                 found["ideal_index"] = piece.indices[scored.columns]
                 best[group.positions, 0] = found
+
+    def needs_no_block(self, cuts: Iterable[IndexArray]) -> bool:
+        """Tell whether the cache spares reading the blocks of these curves."""
+        compares = self._is_on_grid or self._compares_at_once
+        return compares and self._sides.has_library_sides(cuts)
 
     def complete(self, ranking: Ranking, kept: KeptCurves) -> Ranking:
         """Compute the figures that a ranking still lacks; see `TrainingCurves`."""
@@ -137,7 +144,7 @@ class PieceRanker:
         else:
             for number, group in enumerate(self._groups):
                 for scored in self._scan_group(number, piece, limits[group.positions]):
-                    yield _place_pairs(group, scored)
+                    yield group.place(scored)
 
     def _scan_group(self, number: int, piece: Piece, limits: FloatArray) -> Iterator[ScoredPairs]:
         """Find pairs of one group."""
@@ -200,10 +207,10 @@ class PieceRanker:
         task = Task(limits, options.top_k, _choose_give_up_share(options), score)
         scored, limits = propose(training, library, task)
         if scored is None and options.criterion == "sse":
-            piece = piece.load()
-            basis = make_plain_basis(piece.take_sample())
+            loaded = piece.load()
+            piece, basis = loaded, make_plain_basis(loaded.take_sample())
             if basis is not None and group.on_grid is not None:
-                library = _make_double_side(piece, basis, options)
+                library = _make_double_side(loaded, basis, options)
                 double = make_complete_side(group.on_grid, basis, options, np.float64)
                 task = Task(limits, options.top_k, _SCORE_ALL_SHARE, score)
                 scored, limits = propose(double, library, task)
@@ -223,8 +230,8 @@ class PieceRanker:
         """Find pairs of all training curves, with any gaps, at once."""
         found = self._propose_by_masks(piece, limits)
         if found.scored is None:
-            piece = piece.load()
-            found = self._propose_by_points(piece, found.limits)
+            loaded = piece.load()
+            piece, found = loaded, self._propose_by_points(loaded, found.limits)
         assert found.scored is not None  # noqa: S101 - no share of the pairs is more than all
         # Pairs that are not eligible have no number for a score.
         yield found.scored.select(~np.isnan(found.scored.score))
@@ -233,7 +240,7 @@ class PieceRanker:
             for group in self._groups:
                 mine = found.limits[group.positions]
                 scored = score_plainly(group, curves, mine, self._options)
-                placed = _place_pairs(group, scored)
+                placed = group.place(scored)
                 yield placed._replace(columns=found.unknown[scored.columns])
 
     def _propose_by_masks(self, piece: Piece, limits: FloatArray) -> _Proposed:
@@ -296,11 +303,6 @@ def _is_sieved(options: FitOptions) -> bool:
             return options.transform == "none"
         case _:
             assert_never(options.criterion)
-
-
-def _place_pairs(group: Group, scored: ScoredPairs) -> ScoredPairs:
-    """Replace rows of a group by positions among all training curves."""
-    return scored._replace(rows=group.positions[scored.rows])
 
 
 def _score_piece(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,11 +16,10 @@ from services.bounds.product import (
     join_sides,
     make_complete_side,
     make_library_side,
-    read_sketch,
 )
 from services.bounds.sketch import Basis, make_basis, make_plain_basis
-from services.fitting.cache import Cache
-from services.fitting.library import BlockPiece, Piece, SketchPiece
+from services.fitting.cache import Cache, Key
+from services.fitting.library import BlockPiece, Piece
 from services.grids import IndexArray
 from services.scoring.options import FitOptions
 from services.scoring.training import Group
@@ -40,8 +39,8 @@ class PreparedSides:
     groups : tuple of Group
         The training curves.
     options : FitOptions
-    basis : Basis or None
-        Basis of the library's sketches, if those are ranked.
+    learns : bool
+        Whether a basis may be learned, which pays unless sketches have not helped.
     cache : Cache or None
         Keeps bases and library sides for other fits.
     key : str
@@ -52,15 +51,17 @@ class PreparedSides:
         self,
         groups: tuple[Group, ...],
         options: FitOptions,
-        basis: Basis | None,
         cache: Cache | None,
         key: str,
+        *,
+        learns: bool,
     ) -> None:
         self._groups = groups
         self._options = options
         self._cache = cache if key else None
         self._key = key
-        self._basis: Basis | None = basis
+        self._learns = learns
+        self._basis: Basis | None = None
         self._plain_basis: Basis | None = None
         self._made: dict[Hashable, Any] = {}
 
@@ -88,7 +89,8 @@ class PreparedSides:
 
     def _learn_basis(self, sample: FloatArray) -> Basis | None:
         are_many = sum(len(group.y) for group in self._groups) >= _WORTH_A_BASIS
-        learned = make_basis(sample) if are_many or self._cache is not None else None
+        is_used_again = are_many or self._cache is not None
+        learned = make_basis(sample) if self._learns and is_used_again else None
         return learned or make_plain_basis(sample)
 
     def get_library_side(self, piece: Piece, basis: Basis) -> LibrarySide:
@@ -102,10 +104,17 @@ class PreparedSides:
             From `get_basis`.
         """
         transform = self._options.transform
-        if isinstance(piece, SketchPiece):
-            return read_sketch(piece.sketch, basis, transform)
         return self._keep_sides(
-            piece.load(), basis, transform, lambda y: make_library_side(y, basis, transform)
+            piece, basis, transform, lambda y: make_library_side(y, basis, transform)
+        )
+
+    def has_library_sides(self, cuts: Iterable[IndexArray]) -> bool:
+        """Tell whether the cache has the library sides of all these blocks."""
+        basis: Basis | None = self._cache.get((self._key, "basis")) if self._cache else None
+        return basis is not None and all(
+            self._cache.get(self._name_side(basis, cut, self._options.transform)) is not None
+            for cut in cuts
+            if self._cache and len(cut)
         )
 
     def get_gap_library_side(self, piece: BlockPiece, basis: Basis) -> LibrarySide:
@@ -124,21 +133,24 @@ class PreparedSides:
         )
 
     def _keep_sides(
-        self, piece: BlockPiece, basis: Basis, kind: str, make: Callable[[FloatArray], LibrarySide]
+        self, piece: Piece, basis: Basis, kind: str, make: Callable[[FloatArray], LibrarySide]
     ) -> LibrarySide:
         """Make sides block by block, since the next fit may join the blocks to other pieces."""
         found = []
-        for block in piece.blocks:
+        for number, cut in enumerate(piece.cuts):
             made: LibrarySide | None = None
-            key = (self._key, basis.digest, _name_indices(block.indices), kind)
+            key = self._name_side(basis, cut, kind)
             if self._cache is not None:
                 made = self._cache.get(key)
             if made is None:
-                made = make(block.y)
+                made = make(piece.read_block(number))
                 if self._cache is not None:
                     made = self._cache.keep(key, made, made.nbytes)
             found.append(made)
         return join_sides(found)
+
+    def _name_side(self, basis: Basis, cut: IndexArray, kind: str) -> Key:
+        return self._key, basis.digest, name_indices(cut), kind
 
     def get_complete_side(self, number: int, basis: Basis) -> CompleteSide:
         """Get the side of a group of training curves that have numbers at all of the grid.
@@ -206,12 +218,7 @@ class PreparedSides:
         )
 
     def _put_on_grid(self) -> FloatArray:
-        """Put all training curves on the library's grid, NaN where they have no pair."""
-        n = self._groups[0].grid_size
-        y = np.full((sum(len(group.y) for group in self._groups), n), np.nan)
-        for group in self._groups:
-            y[group.positions[:, np.newaxis], group.alignment.left] = group.y
-        return y
+        return put_on_grid(self._groups)
 
     def _make_once(self, name: Hashable, make: Callable[[], T]) -> T:
         if name not in self._made:
@@ -220,7 +227,15 @@ class PreparedSides:
         return made
 
 
-def _name_indices(indices: IndexArray) -> Hashable:
+def put_on_grid(groups: tuple[Group, ...]) -> FloatArray:
+    """Put all training curves on the library's grid, NaN where they have no pair."""
+    y = np.full((sum(len(group.y) for group in groups), groups[0].grid_size), np.nan)
+    for group in groups:
+        y[group.positions[:, np.newaxis], group.alignment.left] = group.y
+    return y
+
+
+def name_indices(indices: IndexArray) -> Hashable:
     """Name ascending indices for a key; without a gap, the first and the last tell all."""
     first, last = int(indices[0]), int(indices[-1])
     if last - first == len(indices) - 1:

@@ -100,6 +100,22 @@ class Group:
         part = slice(row, row + 1)
         return replace(self, positions=self.positions[part], y=self.y[part], on_grid=None)
 
+    def move(self, place: IndexArray) -> Group | None:
+        """Move the curves to new positions, without those whose place is -1; None if all are."""
+        positions = place[self.positions]
+        chosen = np.flatnonzero(positions >= 0)
+        if not chosen.size:
+            return None
+        y = self.y[chosen]
+        on_grid = self.on_grid
+        if on_grid is not None:
+            on_grid = y if on_grid is self.y else on_grid[chosen]
+        return replace(self, positions=positions[chosen], y=y, on_grid=on_grid)
+
+    def place(self, scored: ScoredPairs) -> ScoredPairs:
+        """Replace rows of the group by positions among all training curves."""
+        return scored._replace(rows=self.positions[scored.rows])
+
     def read(self, curves: FloatArray) -> FloatArray:
         """Read complete library curves in the order of the training rows.
 

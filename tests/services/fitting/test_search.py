@@ -67,7 +67,20 @@ def answer_fast(training, library, options, kept=None, cache=None, **sizes):
     return answer(training, library, options, rank)
 
 
-def keep_sketches(library, blocks, basis, read):
+class KeptSketches:
+    """Sketches of blocks, made when they are read."""
+
+    def __init__(self, blocks, basis):
+        self.basis = basis
+        self._blocks = [block for block in blocks if len(block.indices)]
+        self.places = [block.indices for block in self._blocks]
+
+    def read(self, number):
+        block = self._blocks[number]
+        return make_sketch(block.indices, block.y, self.basis)
+
+
+def keep_sketches(library, blocks, basis, read, key=""):
     """Make a library with sketches beside its blocks; `read` notes the rows that are read."""
 
     def rows(positions):
@@ -75,8 +88,8 @@ def keep_sketches(library, blocks, basis, read):
         read.extend(positions)
         return np.take(library.y, positions, axis=0)
 
-    pieces = [make_sketch(block.indices, block.y, basis) for block in blocks]
-    return Library(library.x, blocks, basis=basis, sketches=pieces, rows=rows)
+    cuts = [block.indices for block in blocks]
+    return Library(library.x, blocks, key, KeptSketches(blocks, basis), rows, cuts)
 
 
 def answer_every_way(training, library, blocks, options):
@@ -90,8 +103,9 @@ def answer_every_way(training, library, blocks, options):
     for sort in ("learned", "random"):
         basis = some_basis(library.y, sort)
         if basis is not None:
-            kept = keep_sketches(library, blocks, basis, [])
-            yield answer_fast(training, library, options, kept)
+            for key in ("", "s", "s"):
+                kept = keep_sketches(library, blocks, basis, [], key + sort if key else "")
+                yield answer_fast(training, library, options, kept, cache)
 
 
 @st.composite

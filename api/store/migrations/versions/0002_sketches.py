@@ -1,9 +1,7 @@
-"""Sketches beside the blocks, also for libraries stored before."""
+"""Sketches beside the blocks; a later revision makes those of libraries stored before."""
 
 import sqlalchemy as sa
 from alembic import op
-
-from api.store.sketches import SKETCHED, add_sketches
 
 revision = "0002"
 down_revision = "0001"
@@ -51,9 +49,6 @@ def upgrade() -> None:
     if connection.dialect.name == "postgresql":
         for table in ("sketch_bases", "sketch_blocks"):
             op.execute(f"ALTER TABLE {table} ALTER COLUMN data SET STORAGE EXTERNAL")
-    large = sa.text("SELECT id, n_points, n_curves FROM datasets WHERE n_curves >= :least")
-    for dataset_id, n_points, n_curves in connection.execute(large, {"least": SKETCHED}).all():
-        add_sketches(connection, dataset_id, n_points, 0, n_curves)
 
 
 def downgrade() -> None:
