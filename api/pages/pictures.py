@@ -7,7 +7,7 @@ markers, so that a picture can be read in black and white.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -87,7 +87,7 @@ def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> Picture:
         return _explain(title, "This dataset has no curves to draw.")
     notes = [
         note_count(len(lines), len(lines) + left_out, "curve"),
-        note_thinning(_line_sizes(lines)),
+        note_thinning(line.size for line in lines),
     ]
     legend = _legend_height(len(lines), _COLUMNS)
     page = Picture(title, notes, _FIGURE + legend + 0.6)
@@ -113,7 +113,7 @@ def draw_fit(title: str, panels: Sequence[Panel], left_out: int) -> Picture:
         return _explain(title, "This fit has no matches to draw.")
     notes = [
         note_count(len(drawn), len(panels) + left_out, "training curve"),
-        note_thinning(max(panel.x.size, panel.grid.size) for panel in drawn),
+        note_thinning(panel.size for panel in drawn),
     ]
     page = Picture(title, notes, _panels_height(len(drawn)))
     across = _find_ends(0.02, *(v for panel in drawn for v in (panel.x, panel.grid)))
@@ -137,7 +137,7 @@ def draw_mapping(
         note_count(len(drawn), len(panels) + left_out, "chosen function"),
         note_count(kept.size, points.x.size + points_left_out, "mark")
         + " A mark is an assignment or an unmapped point.",
-        note_thinning(max(panel.x.size, panel.grid.size) for panel in drawn),
+        note_thinning(panel.size for panel in drawn),
     ]
     overview = _FIGURE + _legend_height(len(drawn) + 1, 3) + 0.6
     page = Picture(title, notes, overview + _panels_height(len(drawn)))
@@ -228,10 +228,6 @@ def _panels_height(count: int) -> float:
 
 def _legend_height(entries: int, columns: int) -> float:
     return _ENTRY * -(-entries // columns)
-
-
-def _line_sizes(lines: Sequence[Line]) -> Iterable[int]:
-    return (line.x.size for line in lines)
 
 
 def _prepare_function(panel: Panel) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -81,7 +81,7 @@ def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> LayoutDOM:
         return stack(make_heading(title, ["This dataset has no curves to draw."]))
     notes = [
         note_count(len(curves), len(lines) + left_out, "curve"),
-        note_thinning(line.x.size for line in lines),
+        note_thinning(line.size for line in lines),
         _note_empty(curves),
         _HINT,
     ]
@@ -107,7 +107,7 @@ def draw_fit(title: str, panels: Sequence[Panel], left_out: int) -> LayoutDOM:
         return stack(make_heading(title, ["This fit has no matches to draw."]))
     notes = [
         note_count(len(drawn), len(panels) + left_out, "training curve"),
-        note_thinning(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
+        note_thinning(one.panel.size for one in drawn),
         _HINT,
     ]
     x_range = make_range(0.02, *(one.xs for one in drawn))
@@ -132,7 +132,7 @@ def draw_mapping(
         note_count(len(drawn), len(panels) + left_out, "chosen function"),
         note_count(kept.size, points.x.size + points_left_out, "mark")
         + " A mark is an assignment or an unmapped point.",
-        note_thinning(max(one.panel.x.size, one.panel.grid.size) for one in drawn),
+        note_thinning(one.panel.size for one in drawn),
         _HINT,
     ]
     x_range = make_range(0.02, points.x[kept], *(one.xs for one in drawn))

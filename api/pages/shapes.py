@@ -37,11 +37,20 @@ GREY = "#6b6b6b"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve of a dataset; NaN is a gap, x comes in any order."""
+    """One curve of a dataset; NaN is a gap, x comes in any order.
+
+    `n_points` counts the points of a curve that is thinned already.
+    """
 
     name: str
     x: FloatArray
     y: FloatArray
+    n_points: int = 0
+
+    @property
+    def size(self) -> int:
+        """Points of the curve before it is thinned."""
+        return max(self.x.size, self.n_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class Panel:
     """One training curve, x and y, and the function chosen for it, g on the library's grid.
 
     `g` is a·f + b with `scale` a and `offset` b, NaN is a gap, the grid comes in any order;
-    `limit` is half the width of the band and may be infinite.
+    `limit` is half the width of the band and may be infinite. `n_points` counts the points of
+    the longer curve, if the curves are thinned already.
     """
 
     training: str
@@ -64,6 +74,12 @@ class Panel:
     score: float
     max_deviation: float
     n: int
+    n_points: int = 0
+
+    @property
+    def size(self) -> int:
+        """Points of the longer curve before it is thinned."""
+        return max(self.x.size, self.grid.size, self.n_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +150,24 @@ def thin(x: FloatArray, y: FloatArray, most: int) -> tuple[FloatArray, FloatArra
         return x, y
     gaps = np.isnan(y)
     numbers = np.flatnonzero(~gaps)
-    room = (most + 1) // 2 if gaps.any() else most
+    room = count_room(most, has_gaps=bool(gaps.any()))
     if numbers.size > room:
-        numbers = numbers[_extremes(y[numbers], (room - 2) // 2)]
+        numbers = numbers[_extremes(y[numbers], count_buckets(room))]
     # Right behind each kept number that has a gap between it and the next.
     behind = numbers[:-1][np.diff(np.cumsum(gaps)[numbers]) > 0]
     first_gap = np.flatnonzero(gaps)
     kept = np.union1d(numbers, first_gap[np.searchsorted(first_gap, behind)])
     return x[kept], y[kept]
+
+
+def count_room(most: int, *, has_gaps: bool) -> int:
+    """Return how many numbers of a curve may be left; behind each there may be a gap."""
+    return (most + 1) // 2 if has_gaps else most
+
+
+def count_buckets(room: int) -> int:
+    """Return the number of stretches whose extremes are kept, beside both ends."""
+    return (room - 2) // 2
 
 
 def _extremes(y: FloatArray, buckets: int) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from api.http.blueprint import Handler, StrictBlueprint
 from api.http.downloads import disposition
 from api.http.media import HTML, JSON, PNG, SVG
 from api.http.replies import compute_reply
-from api.jobs.functions import read_functions_of_matches
+from api.pages.long_lines import XY, thin_pieces
 from api.pages.shapes import (
     MAX_LINES,
     MAX_PANELS,
@@ -34,19 +34,25 @@ from api.pages.shapes import (
 from api.running import database
 from api.schemas.base import Reply
 from api.store.base import find
-from api.store.datasets import Dataset, read_curve_names, read_curves, read_grid
+from api.store.datasets import Dataset, read_curve_names, read_curves, read_gap_counts, read_grid
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, make_point_columns, read_page_of_items
+from api.store.values import X, stream_rows
+from services.mapping.functions import apply_transform
 from services.mapping.limits import admission_limits
 from services.mapping.options import MapOptions
+from services.tables import FloatArray
 
 blueprint = StrictBlueprint(
     "plots", prefix="/v1", description="Pictures of datasets, fits and mappings."
 )
 
 MOST_NUMBERS = 8_000_000
-"""Values of curves that are read for one plot (64 MB)."""
+"""Values of curves that are read for one plot (64 MB), unless a single curve has more."""
+
+WHOLE_NUMBERS = 1 << 20
+"""Values up to which curves are read whole (8 MB); longer ones are thinned while they are read."""
 
 PICTURE_NUMBERS = 1 + slots.SMALL_NUMBERS
 """Least weight of a picture, in numbers of a plot."""
@@ -161,13 +167,12 @@ def plot_dataset(dataset_id: str) -> Any:
 
 
 def _read_dataset(dataset_id: str, count: int) -> DatasetScene:
-    shown = np.arange(count)
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
-        names = read_curve_names(session, dataset, shown.tolist())
-        x = read_grid(session, dataset)
-        curves = read_curves(session, dataset, shown)
-    lines = [Line(names[i], x, y) for i, y in enumerate(curves)]
+        names = read_curve_names(session, dataset, range(count))
+        curves = _read_curves(session, dataset, range(count))
+    n = dataset.n_points
+    lines = [Line(names[index], x, y, n) for index, (x, y) in enumerate(curves)]
     return DatasetScene(dataset.name, lines, dataset.n_curves - len(lines))
 
 
@@ -191,14 +196,19 @@ def _read_fit(fit_id: str) -> FitScene:
         fit = find(session, Fit, fit_id)
         matches = list(read_chosen(session, fit))
         # A fit has no tolerance; its band is the one of a mapping that names none.
-        panels = _read_panels(session, fit, matches[:MAX_PANELS], MapOptions().tolerance_factor)
+        panels = _read_panels(session, fit, matches, MapOptions().tolerance_factor)
     return FitScene(fit.name, panels, len(matches) - len(panels))
 
 
 def _count_numbers(session: Session, fit: Fit) -> int:
     """Count the numbers that are read for the panels of a fit."""
     sides = (find(session, Dataset, fit.training_id), find(session, Dataset, fit.ideal_id))
-    return min(fit.n_training, MAX_PANELS) * sum(side.n_points for side in sides)
+    return min(fit.n_training, _count_panels(*sides)) * sum(side.n_points for side in sides)
+
+
+def _count_panels(training: Dataset, ideal: Dataset) -> int:
+    """Return how many panels of a fit are drawn at most."""
+    return min(MAX_PANELS, max(1, MOST_NUMBERS // (training.n_points + ideal.n_points)))
 
 
 @blueprint.route("/mappings/<mapping_id>/plot", methods=["GET"])
@@ -223,7 +233,7 @@ def _read_mapping(mapping_id: str) -> MappingScene:
         require_succeeded(mapping, "plotted")
         fit = find(session, Fit, mapping.fit_id)
         matches = list(read_chosen(session, fit))
-        panels = _read_panels(session, fit, matches[:MAX_PANELS], mapping.tolerance_factor)
+        panels = _read_panels(session, fit, matches, mapping.tolerance_factor)
         wanted = ItemFilter(functions=[-1, *range(len(panels))])
         items = read_page_of_items(session, mapping, wanted, limit=MAX_POINTS).items
     named = make_point_columns(items, mapping.columns, mapping.functions)
@@ -246,10 +256,12 @@ def _read_panels(
 ) -> list[Panel]:
     training = find(session, Dataset, fit.training_id)
     ideal = find(session, Dataset, fit.ideal_id)
-    x, grid = read_grid(session, training), read_grid(session, ideal)
-    measured = read_curves(session, training, np.array([m.training_index for m in matches]))
-    functions = read_functions_of_matches(session, ideal, matches)
-    limits = admission_limits(functions.limit, tolerance_factor)
+    # A transform keeps the extremes of a curve, so it can be thinned before.
+    matches = matches[: _count_panels(training, ideal)]
+    measured = _read_curves(session, training, [m.training_index for m in matches])
+    functions = _read_curves(session, ideal, [m.ideal_index for m in matches])
+    deviations = np.array([match.max_deviation for match in matches], dtype=np.float64)
+    limits = admission_limits(deviations, tolerance_factor)
     return [
         Panel(
             training=match.training,
@@ -257,20 +269,53 @@ def _read_panels(
             x=x,
             y=y,
             grid=grid,
-            g=g_values,
+            g=apply_transform(f, match.scale, match.offset),
             limit=float(limit),
             scale=match.scale,
             offset=match.offset,
             score=match.score,
             max_deviation=float(deviation),
             n=match.n,
+            n_points=max(training.n_points, ideal.n_points),
         )
-        for match, y, g_values, limit, deviation in zip(
-            matches,
-            measured,
-            functions.compute_values(),
-            limits,
-            functions.limit,
-            strict=True,
+        for match, (x, y), (grid, f), limit, deviation in zip(
+            matches, measured, functions, limits, deviations, strict=True
         )
     ]
+
+
+def _read_curves(session: Session, dataset: Dataset, indices: Sequence[int]) -> list[XY]:
+    """Read x and y of curves, thinned if they are long."""
+    chosen = np.array(indices, dtype=np.intp)
+    if (chosen.size + 1) * dataset.n_points <= WHOLE_NUMBERS:
+        x = read_grid(session, dataset)
+        return [(x, y) for y in read_curves(session, dataset, chosen)]
+    gaps = read_gap_counts(session, dataset, indices)
+    # Without any x there is nothing to draw.
+    ends = dataset.x_min or 0.0, dataset.x_max or 0.0
+    return thin_pieces(_Pieces(session, dataset, indices), gaps, ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Stored curves that are read some rows at a time."""
+
+    session: Session
+    dataset: Dataset
+    indices: Sequence[int]
+
+    @property
+    def n_points(self) -> int:
+        return self.dataset.n_points
+
+    def read_x(self) -> Iterator[FloatArray]:
+        for values in self._read([X], backwards=False):
+            yield values[0]
+
+    def read(self, *, backwards: bool) -> Iterator[XY]:
+        for values in self._read([X, *self.indices], backwards=backwards):
+            yield values[0], values[1:]
+
+    def _read(self, columns: list[int], *, backwards: bool) -> Iterator[FloatArray]:
+        n = self.dataset.n_points
+        return stream_rows(self.session, self.dataset, columns, 0, n, backwards=backwards)

@@ -325,6 +325,15 @@ def read_curve_names(session: Session, dataset: Dataset, indices: Iterable[int])
     return found
 
 
+def read_gap_counts(session: Session, dataset: Dataset, indices: Sequence[int]) -> list[int]:
+    """Return how many gaps each of a few curves has."""
+    query = select(Curve.index, Curve.n_gaps).where(
+        Curve.dataset_id == dataset.id, Curve.index.in_(indices)
+    )
+    found = dict(session.execute(query).all())
+    return [found[index] for index in indices]
+
+
 def stream_blocks(
     session: Session, selection: Selection, start: int = 0, stop: int | None = None
 ) -> Iterator[Block]:

@@ -27,15 +27,25 @@ X = -1
 """Position that stands for the x column among positions of curves."""
 
 
-def stream_rows(
-    session: Session, dataset: Dataset, indices: Sequence[int], start: int, stop: int
+def stream_rows(  # noqa: PLR0913 - a direction beside the range
+    session: Session,
+    dataset: Dataset,
+    indices: Sequence[int],
+    start: int,
+    stop: int,
+    *,
+    backwards: bool = False,
 ) -> Iterator[FloatArray]:
-    """Yield columns by position (X for x), rows `start` to `stop`, shape (columns, batch rows)."""
+    """Yield columns by position (X for x), rows `start` to `stop`, shape (columns, batch rows).
+
+    With `backwards` the last batch comes first.
+    """
     places = np.array(indices, dtype=np.intp)
     is_x = places == X
     curves = CurveReader(session.connection(), dataset.id, dataset.n_points)
     rows = _batch_rows(len(places))
-    for first in range(start, stop, rows):
+    firsts = range(start, stop, rows)
+    for first in reversed(firsts) if backwards else firsts:
         last = min(first + rows, stop)
         values = np.empty((len(places), last - first))
         if is_x.any():
@@ -71,4 +81,5 @@ def _grid_rows(session: Session, dataset: Dataset, start: int, stop: int) -> Flo
     key = session.scalars(select(literal_column("rowid", Integer)).select_from(Grid).where(own))
     raw: Any = session.connection().connection.driver_connection
     with raw.blobopen(Grid.__tablename__, "data", key.one(), readonly=True) as blob:
-        return np.frombuffer(blob[offset : offset + size], NUMBER)
+        blob.seek(offset)
+        return np.frombuffer(blob.read(size), NUMBER)

@@ -68,16 +68,6 @@ class Functions:
     limit: FloatArray
     tables: Mapping[AlignmentKind, FunctionTable] = field(default_factory=dict)
 
-    def compute_values(self) -> FloatArray:
-        """Compute the functions g on the grid of their curves.
-
-        Returns
-        -------
-        ndarray of shape (k, n)
-            NaN where a curve has a gap. [unit of y]
-        """
-        return apply_transforms(self.curves.T.copy(), self).T
-
 
 def tabulate(
     functions: Functions,
@@ -155,3 +145,10 @@ def apply_transforms(f: FloatArray, functions: Functions) -> FloatArray:
         f *= functions.scale
         f += functions.offset
     return f
+
+
+def apply_transform(f: FloatArray, scale: float, offset: float) -> FloatArray:
+    """Compute the function g = scale·f + offset of one curve f."""
+    with np.errstate(all="ignore"):
+        g: FloatArray = f * scale + offset
+    return g

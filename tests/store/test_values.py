@@ -50,6 +50,8 @@ def test_they_are_those_that_are_stored(stored, monkeypatch):
             expected = np.array([x if index == X else whole[index] for index in indices])
             with database.reading() as session:
                 blocks = list(stream_rows(session, dataset, indices, start, stop))
+                turned = list(stream_rows(session, dataset, indices, start, stop, backwards=True))
+            assert [b.tobytes() for b in turned[::-1]] == [b.tobytes() for b in blocks]
             assert all(8 * b.size <= max(batch_bytes, 8 * len(indices)) for b in blocks)
             found = np.hstack([np.empty((len(indices), 0)), *blocks])
             np.testing.assert_array_equal(found, expected[:, start:stop])
