@@ -70,6 +70,7 @@ class Connection:
         self.keep = False
         self.stands_back = False  # its reply needs a slot before it is made
         self.broken = False
+        self.is_quick = False  # its last request took a moment only
         self.react: Callable[[Connection], None] | None = None  # what the poller does next
         self.expire: Callable[[Connection], None] | None = None  # and when it is too late
 
@@ -126,6 +127,10 @@ class Connection:
         self.body.close()
         self.request = self.framing = self.pace = None
         self.is_whole, self.known, self.until, self.ready_at = False, 0, until, 0.0
+
+    def is_done(self) -> bool:
+        """Tell whether a request was answered and its reply is sent."""
+        return not (self.broken or self.stands_back or self.outbox)
 
     def release(self) -> None:
         """Give back the slots."""

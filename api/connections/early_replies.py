@@ -79,6 +79,10 @@ def make_problem(status: int, detail: str) -> tuple[str, bytes]:
     return request_id, head.encode() + body
 
 
+SHORT_BYTES = 1 << 16
+"""Most bytes of a piece that is copied behind the head."""
+
+
 class Reply(Response):  # type: ignore[misc] # gunicorn has no types
     """gunicorn's reply without its name; it closes the connection after an unread body."""
 
@@ -92,6 +96,13 @@ class Reply(Response):  # type: ignore[misc] # gunicorn has no types
             self.force_close()
         headers: list[str] = super().default_headers()
         return [header for header in headers if not header.startswith("Server:")]
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body; the head and a short first piece are sent together."""
+        if self.headers_sent or len(arg) > SHORT_BYTES:
+            super().write(arg)
+        else:
+            self.sock.send_together(super().write, arg)
 
     def has_turn(self) -> bool:
         """Tell whether the reply may be made now.

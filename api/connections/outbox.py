@@ -29,6 +29,7 @@ class Outbox:
         self._parts: deque[ByteQueue | FilePart | MemoryPart] = deque()
         self._sent = 0
         self._taken = 0
+        self._together: list[bytes] | None = None
         self.pace: Pace | None = None
 
     def __bool__(self) -> bool:
@@ -48,8 +49,20 @@ class Outbox:
         except OSError:
             return True
 
+    def send_together(self, write: Callable[[bytes], object], data: bytes) -> None:
+        """Send all that `write` sends of some data in one call of the system."""
+        self._together = []
+        try:
+            write(data)
+        finally:
+            pieces, self._together = self._together, None
+            self.sendall(b"".join(pieces))
+
     def sendall(self, data: bytes) -> None:
         """Send the bytes that the client takes now, and queue the rest."""
+        if self._together is not None:
+            self._together.append(data)
+            return
         rest = memoryview(data)
         if self.flush():
             while rest and (sent := self._send(rest)):

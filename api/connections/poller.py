@@ -21,6 +21,8 @@ from api import logs, metrics
 from api.config import Settings
 from api.connections.byte_queue import ByteBudget
 from api.connections.connection import Connection
+from api.connections.quick import QUICK_SECONDS, QuickConnections
+from api.connections.quick import Step as QuickStep
 from api.limits import Limits
 from api.running import running
 
@@ -87,6 +89,8 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if half > 1:
             self.reply_slots = BoundedSemaphore(half // 2)
             self.body_slots = BoundedSemaphore(half - half // 2)
+        self.quick = QuickConnections(self.serve_quick, self.method_queue.defer)
+        self.quick.start()
         self.worker_connections = _room_for_files(self.worker_connections, self.cfg.threads)
         self.max_keepalived = self.worker_connections - self.cfg.threads
         metrics.count_start("web")
@@ -109,6 +113,10 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def late_head(self, conn: Connection) -> None:
         """Give up a head that is late."""
+        raise NotImplementedError
+
+    def serve_quick(self, conn: Connection) -> QuickStep | None:
+        """Receive and answer a whole request; return what else the poller has to do."""
         raise NotImplementedError
 
     def serve_line(self) -> None:
@@ -155,8 +163,11 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def _make_room(self) -> None:
         """Close the connection without a request that has been idle longest."""
         idle = [conn for conn in self.waiting if conn.react == self.on_head]
+        idle += self.quick.waiting()
         if idle:
-            self.drop(min(idle, key=lambda conn: conn.until))
+            conn = min(idle, key=lambda conn: conn.until)
+            if conn in self.waiting or self.quick.remove(conn):
+                self.drop(conn)
 
     def watch(self, conn: Connection, events: int, react: Step, expire: Step) -> None:
         """Wait for a socket; `react` is called when it is ready, `expire` when it is late."""
@@ -195,6 +206,14 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         conn.close()
         self.serve_line()
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for sockets, and take back quick connections whose thread is held up."""
+        super().wait_for_and_dispatch_events(QUICK_SECONDS if self.quick.is_active() else timeout)
+        if self.quick.is_held_up():
+            for conn in self.quick.waiting():
+                if self.quick.remove(conn):
+                    self.watch(conn, selectors.EVENT_READ, self.on_head, self.late_head)
+
     def murder_pending(self) -> None:
         """Give up clients that are late; gunicorn calls this at least once a second."""
         super().murder_pending()
@@ -204,9 +223,13 @@ class Poller(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.next_look = now + LOOK_SECONDS
         if not self.alive:
             self.stopped_at = min(self.stopped_at, now)
+        stop = self.stopped_at + STOP_KEEPALIVE_LINGER
+        for conn in self.quick.waiting():
+            if now > min(conn.until, stop) and self.quick.remove(conn):
+                self.drop(conn)
         for conn in list(self.waiting):
             idle = conn.react == self.on_head and not conn.head
-            until = min(conn.deadline, self.stopped_at + STOP_KEEPALIVE_LINGER if idle else FAR)
+            until = min(conn.deadline, stop if idle else FAR)
             if conn not in self.paused and now > until and conn.expire is not None:
                 self._step(conn, conn.expire)
         for conn in list(self.paused):

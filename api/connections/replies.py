@@ -34,9 +34,22 @@ class Replies(Poller):
         if self.is_stock:
             super().finish_request(conn, fs)
             return
+        self.finish(conn, keep=not fs.cancelled() and fs.exception() is None and fs.result())
+
+    def begin_request(self, conn: Connection) -> None:
+        """Note that a request is complete; one whose reply stood back has been before."""
+        conn.ready_at = conn.ready_at or time.monotonic()
+        metrics.count_active(conn.request.method, 1)
+
+    def end_request(self, conn: Connection) -> None:
+        """Note that a thread has ended a request."""
         conn.release()
         metrics.count_active(conn.request.method, -1)
-        conn.keep = not fs.cancelled() and fs.exception() is None and fs.result()
+
+    def finish(self, conn: Connection, *, keep: bool) -> None:
+        """Send the rest of a reply, and keep the connection or close it."""
+        self.end_request(conn)
+        conn.keep = keep
         if conn.broken:
             self.drop(conn)
         elif conn.stands_back:
@@ -63,6 +76,13 @@ class Replies(Poller):
             self.part(conn)
             return
         conn.next_request(time.monotonic() + self.cfg.keepalive)
+        self.wait_for_request(conn)
+
+    def wait_for_request(self, conn: Connection) -> None:
+        """Wait for the next request, whose beginning may have come with the last one."""
+        if conn.is_quick and not conn.head and not self.quick.is_held_up():
+            self.quick.add(conn)
+            return
         self.watch(conn, READ, self.on_head, self.late_head)
         if conn.head:
             conn.until = time.monotonic() + self.limits.header_seconds

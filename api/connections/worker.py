@@ -5,15 +5,17 @@ from __future__ import annotations
 import selectors
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from gunicorn.http import wsgi
 
-from api import metrics
 from api.connections import early_replies
 from api.connections.byte_queue import IN_MEMORY, NO_ROOM
 from api.connections.connection import PIECE_BYTES, Connection
+from api.connections.quick import QUICK_SECONDS, Step
 from api.connections.replies import Replies
 from api.connections.request_log import log_answer
 
@@ -42,24 +44,39 @@ class Worker(Replies):
         if not data:
             self.drop(conn)
             return
+        self._take_head(conn, data)
+        self.read_head(conn)
+
+    def _take_head(self, conn: Connection, data: bytes) -> None:
+        """Keep a part of a head; the first one starts its deadline."""
         if not conn.head and conn.requests:
             conn.until = time.monotonic() + self.limits.header_seconds
         conn.head += data
-        self.read_head(conn)
 
     def read_head(self, conn: Connection) -> None:
         """Parse a complete head, and continue with the body."""
         try:
-            if not conn.parse():
+            if not self._parse(conn):
                 return
-            self._admit(conn.request)
         except Exception as error:  # noqa: BLE001 - each ends in an answer
             self.unwatch(conn)
-            self.handle_error(conn.request, conn.outbox, conn.client, error)
-            self.part(conn)
+            self._refuse_head(conn, error)
             return
         self.unwatch(conn)
         self._begin_body(conn)
+
+    def _parse(self, conn: Connection) -> bool:
+        """Parse the head if it is complete, and tell whether it was; raise if it is refused."""
+        if not conn.parse():
+            return False
+        self._admit(conn.request)
+        assert conn.framing is not None  # noqa: S101 - it has a head
+        conn.is_whole = conn.framing.count(conn.parser.unreader.buf.getvalue())
+        return True
+
+    def _refuse_head(self, conn: Connection, error: Exception) -> None:
+        self.handle_error(conn.request, conn.outbox, conn.client, error)
+        self.part(conn)
 
     def late_head(self, conn: Connection) -> None:
         """Give up a head that is late."""
@@ -81,8 +98,6 @@ class Worker(Replies):
 
     def _begin_body(self, conn: Connection) -> None:
         """Give a complete request a thread, or receive its body first."""
-        assert conn.framing is not None  # noqa: S101 - it has a head
-        conn.is_whole = conn.framing.count(conn.parser.unreader.buf.getvalue())
         if conn.is_whole:
             self.enqueue_req(conn)
             return
@@ -135,13 +150,50 @@ class Worker(Replies):
 
     # ---- It is worked on -------------------------------------------------------------------
 
+    def serve_quick(self, conn: Connection) -> Step | None:
+        """Receive and answer a whole request; return what else the poller has to do.
+
+        In the thread of the quick connections, whose end would be theirs.
+        """
+        try:
+            return self._receive_quick(conn)
+        except Exception:
+            self.log.exception("A connection failed")
+            return partial(self.drop, conn)
+
+    def _receive_quick(self, conn: Connection) -> Step | None:
+        data = conn.read()
+        if data is None:
+            return None
+        if not data:
+            return partial(self.drop, conn)
+        self._take_head(conn, data)
+        try:
+            if not self._parse(conn):
+                return partial(self.watch, conn, READ, self.on_head, self.late_head)
+        except Exception as error:  # noqa: BLE001 - each ends in an answer
+            return partial(self._refuse_head, conn, error)
+        if not conn.is_whole or self.pool_of(conn) is not self.tpool:
+            return partial(self._begin_body, conn)
+        return self._answer_quick(conn)
+
+    def _answer_quick(self, conn: Connection) -> Step | None:
+        self.begin_request(conn)
+        keep = False
+        with suppress(SystemExit):  # as a thread of the pool does
+            keep = self.handle(conn)
+        if not (keep and conn.is_quick and conn.is_done()):
+            return partial(self.finish, conn, keep=keep)
+        self.end_request(conn)
+        conn.next_request(time.monotonic() + self.cfg.keepalive)
+        return partial(self.wait_for_request, conn) if conn.head else None
+
     def enqueue_req(self, conn: Any) -> None:
         """Give a request a thread; health and metrics have their own threads."""
         if self.is_stock:
             super().enqueue_req(conn)
             return
-        conn.ready_at = conn.ready_at or time.monotonic()
-        metrics.count_active(conn.request.method, 1)
+        self.begin_request(conn)
         task = self.pool_of(conn).submit(self.handle, conn)
         task.add_done_callback(
             lambda done: self.method_queue.defer(self.finish_request, conn, done)
@@ -160,6 +212,7 @@ class Worker(Replies):
         """Answer a request, in a thread; tell whether another may follow."""
         if self.is_stock:
             return bool(super().handle(conn))
+        begun = time.monotonic()
         try:
             conn.stands_back = False
             return self.handle_request(conn.request, conn) and conn.finish_body()
@@ -168,6 +221,8 @@ class Worker(Replies):
             conn.broken = True
         except Exception as error:  # noqa: BLE001 - each ends in an answer
             self.handle_error(conn.request, conn.outbox, conn.client, error)
+        finally:
+            conn.is_quick = time.monotonic() - begun < QUICK_SECONDS
         return False
 
     def handle_request(self, req: Any, conn: Any) -> bool:
