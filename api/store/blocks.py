@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     Integer,
+    String,
     cast,
     func,
     literal_column,
@@ -21,10 +22,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.base import BINARY, Base, Blob, insert_rows
+from services.narrowing import count_item_bytes, narrow, widen
 from services.tables import Curves, FloatArray
 
 BLOCK_BYTES = 4 << 20
-"""Bytes per block; a block of one curve can be larger."""
+"""Bytes of the values of a block before they are narrowed; a block of one curve can be larger."""
 
 LARGE_PART = 4
 """A whole block is read when more than 1/LARGE_PART of it is wanted."""
@@ -33,7 +35,11 @@ NUMBER = np.dtype("<f8")
 
 
 class CurveBlock(Base):
-    """Values of consecutive curves as little-endian float64; NaN is a gap."""
+    """Values of consecutive curves, narrowed if all their bits return; NaN is a gap.
+
+    `encoding` says how (services/narrowing.py). SQLite keeps NULL, which is float64, in the head of
+    the row, so that it is read without the pages of the block.
+    """
 
     __tablename__ = "curve_blocks"
 
@@ -43,16 +49,18 @@ class CurveBlock(Base):
     first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     count: Mapped[int]
     data: Mapped[bytes] = mapped_column(Blob)
+    encoding: Mapped[str | None] = mapped_column(String(16))
 
 
 def add_blocks(connection: Connection, dataset_id: str, first: int, curves: Curves) -> None:
     """Store curves at the positions from `first` on."""
     for some in curves.read_parts(BLOCK_BYTES):
         count = len(some)
-        row = dataset_id, first, count, some.astype(NUMBER, copy=False).data.cast("B")
+        stored, encoding = narrow(some)
+        row = dataset_id, first, count, stored.data.cast("B"), encoding
         insert_rows(connection, CurveBlock, [row])
         first += count
-        del some, row  # Do not keep a long curve while the next one is read.
+        del some, stored, row  # Do not keep a long curve while the next one is read.
 
 
 def stream_values(
@@ -60,23 +68,31 @@ def stream_values(
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield each block that starts in a range: the position of its first curve, and its values."""
     query = (
-        select(CurveBlock.first, CurveBlock.count, CurveBlock.data)
+        select(CurveBlock.first, CurveBlock.count, CurveBlock.data, CurveBlock.encoding)
         .where(CurveBlock.dataset_id == dataset_id)
         .where(CurveBlock.first >= start, CurveBlock.first < stop)
         .order_by(CurveBlock.first)
         .execution_options(yield_per=1, **BINARY)
     )
     with connection.execute(query) as rows:
-        for first, count, data in rows:
-            yield first, np.frombuffer(data, NUMBER).reshape(count, -1)
+        for first, count, data, encoding in rows:
+            yield first, widen(data, encoding).reshape(count, -1)
+
+
+class _Block(NamedTuple):
+    """Position of the first curve of a block, number of curves, encoding, and key."""
+
+    first: int
+    n_curves: int
+    encoding: str | None
+    key: int
 
 
 class _Blocks(NamedTuple):
-    """Position of the first curve, number of curves and key of each block of a dataset."""
+    """Position of the first curve of each block of a dataset, and the blocks."""
 
     firsts: NDArray[np.intp]
-    counts: Sequence[int]
-    keys: Sequence[int]
+    blocks: Sequence[_Block]
 
 
 class CurveReader:
@@ -97,18 +113,20 @@ class CurveReader:
         """The blocks of the dataset, read when the first curve is read."""
         key: Any = literal_column("rowid") if self._is_sqlite else CurveBlock.first
         query = (
-            select(CurveBlock.first, CurveBlock.count, key)
+            select(CurveBlock.first, CurveBlock.count, CurveBlock.encoding, key)
             .where(CurveBlock.dataset_id == self._dataset_id)
             .order_by(CurveBlock.first)
         )
-        found = self._connection.execute(query).all()
-        firsts = np.array([first for first, _, _ in found], dtype=np.intp)
-        return _Blocks(firsts, [count for _, count, _ in found], [key for _, _, key in found])
+        blocks = [_Block(*row) for row in self._connection.execute(query)]
+        return _Blocks(np.array([block.first for block in blocks], dtype=np.intp), blocks)
 
     def cut(self, start: int, stop: int) -> list[NDArray[np.intp]]:
         """Return the positions of the curves of each block that begins in a range."""
-        blocks = zip(self._blocks.firsts.tolist(), self._blocks.counts, strict=True)
-        return [np.arange(first, first + n) for first, n in blocks if start <= first < stop]
+        return [
+            np.arange(block.first, block.first + block.n_curves)
+            for block in self._blocks.blocks
+            if start <= block.first < stop
+        ]
 
     def __call__(
         self, indices: NDArray[np.intp], start: int = 0, stop: int | None = None
@@ -120,43 +138,42 @@ class CurveReader:
         order = np.argsort(block_of, kind="stable")
         edges = np.flatnonzero(np.diff(block_of[order])) + 1
         for places in np.split(order, edges) if len(indices) else ():
-            block = int(block_of[places[0]])
-            rows = indices[places] - self._blocks.firsts[block]
-            y[places] = self._read(block, rows, start, stop)
+            block = self._blocks.blocks[block_of[places[0]]]
+            y[places] = self._read(block, indices[places] - block.first, start, stop)
         return y
 
     def block_of(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the number of the block of each curve."""
         return np.searchsorted(self._blocks.firsts, indices, side="right") - 1
 
-    def _read(self, block: int, rows: NDArray[np.intp], start: int, stop: int) -> FloatArray:
+    def _read(self, block: _Block, rows: NDArray[np.intp], start: int, stop: int) -> FloatArray:
         wanted = len(rows) * (stop - start)
-        if LARGE_PART * wanted > self._blocks.counts[block] * self._n:
+        if LARGE_PART * wanted > block.n_curves * self._n:
             query = select(CurveBlock.data).where(
-                CurveBlock.dataset_id == self._dataset_id,
-                CurveBlock.first == int(self._blocks.firsts[block]),
+                CurveBlock.dataset_id == self._dataset_id, CurveBlock.first == block.first
             )
             data = self._connection.scalars(query, execution_options=BINARY).one()
-            return np.frombuffer(data, NUMBER).reshape(-1, self._n)[rows, start:stop]
-        offsets = [row * self._n + start for row in rows.tolist()]
+            return widen(data, block.encoding).reshape(-1, self._n)[rows, start:stop]
+        size = count_item_bytes(block.encoding)
+        offsets = [(row * self._n + start) * size for row in rows.tolist()]
         part = self._part_of_file if self._is_sqlite else self._part_by_query
-        data = b"".join(part(self._blocks.keys[block], offsets, stop - start))
-        return np.frombuffer(data, NUMBER).reshape(len(rows), -1)
+        data = b"".join(part(block.key, offsets, (stop - start) * size))
+        return widen(data, block.encoding).reshape(len(rows), -1)
 
-    def _part_of_file(self, key: int, offsets: list[int], count: int) -> Iterator[bytes]:
+    def _part_of_file(self, key: int, offsets: list[int], size: int) -> Iterator[bytes]:
+        """Yield parts of a block, by their first byte and their size."""
         raw: Any = self._connection.connection.driver_connection
         with raw.blobopen("curve_blocks", "data", key, readonly=True) as blob:
             for offset in offsets:
-                blob.seek(offset * NUMBER.itemsize)
-                yield blob.read(count * NUMBER.itemsize)
+                blob.seek(offset)
+                yield blob.read(size)
 
-    def _part_by_query(self, key: int, offsets: list[int], count: int) -> Iterator[bytes]:
-        size = NUMBER.itemsize
+    def _part_by_query(self, key: int, offsets: list[int], size: int) -> Iterator[bytes]:
         # One query for all parts; one query each would take ten times as long.
-        starts = func.unnest(cast([offset * size + 1 for offset in offsets], ARRAY(Integer)))
+        starts = func.unnest(cast([offset + 1 for offset in offsets], ARRAY(Integer)))
         parts = starts.table_valued("start", with_ordinality="place").render_derived()
         query = (
-            select(func.substr(CurveBlock.data, parts.c.start, count * size))
+            select(func.substr(CurveBlock.data, parts.c.start, size))
             .join(parts, literal_column("true"))
             .where(CurveBlock.dataset_id == self._dataset_id, CurveBlock.first == key)
             .order_by(parts.c.place)

@@ -405,3 +405,31 @@ def test_a_file_can_be_posted_again(calls, kind):
     again = calls.post("/v1/datasets", data=data, headers={"Content-Type": kind})
     assert again.status == 201, again.text
     assert again.json["sha256"] == record["sha256"]
+
+
+KINDS = {
+    "decimals": np.round(np.random.default_rng(5).normal(size=(7, 900)), 3),
+    "float32": np.random.default_rng(6).normal(size=(7, 900)).astype(np.float32).astype(float),
+    "all digits": np.reshape(some_doubles(7 * 900), (7, 900)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_bits_of_an_upload_come_back_however_they_are_stored(calls, kind):
+    y = KINDS[kind].copy()
+    y[2, 5], y[3, 6] = np.nan, -0.0
+    columns = {"x": np.arange(900) / 8} | {f"y{i}": curve for i, curve in enumerate(y)}
+    data = io.BytesIO()
+    pq.write_table(pa.table(columns), data)
+    text = pd.DataFrame(columns).to_csv(index=False)
+    files = {PARQUET: data.getvalue(), CSV: text}
+    replies = [calls.a_csv(file, {"name": kind}, media) for media, file in files.items()]
+    assert [reply.status for reply in replies] == [201, 201], replies[0].text
+    records = [reply.json for reply in replies]
+    assert records[0]["sha256"] == records[1]["sha256"]
+    for record in records:
+        for media in (PARQUET, ARROW):
+            path = f"/v1/datasets/{record['id']}/values"
+            table = table_of(calls.get(path, headers={"Accept": media}))
+            found = np.array([table[f"y{i}"] for i in range(7)], dtype=float)
+            assert found.tobytes() == y.tobytes()
