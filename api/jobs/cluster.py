@@ -51,6 +51,9 @@ CONNECT_SECONDS = 5
 LOOK_SECONDS = 0.25
 """Seconds between two reports of progress, which also notice that the job was lost."""
 
+REPLICATION_SECONDS = 10
+"""Seconds by which a replica that Dask workers read from may be behind."""
+
 PATIENCE_SECONDS = 60
 """Seconds without a result after which the worker computes alone."""
 
@@ -196,12 +199,23 @@ def cut(fit: Fit, n_points: int) -> list[range]:
 
 
 def rank_part(fit_id: str, start: int, stop: int) -> Ranking:
-    """Rank a part of the library in a Dask worker."""
+    """Rank a part of the library in a Dask worker, whose database may be a replica."""
     database, local = _process()
+    _await_replication(database, fit_id)
     with database.reading() as session:
         inputs = read_fit_inputs(session, find(session, Fit, fit_id))
         prepared = prepare_fit(session, inputs)
         return local.rank_part(session, inputs, prepared, NOT_WATCHED, range(start, stop))
+
+
+def _await_replication(database: Database, fit_id: str) -> None:
+    """Wait until a replica has the fit; it then has the datasets too, which are older."""
+    deadline = time.monotonic() + REPLICATION_SECONDS
+    while time.monotonic() < deadline:
+        with database.reading() as session:
+            if session.get(Fit, fit_id) is not None:
+                return
+        time.sleep(LOOK_SECONDS)
 
 
 @functools.lru_cache(maxsize=1)
