@@ -21,7 +21,7 @@ from api.jobs.inputs import read_fit_inputs, read_mapping_inputs
 from api.jobs.keeper import Held
 from api.store import jobs
 from api.store.base import Database, find, new_id
-from api.store.datasets import Dataset, read_table
+from api.store.datasets import Dataset
 from api.store.exports import FILE_BLOCK, Export, add_block, keep_within
 from api.store.fits import Fit, read_chosen
 from api.store.jobs import (
@@ -34,6 +34,7 @@ from api.store.jobs import (
     require_succeeded,
 )
 from api.store.mappings import ItemFilter, Mapping, make_point_columns, stream_items
+from api.store.selections import read_table
 from services.export.project import MOST_CURVES, spool_project
 from services.tables import Table
 

@@ -16,16 +16,9 @@ from api.jobs.rankers import NUMPY
 from api.jobs.tools import Tools
 from api.limits import limits_in_force
 from api.store.base import NotFound
-from api.store.datasets import (
-    Dataset,
-    Selection,
-    find_curves,
-    read_curve_names,
-    read_datasets,
-    read_table,
-    read_x,
-)
+from api.store.datasets import Dataset, find_curves, read_curve_names, read_datasets
 from api.store.fits import Fit, add_matches
+from api.store.selections import Selection, read_table, read_x
 from services import grids
 from services.errors import Fact, InvalidOption
 from services.fitting.fit import finish, require_finite

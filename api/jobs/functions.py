@@ -12,9 +12,10 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from api.store.base import Database, NotFound, find
-from api.store.datasets import Dataset, read_curves, read_datasets, read_x
+from api.store.datasets import Dataset, read_datasets
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
+from api.store.selections import read_curves, read_x
 from services import grids
 from services.choices import AlignmentKind
 from services.grids import SortedGrid

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from api.jobs.common import J
 from api.store.base import find
-from api.store.datasets import Dataset, Selection, find_curves, read_datasets, read_x
+from api.store.datasets import Dataset, find_curves, read_datasets
 from api.store.fits import Fit
 from api.store.mappings import Mapping
+from api.store.selections import Selection, read_x
 from services.tables import FloatArray
 
 

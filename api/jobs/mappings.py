@@ -22,10 +22,11 @@ from api.jobs.functions import ChosenFunctions, read_functions
 from api.jobs.inputs import MappingInputs
 from api.jobs.tools import Tools
 from api.store.base import NotFound
-from api.store.datasets import Selection, read_curve_names, read_datasets, read_table, read_x
+from api.store.datasets import read_curve_names, read_datasets
 from api.store.fits import Fit, FitMatch
 from api.store.jobs import require_succeeded
 from api.store.mappings import Mapping, add_items
+from api.store.selections import Selection, read_table, read_x
 from services import grids
 from services.mapping.assign import Sizes, assign
 from services.mapping.few_points import assign_few_points

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.jobs.common import TakesLonger, Watch
 from api.jobs.estimate import estimate_ranking, estimate_rate
 from api.jobs.inputs import FitInputs
-from api.store.datasets import open_library
+from api.store.selections import open_library
 from services.fitting.cache import Cache
 from services.fitting.fit import rank_library
 from services.fitting.prepare import PreparedFit

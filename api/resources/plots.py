@@ -34,10 +34,11 @@ from api.pages.shapes import (
 from api.running import database
 from api.schemas.base import Reply
 from api.store.base import find
-from api.store.datasets import Dataset, read_curve_names, read_curves, read_gap_counts, read_grid
+from api.store.datasets import Dataset, read_curve_names, read_gap_counts, read_grid
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
 from api.store.mappings import ItemFilter, Mapping, make_point_columns, read_page_of_items
+from api.store.selections import read_curves
 from api.store.values import X, stream_rows
 from services.mapping.functions import apply_transform
 from services.mapping.limits import admission_limits

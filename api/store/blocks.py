@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     String,
+    bindparam,
     cast,
     func,
     literal_column,
@@ -63,18 +64,21 @@ def add_blocks(connection: Connection, dataset_id: str, first: int, curves: Curv
         del some, stored, row  # Do not keep a long curve while the next one is read.
 
 
+_VALUES = (
+    select(CurveBlock.first, CurveBlock.count, CurveBlock.data, CurveBlock.encoding)
+    .where(CurveBlock.dataset_id == bindparam("dataset_id"))
+    .where(CurveBlock.first >= bindparam("start"), CurveBlock.first < bindparam("stop"))
+    .order_by(CurveBlock.first)
+    .execution_options(yield_per=1, **BINARY)
+)
+
+
 def stream_values(
     connection: Connection, dataset_id: str, start: int, stop: int
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield each block that starts in a range: the position of its first curve, and its values."""
-    query = (
-        select(CurveBlock.first, CurveBlock.count, CurveBlock.data, CurveBlock.encoding)
-        .where(CurveBlock.dataset_id == dataset_id)
-        .where(CurveBlock.first >= start, CurveBlock.first < stop)
-        .order_by(CurveBlock.first)
-        .execution_options(yield_per=1, **BINARY)
-    )
-    with connection.execute(query) as rows:
+    places = {"dataset_id": dataset_id, "start": start, "stop": stop}
+    with connection.execute(_VALUES, places) as rows:
         for first, count, data, encoding in rows:
             yield first, widen(data, encoding).reshape(count, -1)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, case, insert, select
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, bindparam, case, insert, select
 from sqlalchemy.orm import Mapped, Session, make_transient_to_detached, mapped_column
 
 from api.store.base import (
@@ -25,15 +24,14 @@ from api.store.base import (
     new_id,
     now,
 )
-from api.store.blocks import BLOCK_BYTES, NUMBER, CurveReader, add_blocks, stream_values
+from api.store.blocks import BLOCK_BYTES, NUMBER, add_blocks
 from api.store.lists import Page, index_lists
-from api.store.sketches import SketchReader, add_sketches, read_basis
+from api.store.sketches import add_sketches
 from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
-from services.fitting.blocks import Block, Library
 from services.quality import MOST_WARNINGS, TableSummary, summarize
-from services.tables import Curves, FloatArray, Table
+from services.tables import Curves, FloatArray
 
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that says how many warnings were not kept."""
@@ -232,6 +230,20 @@ SHORT_GRID = 1 << 16
 """Most points of an x column that is read together with its record."""
 
 
+# Statements of small requests are built once: building one takes longer than sending it.
+_DATASETS = (
+    select(Dataset, case((Dataset.n_points <= bindparam("short"), Grid.data)))
+    .join(Grid)
+    .where(Dataset.id.in_(bindparam("ids", expanding=True)))
+)
+_NAMES_AT = (
+    select(Curve.index, Curve.name)
+    .where(Curve.dataset_id == bindparam("dataset_id"))
+    .where(Curve.index.in_(bindparam("indices", expanding=True)))
+    .order_by(Curve.index)
+)
+
+
 def read_datasets(session: Session, *ids: str) -> dict[str, tuple[Dataset, FloatArray | None]]:
     """Read datasets in one statement, each with its x column if that is short; by id.
 
@@ -239,11 +251,11 @@ def read_datasets(session: Session, *ids: str) -> dict[str, tuple[Dataset, Float
     """
     # PostgreSQL raises an error for NUL.
     wanted = {dataset_id for dataset_id in ids if "\0" not in dataset_id}
-    short = case((Dataset.n_points <= SHORT_GRID, Grid.data))
-    query = select(Dataset, short).join(Grid).where(Dataset.id.in_(wanted))
     return {
         dataset.id: (dataset, None if data is None else np.frombuffer(data, dtype=NUMBER))
-        for dataset, data in session.execute(query)
+        for dataset, data in session.execute(
+            _DATASETS, {"ids": sorted(wanted), "short": SHORT_GRID}
+        )
     }
 
 
@@ -272,56 +284,13 @@ def find_curves(session: Session, dataset: Dataset, names: Sequence[str]) -> dic
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Curves of a dataset by ascending position; `indices` None means the first `n_curves`.
-
-    `x` is the x column of the dataset, shape (n_points,), None where it is still to be read.
-    """
-
-    dataset: Dataset
-    x: FloatArray | None
-    n_curves: int
-    indices: NDArray[np.intp] | None = None
-    names: Sequence[str] | None = None
-
-    @property
-    def size(self) -> int:
-        return self.n_curves if self.indices is None else len(self.indices)
-
-    @property
-    def positions(self) -> NDArray[np.intp]:
-        return np.arange(self.n_curves) if self.indices is None else self.indices
-
-
-def read_x(session: Session, dataset: Dataset, x: FloatArray | None) -> FloatArray:
-    """Return the x column of a dataset; read it if it did not come with the record."""
-    return read_grid(session, dataset) if x is None else x
-
-
-def read_names(session: Session, selection: Selection) -> tuple[str, ...]:
-    """Return the names of the selected curves, in their order."""
-    if selection.names is not None:
-        return tuple(selection.names)
-    if selection.indices is None:
-        whole = (Curve.dataset_id == selection.dataset.id, Curve.index < selection.size)
-        return tuple(session.scalars(select(Curve.name).where(*whole).order_by(Curve.index)))
-    positions = selection.positions.tolist()
-    names = read_curve_names(session, selection.dataset, positions)
-    return tuple(names[index] for index in positions)
-
-
 def read_curve_names(session: Session, dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
     """Return the name of the curve at each position."""
     found: dict[int, str] = {}
     wanted = sorted(indices)
     for start in range(0, len(wanted), 500):
-        some = wanted[start : start + 500]
-        query = select(Curve.index, Curve.name).where(
-            Curve.dataset_id == dataset.id, Curve.index.in_(some)
-        )
-        query = query.order_by(Curve.index)
-        found.update(session.execute(query).all())
+        some = {"dataset_id": dataset.id, "indices": wanted[start : start + 500]}
+        found.update(session.execute(_NAMES_AT, some).all())
     return found
 
 
@@ -332,68 +301,3 @@ def read_gap_counts(session: Session, dataset: Dataset, indices: Sequence[int]) 
     )
     found = dict(session.execute(query).all())
     return [found[index] for index in indices]
-
-
-def stream_blocks(
-    session: Session, selection: Selection, start: int = 0, stop: int | None = None
-) -> Iterator[Block]:
-    """Yield the selected curves from place `start` to `stop`, one stored block at a time.
-
-    For a whole dataset these are the blocks that begin in that range, so adjoining ranges have
-    each block exactly once.
-    """
-    dataset, connection = selection.dataset, session.connection()
-    stop = selection.size if stop is None else stop
-    if selection.indices is None:
-        for first, y in stream_values(connection, dataset.id, start, stop):
-            yield Block(np.arange(first, first + len(y)), y)
-        return
-    wanted = selection.indices[start:stop]
-    reader = CurveReader(connection, dataset.id, dataset.n_points)
-    for inside in np.split(wanted, np.flatnonzero(np.diff(reader.block_of(wanted))) + 1):
-        yield Block(inside, reader(inside))
-
-
-def open_library(
-    session: Session, selection: Selection, start: int = 0, stop: int | None = None
-) -> Library:
-    """Return a library of the selected curves, readable while the transaction is open.
-
-    `start` and `stop` are as for `stream_blocks`.
-    """
-    dataset, connection = selection.dataset, session.connection()
-    stop = selection.size if stop is None else stop
-    whole = selection.indices is None
-    basis = read_basis(connection, dataset.id, dataset.n_curves) if whole else None
-    reader = CurveReader(connection, dataset.id, dataset.n_points)
-    # One block is read as fast as the few of its curves that matter.
-    is_large = 8 * dataset.n_curves * dataset.n_points > BLOCK_BYTES
-    cuts = reader.cut(start, stop) if whole and (basis or is_large) else []
-    return Library(
-        read_x(session, dataset, selection.x),
-        stream_blocks(session, selection, start, stop),
-        dataset.sha256,
-        SketchReader(connection, dataset.id, basis, cuts) if basis else None,
-        reader,
-        cuts,
-    )
-
-
-def read_curves(
-    session: Session, dataset: Dataset, indices: NDArray[np.intp], start: int = 0, stop: int = -1
-) -> FloatArray:
-    """Read curves in any order, rows `start` to `stop`, shape (len(indices), rows)."""
-    reader = CurveReader(session.connection(), dataset.id, dataset.n_points)
-    return reader(indices, start, dataset.n_points if stop < 0 else stop)
-
-
-def read_table(session: Session, selection: Selection) -> Table:
-    """Read the selected curves into one table in memory."""
-    dataset = selection.dataset
-    y = np.empty((selection.size, dataset.n_points))
-    filled = 0
-    for block in stream_blocks(session, selection):
-        y[filled : filled + len(block.y)] = block.y
-        filled += len(block.y)
-    x = read_x(session, dataset, selection.x)
-    return Table(x, y, read_names(session, selection), dataset.x_column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, String, select
+from sqlalchemy import ColumnElement, ForeignKey, String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Database, Document, Name, find, insert_rows
@@ -85,6 +85,13 @@ MATCH_FIELDS = tuple(field.name for field in FIELDS)
 
 _COLUMNS = (*(FitMatch.__table__.c[name] for name in MATCH_FIELDS), FitMatch.ordinal)
 
+_FIRST = (
+    select(*_COLUMNS, FitMatch.fit_id)
+    .where(FitMatch.fit_id.in_(bindparam("fit_ids", expanding=True)))
+    .where(FitMatch.ordinal <= bindparam("limit"))
+    .order_by(FitMatch.ordinal)
+)
+
 MatchFields = tuple[Any, ...]
 """Values of `MATCH_FIELDS` of one match."""
 
@@ -157,12 +164,7 @@ def read_first_matches(session: Session, fits: Sequence[Fit], limit: int) -> dic
     """
     rows: dict[str, list[MatchFields]] = {fit.id: [] for fit in fits}
     ended = [fit.id for fit in fits if fit.state == "succeeded"]
-    query = (
-        select(*_COLUMNS, FitMatch.fit_id)
-        .where(FitMatch.fit_id.in_(ended), FitMatch.ordinal <= limit)
-        .order_by(FitMatch.ordinal)
-    )
-    for row in session.execute(query):
+    for row in session.execute(_FIRST, {"fit_ids": ended, "limit": limit}):
         rows[row.fit_id].append(tuple(row)[:-2])
     return {
         fit_id: Page(found[:limit], [limit - 1] if len(found) > limit else None)

@@ -13,17 +13,8 @@ from sqlalchemy import select
 
 from api.store import blocks
 from api.store.base import find_version
-from api.store.datasets import (
-    Curve,
-    Dataset,
-    Selection,
-    add_dataset,
-    append_curves,
-    read_curves,
-    read_datasets,
-    read_table,
-    stream_blocks,
-)
+from api.store.datasets import Curve, Dataset, add_dataset, append_curves, read_datasets
+from api.store.selections import Selection, read_curves, read_table, stream_blocks
 from services.errors import GridError, InvalidTable
 from services.files import Source
 from services.files.spool import Spool, SpooledTable

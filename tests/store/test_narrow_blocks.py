@@ -9,16 +9,9 @@ from sqlalchemy import func, select, text
 from api.store import blocks
 from api.store.base import find
 from api.store.blocks import CurveBlock, stream_values
-from api.store.datasets import (
-    Dataset,
-    Selection,
-    add_dataset,
-    append_curves,
-    read_curves,
-    read_datasets,
-    read_table,
-)
+from api.store.datasets import Dataset, add_dataset, append_curves, read_datasets
 from api.store.migrate import migrate
+from api.store.selections import Selection, read_curves, read_table
 from services.files import Source
 from services.fingerprint import table_sha256
 from services.tables import Table

@@ -17,16 +17,14 @@ from api.store.base import find_version
 from api.store.blocks import CurveBlock, CurveReader
 from api.store.datasets import (
     Dataset,
-    Selection,
     add_dataset,
     append_curves,
-    open_library,
     read_curve_names,
     read_datasets,
-    read_table,
 )
 from api.store.fits import read_chosen
 from api.store.migrate import migrate
+from api.store.selections import Selection, open_library, read_table
 from api.store.sketches import SketchBasis, SketchBlock, read_basis
 from services.bounds.sketch import make_sketch
 from services.files import Source
