@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.tables import Curves, FloatArray
 
@@ -46,14 +47,17 @@ def extend_sha256(sha256: str, names: Iterable[str], parts: Iterable[FloatArray]
         Fingerprint with these columns, hexadecimal.
     """
     link = bytes.fromhex(sha256)
-    for name, values in zip(names, chain.from_iterable(parts), strict=True):
+    for name, values in zip(names, chain.from_iterable(map(_as_bytes, parts)), strict=True):
         encoded = name.encode()
-        digest = hashlib.sha256(link)
-        digest.update(len(encoded).to_bytes(8, "little"))
-        digest.update(encoded)
-        digest.update(np.ascontiguousarray(values, dtype="<f8").data)
+        digest = hashlib.sha256(link + len(encoded).to_bytes(8, "little") + encoded)
+        digest.update(values)
         link = digest.digest()
     return link.hex()
+
+
+def _as_bytes(part: FloatArray) -> NDArray[np.uint8]:
+    """Return the bytes of each row."""
+    return np.ascontiguousarray(part, dtype="<f8").view(np.uint8)
 
 
 def table_sha256(curves: Curves) -> str:

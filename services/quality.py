@@ -136,9 +136,11 @@ def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) ->
 
 
 def _summarize_curves(y: FloatArray) -> Iterator[CurveSummary]:
-    gaps = np.isnan(y).sum(axis=1)
+    gaps = np.zeros(len(y), np.intp)
     with np.errstate(over="ignore"):
         figures = np.stack((y.min(axis=1), y.max(axis=1), np.sum(y, axis=1) / y.shape[1]))
+        some_gaps = np.flatnonzero(np.isnan(figures[0]))
+        gaps[some_gaps] = np.isnan(y[some_gaps]).sum(axis=1)
         for row in np.flatnonzero(~np.isfinite(figures[2]) & (gaps < y.shape[1])):
             some = y[row, ~np.isnan(y[row])]
             figures[:, row] = some.min(), some.max(), _average(some)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,9 @@ from services.tables import Curves, FloatArray
 
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that says how many warnings were not kept."""
+
+LARGE_TABLE = 4 << 20
+"""Bytes of values from which another thread computes the fingerprint."""
 
 
 class Dataset(Record):
@@ -101,7 +105,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     Slow work that does not need the database comes first, before the first statement begins the
     transaction.
     """
-    summary = summarize(curves, with_x=True)
+    summary, sha256 = _describe(curves)
     created = now()
     dataset = Dataset(
         id=new_id(),
@@ -109,6 +113,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         description=description,
         attributes=attributes or {},
         **_columns_of(curves, summary),
+        sha256=sha256,
         source=asdict(source),
         warnings=[],
         n_warnings=0,
@@ -128,6 +133,15 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     return dataset
 
 
+def _describe(curves: Curves) -> tuple[TableSummary, str]:
+    """Summarize curves and compute their fingerprint, large ones in two threads at once."""
+    if len(curves.names) * curves.x.nbytes < LARGE_TABLE:
+        return summarize(curves, with_x=True), table_sha256(curves)
+    with ThreadPoolExecutor(1) as pool:
+        sha256 = pool.submit(table_sha256, curves)
+        return summarize(curves, with_x=True), sha256.result()
+
+
 def _columns_of(curves: Curves, summary: TableSummary) -> dict[str, Any]:
     """Make the columns of a record that follow from the curves."""
     # SQLite does not keep the sign of zero; adding 0.0 removes it on PostgreSQL too.
@@ -139,7 +153,6 @@ def _columns_of(curves: Curves, summary: TableSummary) -> dict[str, Any]:
         "x_min": None if math.isnan(least) else least,
         "x_max": None if math.isnan(largest) else largest,
         "n_gaps": summary.n_gaps,
-        "sha256": table_sha256(curves),
     }
 
 

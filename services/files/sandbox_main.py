@@ -23,6 +23,8 @@ from services.files.spool import ColumnFile
 
 def main() -> None:
     """Read the file as the only argument says, and report."""
+    # pyarrow imports pandas if it is installed, which takes longer than reading most files.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
     given = json.loads(sys.argv[1])
     limits = ReadLimits(**given["options"].pop("limits"))
     options = ReadOptions(**given["options"], limits=limits)

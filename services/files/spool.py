@@ -7,6 +7,8 @@ columns of all pieces are read at a time.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
@@ -58,6 +60,7 @@ class Spool:
         self._waiting = np.empty((columns, max(1, piece_bytes // (8 * columns))))
         self._wait = 0  # rows that are not written yet
         self._closed = False
+        self._lock = threading.Lock()  # several threads may read
 
     def append(self, values: FloatArray) -> None:
         """Append rows.
@@ -96,6 +99,7 @@ class Spool:
             self._file = self._file or scratch.file()
             self._file.seek(0, 2)
             self._file.write(values.data)
+            self._file.flush()
             self._written.append(self._wait)
         self._wait = 0
 
@@ -114,8 +118,9 @@ class Spool:
         """
         if self._closed:
             raise ValueError("The spool is closed.")
-        if self._wait:
-            self._write()
+        with self._lock:
+            if self._wait:
+                self._write()
         values = np.empty((stop - start, self.rows))
         row = 0
         for piece in self._pieces(start, stop):
@@ -130,9 +135,7 @@ class Spool:
             return
         place = 0
         for rows in self._written:
-            self._file.seek(place + 8 * start * rows)
-            data = self._file.read(8 * (stop - start) * rows)
-            yield np.frombuffer(data).reshape(stop - start, rows)
+            yield _read_columns(self._file, place + 8 * start * rows, (stop - start, rows))
             place += 8 * self.columns * rows
 
     def close(self) -> None:
@@ -141,6 +144,18 @@ class Spool:
         self._kept.clear()
         if self._file is not None:
             self._file.close()
+
+
+def _read_columns(file: IO[bytes], offset: int, shape: tuple[int, int]) -> FloatArray:
+    """Read numbers without moving the file's position, so that several threads may read."""
+    values = np.empty(shape)
+    rest = values.data.cast("B") if values.size else memoryview(b"")
+    while rest:
+        count = os.preadv(file.fileno(), [rest], offset)
+        if not count:
+            raise OSError("The temporary file is shorter than its numbers.")
+        rest, offset = rest[count:], offset + count
+    return values
 
 
 @contextmanager
@@ -265,9 +280,7 @@ class ColumnFile:
         ndarray of shape (stop - start, rows)
             C-contiguous.
         """
-        self._file.seek(8 * start * self.rows)
-        data = self._file.read(8 * (stop - start) * self.rows)
-        return np.frombuffer(data).reshape(stop - start, self.rows)
+        return _read_columns(self._file, 8 * start * self.rows, (stop - start, self.rows))
 
     def append_report(self, text: bytes) -> None:
         """Append a text, and then its length in eight bytes.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from api.store import blocks
+from api.store import blocks, datasets
 from api.store.base import find_version
 from api.store.datasets import Curve, Dataset, add_dataset, append_curves, read_datasets
 from api.store.selections import Selection, read_curves, read_table, stream_blocks
@@ -100,6 +100,32 @@ def test_appending_keeps_the_first_curves_and_their_fingerprint(database):
     assert after.sha256 == table_sha256(joined)
     assert found.y.tobytes() == joined.y.tobytes()
     assert (after.version, after.n_curves, after.n_gaps) == (2, 5, 2)
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 20])
+def test_a_large_table_is_described_and_hashed_in_two_threads(database, monkeypatch, memory_bytes):
+    monkeypatch.setattr(datasets, "LARGE_TABLE", 0)
+    table = a_table(40, 3000)
+    spool = Spool(41, memory_bytes=memory_bytes, piece_bytes=41 * 8 * 700)
+    spool.append(np.vstack([table.x, table.y]))
+    with closing(SpooledTable(spool, table.columns, 0)) as curves:
+        dataset, found = read(database, stored(database, curves))
+    assert dataset.sha256 == table_sha256(table)
+    assert dataset.n_gaps == 1
+    assert found.y.tobytes() == table.y.tobytes()
+
+
+@pytest.mark.parametrize("fails", ["table_sha256", "summarize"])
+def test_a_failure_of_either_thread_stores_nothing(database, monkeypatch, fails):
+    def fail(*_args, **_options):
+        raise OSError("broken")
+
+    monkeypatch.setattr(datasets, "LARGE_TABLE", 0)
+    monkeypatch.setattr(datasets, fails, fail)
+    with pytest.raises(OSError, match="broken"):
+        stored(database, a_table())
+    with database.reading() as session:
+        assert session.scalars(select(Dataset)).all() == []
 
 
 class Falling:

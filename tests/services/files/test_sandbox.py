@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import openpyxl
@@ -89,3 +94,14 @@ def test_the_credentials_of_the_database_stay_outside(monkeypatch):
         read(b"PAR1", "parquet")
     assert seen
     assert "DATABASE_URL" not in seen[0]
+
+
+def test_the_reader_does_not_load_pandas(tmp_path):
+    """The pyarrow of a client's environment would, for two seconds."""
+    given = json.dumps({"format": "parquet", "options": asdict(ReadOptions())})
+    command = [sys.executable, "-X", "importtime", "-m", "services.files.sandbox_main", given]
+    (tmp_path / "file").write_bytes(a_parquet(COLUMNS))
+    with (tmp_path / "file").open("rb") as file, (tmp_path / "numbers").open("w+b") as numbers:
+        done = subprocess.run(command, stdin=file, stdout=numbers, stderr=PIPE, check=True)
+    assert b"pyarrow.lib" in done.stderr
+    assert b"pandas.core" not in done.stderr
