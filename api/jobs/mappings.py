@@ -31,7 +31,7 @@ from services import grids
 from services.mapping.assign import Sizes, assign
 from services.mapping.few_points import assign_few_points
 from services.mapping.functions import Functions
-from services.mapping.items import REASONS, Items, Row
+from services.mapping.items import REASONS, Items, Row, pack_items
 from services.mapping.options import MapOptions, check_options
 from services.mapping.tally import Tally
 from services.tables import FloatArray, Table
@@ -200,7 +200,7 @@ def compute_mapping(session: Session, inputs: MappingInputs, tools: Tools) -> An
         table,
         functions,
         mapping.options,
-        lambda items: spool.write(items.tobytes()),
+        lambda items: spool.write(pack_items(items, len(table.names)).tobytes()),
         tools.watch.progress,
     )
 

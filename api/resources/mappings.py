@@ -55,19 +55,13 @@ FIRST = 100
 
 def show(session: Session, mappings: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Write records with the first of their points."""
-    pages = read_first_items(session, mappings, FIRST)
-    return [
-        jobs.write_columns(mapping)
-        | {
-            "points": {
-                "items": make_point_dicts(
-                    pages[mapping.id].items.tolist(), mapping.columns, mapping.functions
-                ),
-                "next": encode_cursor(pages[mapping.id].next),
-            }
-        }
-        for mapping in mappings
-    ]
+    return [jobs.write_columns(mapping) | _first_points(session, mapping) for mapping in mappings]
+
+
+def _first_points(session: Session, mapping: Mapping) -> dict[str, Any]:
+    page = read_first_items(session, mapping, FIRST)
+    items = make_point_dicts(page.items.tolist(), mapping.columns, mapping.functions)
+    return {"points": {"items": items, "next": encode_cursor(page.next)}}
 
 
 @blueprint.route("", methods=["POST"])

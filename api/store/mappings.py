@@ -9,17 +9,27 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ForeignKey, Select, String, func, insert, select
+from sqlalchemy import ForeignKey, Select, String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.store.base import BINARY, Base, Blob, Database, Document, find
+from api.store.base import BINARY, Base, Blob, Database, Document, find, insert_rows
 from api.store.jobs import Job, index_queue
 from api.store.lists import Page, index_lists
-from services.mapping.items import ITEM, MAPPED, REASONS, Items, Row
+from api.store.values import StoredRows, X, count_batch_rows, stream_rows
+from services.mapping.items import (
+    ITEM,
+    REASONS,
+    STORED,
+    Items,
+    Row,
+    find_cells,
+    find_functions,
+)
 from services.mapping.options import MapOptions
+from services.tables import FloatArray
 
 BLOCK_ITEMS = 65_536
-"""Items per block (2.9 MB)."""
+"""Items per block (786 kB)."""
 
 
 class Mapping(Job):
@@ -56,7 +66,10 @@ class Mapping(Job):
 
 
 class ItemBlock(Base):
-    """Consecutive items of a mapping, in the layout of `services.mapping.items.ITEM`."""
+    """Consecutive items of a mapping, in the layout of `services.mapping.items.STORED`.
+
+    `cell` is the cell of the first one: test row × number of columns + position of the column.
+    """
 
     __tablename__ = "item_blocks"
 
@@ -66,16 +79,19 @@ class ItemBlock(Base):
     first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     count: Mapped[int]
     data: Mapped[bytes] = mapped_column(Blob)
+    cell: Mapped[int]
 
 
 def add_items(session: Session, mapping: Mapping, spool: IO[bytes]) -> None:
-    """Store the items of a mapping from a file of consecutive items."""
-    first = 0
-    while data := spool.read(BLOCK_ITEMS * ITEM.itemsize):
-        count = len(data) // ITEM.itemsize
-        row = {"mapping_id": mapping.id, "first": first, "count": count, "data": data}
-        session.execute(insert(ItemBlock), [row])
-        first += count
+    """Store the items of a mapping from a file of consecutive packed items."""
+    connection, first, cell = session.connection(), 0, 0
+    while data := spool.read(BLOCK_ITEMS * STORED.itemsize):
+        stored = np.frombuffer(data, STORED)
+        # Unless it begins with a new cell, the block continues the last cell of the one before.
+        cells = find_cells(stored, cell + int(stored["code"][0] & 1) if first else 0)
+        row = mapping.id, first, stored.size, data, int(cells[0])
+        insert_rows(connection, ItemBlock, [row])
+        first, cell = first + stored.size, int(cells[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +104,93 @@ class ItemFilter:
     mapped: bool | None = None
     functions: Sequence[int] | None = None
 
-    def keep(self, items: Items) -> NDArray[np.bool_]:
-        chosen = np.ones(len(items), dtype=bool)
+    def keep(self, functions: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which items are wanted, by their functions."""
+        chosen = np.ones(functions.size, dtype=bool)
         if self.mapped is not None:
-            chosen &= (items["reason"] == MAPPED) == self.mapped
+            chosen &= (functions >= 0) == self.mapped
         if self.functions is not None:
-            chosen &= np.isin(items["function"], self.functions)
+            chosen &= np.isin(functions, self.functions)
         return chosen
 
 
+class ItemReader:
+    """Reader for the items of one mapping, whose x and y are in its test dataset.
+
+    With `ahead` it reads more rows of the dataset than it needs, and keeps them for the next
+    block: a row of many curves is scattered over the dataset.
+    """
+
+    def __init__(self, mapping: Mapping, *, ahead: bool) -> None:
+        self._columns = len(mapping.columns)
+        self._test = StoredRows(mapping.test_id, mapping.n_points // self._columns)
+        self._ahead = ahead
+        self._first = 0
+        self._values = np.empty((1 + self._columns, 0))
+
+    def read(
+        self,
+        session: Session,
+        block: tuple[bytes, int],
+        wanted: ItemFilter,
+        after: int = -1,
+        most: int | None = None,
+    ) -> tuple[NDArray[np.intp], Items]:
+        """Return positions in a block, and items, after `after` that pass the filter.
+
+        `block` has its data and the cell of its first item. At most `most` items are returned.
+        """
+        data, cell = block
+        stored = np.frombuffer(data, STORED)
+        functions, reasons = find_functions(stored)
+        keep = wanted.keep(functions)
+        keep[: max(0, after + 1)] = False
+        places = np.flatnonzero(keep)[:most]
+        items = np.empty(places.size, dtype=ITEM)
+        if places.size:
+            rows, columns = np.divmod(find_cells(stored, cell)[places], self._columns)
+            values = self._read_rows(session, int(rows[0]), int(rows[-1]) + 1)
+            at = rows - self._first
+            items["point"], items["column"] = rows, columns
+            items["function"], items["reason"] = functions[places], reasons[places]
+            items["x"], items["y"] = values[0, at], values[columns + 1, at]
+            items["deviation"] = stored["deviation"][places]
+        return places, items
+
+    def _read_rows(self, session: Session, start: int, stop: int) -> FloatArray:
+        """Return x and the curves of rows from `self._first` on, which include those asked for."""
+        if not self._first <= start <= stop <= self._first + self._values.shape[1]:
+            if self._ahead:
+                stop = max(
+                    stop, min(start + count_batch_rows(1 + self._columns), self._test.n_points)
+                )
+            columns = [X, *range(self._columns)]
+            batches = list(stream_rows(session, self._test, columns, start, stop))
+            self._first, self._values = start, np.concatenate(batches, axis=1)
+        return self._values
+
+
 def stream_items(
-    session: Session, mapping: Mapping, wanted: ItemFilter, after: int = -1
+    session: Session,
+    mapping: Mapping,
+    wanted: ItemFilter,
+    after: int = -1,
+    most: int | None = None,
 ) -> Generator[tuple[NDArray[np.intp], Items], None, None]:
-    """Yield positions and items after position `after` that pass the filter, by block."""
+    """Yield positions and items after position `after` that pass the filter, by block.
+
+    With `most`, at most so many of each block.
+    """
+    reader = ItemReader(mapping, ahead=most is None)
     with session.execute(_blocks(mapping, after).execution_options(yield_per=1)) as rows:
-        for first, data in rows:
-            places, items = _kept(np.frombuffer(data, dtype=ITEM), wanted, after - first)
+        for first, data, cell in rows:
+            places, items = reader.read(session, (data, cell), wanted, after - first, most)
             yield places + first, items
 
 
-def _blocks(mapping: Mapping, after: int) -> Select[int, bytes]:
+def _blocks(mapping: Mapping, after: int) -> Select[int, bytes, int]:
     return (
-        select(ItemBlock.first, ItemBlock.data)
+        select(ItemBlock.first, ItemBlock.data, ItemBlock.cell)
         .where(
             ItemBlock.mapping_id == mapping.id,
             ItemBlock.first + ItemBlock.count > after + 1,
@@ -117,14 +198,6 @@ def _blocks(mapping: Mapping, after: int) -> Select[int, bytes]:
         .order_by(ItemBlock.first)
         .execution_options(**BINARY)
     )
-
-
-def _kept(items: Items, wanted: ItemFilter, after: int) -> tuple[NDArray[np.intp], Items]:
-    """Return positions in a block, and items, after `after` that pass the filter."""
-    keep = wanted.keep(items)
-    keep[: max(0, after + 1)] = False
-    places = np.flatnonzero(keep)
-    return places, items[places]
 
 
 def send_items(
@@ -135,17 +208,17 @@ def send_items(
     The blocks agree, because items never change. Raises NotFound if the mapping is deleted in
     between.
     """
+    reader = ItemReader(mapping, ahead=True)
     while True:
         with database.reading() as session:
             find(session, Mapping, mapping.id)
             block = session.execute(_blocks(mapping, after).limit(1)).one_or_none()
-        if block is None:
-            return
-        first, data = block
-        items = np.frombuffer(data, dtype=ITEM)
-        _, kept = _kept(items, wanted, after - first)
-        after = first + len(items) - 1
-        yield kept
+            if block is None:
+                return
+            first, data, cell = block
+            _, items = reader.read(session, (data, cell), wanted, after - first)
+        after = first + len(data) // STORED.itemsize - 1
+        yield items
 
 
 def read_page_of_items(
@@ -154,33 +227,30 @@ def read_page_of_items(
     """Return the items after position `after` that pass the filter."""
     positions: list[int] = []
     found: list[Items] = [np.empty(0, dtype=ITEM)]
-    with closing(stream_items(session, mapping, wanted, after)) as blocks:
+    with closing(stream_items(session, mapping, wanted, after, limit + 1)) as blocks:
         for places, items in blocks:
-            positions += places[: limit + 1].tolist()
-            found.append(items[: limit + 1])
+            positions += places.tolist()
+            found.append(items)
             if len(positions) > limit:
                 break
     items = np.concatenate(found)[:limit]
     return Page(items, [positions[limit - 1]] if len(positions) > limit else None)
 
 
-def read_first_items(session: Session, mappings: Sequence[Mapping], limit: int) -> dict[str, Page]:
-    """Return the first page of items of each mapping, without reading whole blocks.
+def read_first_items(session: Session, mapping: Mapping, limit: int) -> Page:
+    """Return the first page of items, without reading a whole block.
 
     The page is empty unless the mapping succeeded.
     """
-    ended = [mapping.id for mapping in mappings if mapping.state == "succeeded"]
-    size = ITEM.itemsize
-    query = select(
-        ItemBlock.mapping_id,
-        ItemBlock.count,
-        func.substr(ItemBlock.data, 1, limit * size),
-    ).where(ItemBlock.mapping_id.in_(ended), ItemBlock.first == 0)
-    pages = {mapping.id: Page(np.empty(0, dtype=ITEM), None) for mapping in mappings}
-    for mapping_id, count, data in session.execute(query):
-        more = count > limit
-        pages[mapping_id] = Page(np.frombuffer(data, dtype=ITEM), [limit - 1] if more else None)
-    return pages
+    query = select(ItemBlock.count, func.substr(ItemBlock.data, 1, limit * STORED.itemsize)).where(
+        ItemBlock.mapping_id == mapping.id, ItemBlock.first == 0
+    )
+    block = session.execute(query).one_or_none() if mapping.state == "succeeded" else None
+    if block is None:
+        return Page(np.empty(0, dtype=ITEM), None)
+    count, data = block
+    _, items = ItemReader(mapping, ahead=False).read(session, (data, 0), ItemFilter())
+    return Page(items, [limit - 1] if count > limit else None)
 
 
 def find_mappings_of_fit(session: Session, fit_id: str, limit: int = 10) -> list[str]:

@@ -9,7 +9,7 @@ the dataset.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Integer, func, literal_column, select
@@ -27,9 +27,16 @@ X = -1
 """Position that stands for the x column among positions of curves."""
 
 
+class StoredRows(NamedTuple):
+    """What has to be known of a dataset to read its rows."""
+
+    id: str
+    n_points: int
+
+
 def stream_rows(  # noqa: PLR0913 - a direction beside the range
     session: Session,
-    dataset: Dataset,
+    dataset: Dataset | StoredRows,
     indices: Sequence[int],
     start: int,
     stop: int,
@@ -43,7 +50,7 @@ def stream_rows(  # noqa: PLR0913 - a direction beside the range
     places = np.array(indices, dtype=np.intp)
     is_x = places == X
     curves = CurveReader(session.connection(), dataset.id, dataset.n_points)
-    rows = _batch_rows(len(places))
+    rows = count_batch_rows(len(places))
     firsts = range(start, stop, rows)
     for first in reversed(firsts) if backwards else firsts:
         last = min(first + rows, stop)
@@ -58,7 +65,7 @@ def send_rows(
     database: Database, dataset: Dataset, indices: Sequence[int], start: int, stop: int
 ) -> Iterator[FloatArray]:
     """Yield rows like `stream_rows`, each batch in its own transaction, for slow clients."""
-    rows = _batch_rows(len(indices))
+    rows = count_batch_rows(len(indices))
     for first in range(start, stop, rows):
         with database.reading() as session:
             find(session, Dataset, dataset.id)
@@ -66,11 +73,14 @@ def send_rows(
         yield values
 
 
-def _batch_rows(columns: int) -> int:
+def count_batch_rows(columns: int) -> int:
+    """Return the number of rows of a batch of that many columns."""
     return max(1, BATCH_BYTES // (NUMBER.itemsize * columns))
 
 
-def _grid_rows(session: Session, dataset: Dataset, start: int, stop: int) -> FloatArray:
+def _grid_rows(
+    session: Session, dataset: Dataset | StoredRows, start: int, stop: int
+) -> FloatArray:
     """Read rows `start` to `stop` of the x column."""
     offset, size = start * NUMBER.itemsize, (stop - start) * NUMBER.itemsize
     own = Grid.dataset_id == dataset.id
