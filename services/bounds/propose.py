@@ -32,6 +32,9 @@ that others push out again."""
 _LEAST_WIDTH = 1536
 """Curves from which on a product is as fast as it gets."""
 
+_MOST_PAIRS_AT_ONCE = 1 << 23
+"""Pairs that are not exceeded for that width; they bound the memory of many training curves."""
+
 _LEAST_CLASSES = 64
 """Least number of classes of curves whose best ones are searched for likely pairs."""
 
@@ -150,7 +153,8 @@ def propose(
 def _choose_step(k: int, m: int, top_k: int) -> int:
     """Choose how many library curves are compared at once, as evenly as possible."""
     at_once = _PAIRS_AT_ONCE if top_k == 1 else _PAIRS_AT_ONCE_FOR_MORE
-    most = max(at_once // k, _LEAST_WIDTH, 4 * top_k)
+    width = min(_LEAST_WIDTH, -(-_MOST_PAIRS_AT_ONCE // k))
+    most = max(at_once // k, width, 4 * top_k)
     return -(-m // -(-m // most))
 
 

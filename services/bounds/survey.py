@@ -8,6 +8,7 @@ before the best curve is known, wherever in the library it is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
@@ -19,7 +20,7 @@ from services.bounds.propose import ScoresOnce, Task, TrainingSide
 from services.bounds.rounding import RealArray, SingleArray
 from services.grids import BoolArray, IndexArray
 from services.scoring.ranking import make_sort_key
-from services.scoring.training import Pairs, ScoredPairs
+from services.scoring.training import Pairs, ScoredPairs, join_pairs
 from services.tables import FloatArray
 
 LEAST_CHUNK = 16
@@ -57,6 +58,9 @@ _SHARE_READ = 1 / 32
 
 _ASKED = 8
 """Training curves asked first whether sketches help."""
+
+SURVEYED = 256
+"""Training curves surveyed at once, which bounds the memory; a product has no use for more."""
 
 _WORTH_ASKING = 4 * _ASKED
 """Training curves from which on some are asked first."""
@@ -151,26 +155,51 @@ def propose_by_survey(
     -------
     Proposal
     """
-    k, m = len(task.limits), sum(sides.counts)
-    nothing = np.empty(0, np.intp)
-    none = ScoredPairs(nothing, nothing, np.empty(0))
+    k = len(task.limits)
     if k >= _WORTH_ASKING:
         some = np.linspace(0, k - 1, _ASKED).astype(np.intp)
-        asked, _ = _find_limits(training, some, sides, task, lambda _share: None)
+        asked, survey = _find_limits(training, some, sides, task, lambda _share: None)
         if asked is None or np.count_nonzero(asked.is_left) >= _ASKED - 1:
-            return Proposal(none, task.limits, np.arange(k), nothing, nothing)
-    found, survey = _find_limits(training, np.arange(k), sides, task, report)
+            return _leave_all(task.limits, survey)
+    found = []
+    for start in range(0, k, SURVEYED):
+        rows = np.arange(start, min(start + SURVEYED, k))
+        tell = functools.partial(_report_part, report, start / k, len(rows) / k)
+        found.append(_propose_some(training, rows, sides, task, tell))
+    return found[0]._replace(
+        scored=join_pairs([one.scored for one in found]),
+        limits=np.concatenate([one.limits for one in found]),
+        left=np.concatenate([one.left for one in found]),
+    )
+
+
+def _report_part(report: Report, before: float, share: float, done: float) -> None:
+    report(before + share * done)
+
+
+def _leave_all(limits: FloatArray, survey: _Survey) -> Proposal:
+    left = np.arange(len(limits))
+    return Proposal(join_pairs([]), limits, left, survey.unknown, survey.gaps)
+
+
+def _propose_some(
+    training: DescribedSide, rows: IndexArray, sides: Sides, task: Task, report: Report
+) -> Proposal:
+    """Propose pairs of some of the training curves."""
+    found, survey = _find_limits(training, rows, sides, task, report)
     if found is None:
-        return Proposal(none, task.limits, np.arange(k), survey.unknown, survey.gaps)
-    near, is_left = _find_near(training, sides, found, task.top_k, report)
+        left = _leave_all(task.limits[rows], survey)
+        return left._replace(left=rows)
+    near, is_left = _find_near(training.select(rows), sides, found, task.top_k, report)
+    m = sum(sides.counts)
     is_known = np.ones(m, bool)
     is_known[survey.unknown] = False
     near = near.select(np.flatnonzero(is_known[near.columns]))
     near = _drop_costly(near, is_left, m, task.top_k)
     scored = ScoredPairs(*near, found.scores.look_up(near))
     scored = scored.select(make_sort_key(scored.score) <= found.limits[scored.rows])
-    left = np.flatnonzero(is_left)
-    return Proposal(scored, found.limits, left, survey.unknown, survey.gaps)
+    scored = scored._replace(rows=rows[scored.rows])
+    return Proposal(scored, found.limits, rows[is_left], survey.unknown, survey.gaps)
 
 
 class _Found(NamedTuple):

@@ -38,6 +38,7 @@ class Library:
 def _small(monkeypatch):
     """Chunks of few curves, so that small libraries have many."""
     monkeypatch.setattr(survey, "LEAST_CHUNK", 3)
+    monkeypatch.setattr(survey, "SURVEYED", 16)
 
 
 def curves(random, kind, m):
