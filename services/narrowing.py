@@ -28,8 +28,8 @@ _AT_ONCE = 1 << 15
 _TRIES = 3
 """Most counts of decimals that are tried with one type of integers."""
 
-_POWERS = 10.0 ** np.arange(20)
-"""Powers of ten; float64 holds them exactly."""
+_POWERS = np.array([float(10**decimals) for decimals in range(20)])
+"""Powers of ten, which float64 holds exactly; `**` of NumPy need not return them on any machine."""
 
 _MOST = np.iinfo(np.int32).max
 

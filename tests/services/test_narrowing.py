@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services import narrowing
 from services.narrowing import count_item_bytes, narrow, widen
 from tests.examples import examples
 
@@ -118,3 +119,7 @@ def test_integers_return_as_the_nearest_float_to_each_decimal():
         expected = [float(f"{k}e-{decimals}") for k in integers]
         found = widen(integers.astype("<i4").tobytes(), f"int32e-{decimals}")
         assert found.tolist() == expected
+
+
+def test_powers_of_ten_are_exact_on_every_machine():
+    assert [int(power) for power in narrowing._POWERS] == [10**d for d in range(20)]  # noqa: SLF001

@@ -39,7 +39,7 @@ def _widen(data: bytes, encoding: str) -> np.ndarray:
     stored = np.frombuffer(data, np.dtype(name).newbyteorder("<"))
     values = stored.astype("<f8")
     if stored.dtype.kind == "i":
-        values /= 10.0 ** int(decimals)
+        values /= float(10 ** int(decimals))
         least = np.iinfo(stored.dtype).min
         values[stored == least] = np.nan
         values[stored == least + 1] = -0.0
