@@ -7,12 +7,16 @@ limit on memory and time, none of that reaches the service (docs/adr/0012).
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,39 +97,100 @@ def read_in_sandbox(
         raise
 
 
+class _Reader:
+    """A process that waits for one file, reads it and ends; it also ends with this process."""
+
+    def __init__(self) -> None:
+        inherited = {name: os.environ[name] for name in os.environ.keys() - _SECRET_VARIABLES}
+        added = {
+            "PYTHONPATH": str(_ROOT),
+            # Each thread and each arena of another allocator would count as memory in use.
+            "OPENBLAS_NUM_THREADS": "1",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
+        }
+        self._ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "services.files.sandbox_main"],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=inherited | added,
+                )
+        except BaseException:
+            self._ours.close()
+            raise
+
+    def send(self, given: bytes, *descriptors: int) -> None:
+        """Send the options and the files; the process keeps all of these open."""
+        with self._ours:
+            socket.send_fds(self._ours, [given[:1]], descriptors)
+            self._ours.sendall(given[1:])
+
+    def end(self) -> None:
+        """End the process, if it still runs."""
+        self._ours.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class _Spare:
+    """The reader that waits for the next file: a process takes longer to start than to read.
+
+    There is none before the first file, and at most one for each process of the service.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reader: _Reader | None = None
+
+    def take(self) -> _Reader:
+        """Return the reader that waits, or a new one."""
+        with self._lock:
+            reader, self.reader = self.reader, None
+        if reader is not None:
+            if reader.process.poll() is None:
+                return reader
+            reader.end()
+        return _Reader()
+
+    def prepare(self) -> None:
+        """Start the next reader, unless one waits or the system refuses."""
+        with self._lock, suppress(OSError):
+            self.reader = self.reader or _Reader()
+
+    def drop(self) -> None:
+        """End the reader that waits."""
+        with self._lock:
+            reader, self.reader = self.reader, None
+        if reader is not None:
+            reader.end()
+
+
+spare = _Spare()
+atexit.register(spare.drop)
+
+
 def _run(
     file: BinaryIO, format: SandboxedFormat, options: ReadOptions, numbers: BinaryIO
 ) -> dict[str, Any]:
-    """Run the process, and return the report at the end of its output."""
+    """Have a process read the file, and return the report at the end of its output."""
     file.flush()
     file.seek(0)
-    given = json.dumps({"format": format, "options": asdict(options)})
-    inherited = {name: os.environ[name] for name in os.environ.keys() - _SECRET_VARIABLES}
-    added = {
-        "PYTHONPATH": str(_ROOT),
-        # Each thread and each arena of another allocator would count as memory in use.
-        "OPENBLAS_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }
-    command = [sys.executable, "-P", "-m", "services.files.sandbox_main", given]
+    given = json.dumps({"format": format, "options": asdict(options)}).encode()
     limits = options.limits
     with hold_place(limits.processes, limits.wait_seconds) as lock:
-        process = subprocess.Popen(  # noqa: S603 - our own module; its argument is data
-            command,
-            stdin=file,
-            stdout=numbers,
-            stderr=subprocess.DEVNULL,
-            env=inherited | added,
-            pass_fds=(lock,),
-        )
+        reader = spare.take()
         try:
-            code = _wait(process, 2 * limits.seconds)
+            reader.send(given, file.fileno(), numbers.fileno(), lock)
+            code = _wait(reader.process, 2 * limits.seconds)
         except subprocess.TimeoutExpired:
             detail = f"Reading the file took more than {limits.seconds} seconds."
             raise error_from(TooLarge, Fact(detail, "too_slow")) from None
         finally:
-            process.kill()
-            process.wait()
+            reader.end()
+    spare.prepare()
     return _read_report(numbers, code, options)
 
 

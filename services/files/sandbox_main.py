@@ -1,7 +1,7 @@
-"""The process that reads one binary file from standard input, for `services.files.sandbox`.
+"""The process that reads one binary file, for `services.files.sandbox`.
 
-It writes columns of float64, one after the other, then a report as JSON and the length of the
-report in eight bytes.
+It receives the file over a socket, and writes columns of float64, one after the other, then a
+report as JSON and the length of the report in eight bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import resource
+import socket
 import sys
 from dataclasses import asdict
 from typing import Any, assert_never
@@ -22,10 +23,12 @@ from services.files.spool import ColumnFile
 
 
 def main() -> None:
-    """Read the file as the only argument says, and report."""
+    """Wait for a file, read it, and report."""
     # pyarrow imports pandas if it is installed, which takes longer than reading most files.
     sys.modules["pandas"] = None  # type: ignore[assignment]
-    given = json.loads(sys.argv[1])
+    import services.files.columnar  # noqa: F401, PLC0415 - loaded while there is time
+
+    given = _receive()
     limits = ReadLimits(**given["options"].pop("limits"))
     options = ReadOptions(**given["options"], limits=limits)
     numbers = ColumnFile(open(1, "r+b", closefd=False), 0)  # noqa: SIM115 - a descriptor
@@ -43,8 +46,27 @@ def main() -> None:
     numbers.append_report(json.dumps(report).encode())
 
 
+def _receive() -> dict[str, Any]:
+    """Receive options and files over the socket that is standard input.
+
+    The file becomes standard input, and the file for the numbers standard output. A lock stays
+    open as long as this process lives.
+    """
+    with socket.socket(fileno=os.dup(0)) as sender:
+        data, descriptors, _, _ = socket.recv_fds(sender, 1, 3)
+        if not data:  # The service ended, or needs no reader.
+            sys.exit()
+        while more := sender.recv(1 << 16):
+            data += more
+    for descriptor, standard in zip(descriptors, (0, 1), strict=False):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    given: dict[str, Any] = json.loads(data)
+    return given
+
+
 def _read(format: SandboxedFormat, options: ReadOptions, numbers: ColumnFile) -> dict[str, Any]:
-    # Each format loads its own libraries only, before memory is limited.
+    # All libraries are loaded before memory is limited.
     with open(0, "rb", closefd=False) as file:
         size = os.fstat(0).st_size
         match format:
