@@ -14,9 +14,10 @@ from api.http.application import Application
 from api.http.openapi import Document
 from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker
-from api.origins import guard
+from api.origins import admission, guard
 from api.prefix import Prefix
 from api.resources import datasets, fits, home, mappings, metrics, plots, problems, service
+from api.resources.small_evaluations import SmallEvaluations
 from api.running import Running
 from api.store.base import Database
 from services.fitting.cache import Cache
@@ -62,12 +63,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts.disk.watch_files()
     slots.register(app)
     errors.register(app)
-    guard(app, settings)
+    admit = admission(settings)
+    guard(app, settings, admit)
     app.register_blueprint(home.blueprint)
     app.register_blueprint(metrics.blueprint)
     # The document shows the limits in force.
     with app.app_context():
         parts.document = _document(app, settings.prefix)
+    app.wsgi_app = SmallEvaluations(app.wsgi_app, parts, admit)  # type: ignore[method-assign]
     app.wsgi_app = Prefix(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     app.wsgi_app = WholeBodies(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to add middleware
     return app

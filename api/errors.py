@@ -7,6 +7,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 from flask import Flask, Response, current_app, request
@@ -94,8 +95,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def request_id() -> str:
-    """Return the id of this request: the one that the client sent if it is valid, or a new one."""
-    environ = request.environ
+    """Return the id of this request."""
+    return choose_request_id(request.environ)
+
+
+def choose_request_id(environ: dict[str, Any]) -> str:
+    """Return the id of a request: the one that the client sent if it is valid, or a new one."""
     known: str | None = environ.get("idealfit.request_id")
     if known is None:
         given = environ.get("HTTP_X_REQUEST_ID", "")

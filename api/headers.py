@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flask import Response
-
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of replies that are not pages."""
 
@@ -34,10 +32,25 @@ DEFAULTS = {
 """Headers of every reply that does not set them itself."""
 
 
-def protect(response: Response) -> None:
+_LOWER = {name.lower(): (name, value) for name, value in DEFAULTS.items()}
+
+
+def protect(headers: list[tuple[str, str]]) -> None:
     """Add the default headers that a reply does not have."""
-    if response.headers.get("Cache-Control") == "no-cache":
-        # Flask says so of every file, and a proxy could keep it for others.
-        del response.headers["Cache-Control"]
-    for name, value in DEFAULTS.items():
-        response.headers.setdefault(name, value)
+    # Flask says so of every file, and a proxy could keep it for others.
+    if _REVALIDATED in headers:
+        headers.remove(_REVALIDATED)
+    names = {name.lower() for name, _ in headers}
+    headers += [pair for name, pair in _LOWER.items() if name not in names]
+
+
+_REVALIDATED = ("Cache-Control", "no-cache")
+
+
+def vary_by_accept(headers: list[tuple[str, str]]) -> None:
+    """Note that a reply depends on Accept."""
+    for place, (name, value) in enumerate(headers):
+        if name.lower() == "vary":
+            headers[place] = (name, f"{value}, Accept")
+            return
+    headers.append(("Vary", "Accept"))

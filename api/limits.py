@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import current_app
-
 from api.running import running
 
 MEBIBYTE = 1 << 20
@@ -107,6 +105,7 @@ class Limits:
 
 def limits_in_force() -> Limits:
     """Return the limits of the running app; the defaults where there is none."""
-    if current_app:
+    try:
         return running().settings.limits
-    return Limits()
+    except RuntimeError:
+        return Limits()

@@ -11,7 +11,7 @@ import functools
 import re
 import socket
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Response, request
 from flask_cors import CORS
@@ -41,23 +41,51 @@ HEALTH = "/health/"
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
-def guard(app: Flask, settings: Settings) -> None:
-    """Refuse requests of foreign pages, and let pages of the allowed origins read replies.
+Admit = Callable[[dict[str, Any]], Problem | None]
+"""Function that returns why a request is refused, None if it is not; it looks once at each."""
 
-    Call it before anything else that reads requests is registered.
+_LOOKED = "idealfit.refusal"
+"""Key of the WSGI environ where the answer is kept."""
+
+
+def admission(settings: Settings) -> Admit:
+    """Make the checks that every request passes before anything else of it is read.
+
+    They need the WSGI environ only, because a small evaluation does not reach Flask.
     """
     is_ours = host_rule(settings.hosts)
     allowed = frozenset(settings.cors_origins)
 
-    def look() -> None:
-        environ = request.environ
-        if not environ["PATH_INFO"].startswith(HEALTH):
-            check_host(environ, is_ours)
-        if environ["REQUEST_METHOD"] not in SAFE:
-            check_origin(environ, allowed)
+    def look(environ: dict[str, Any]) -> Problem | None:
+        try:
+            if not environ["PATH_INFO"].startswith(HEALTH):
+                check_host(environ, is_ours)
+            if environ["REQUEST_METHOD"] not in SAFE:
+                check_origin(environ, allowed)
+        except Problem as problem:
+            return problem
+        return None
 
-    app.before_request(look)
-    if allowed:
+    def admit(environ: dict[str, Any]) -> Problem | None:
+        if _LOOKED not in environ:
+            environ[_LOOKED] = look(environ)
+        return cast("Problem | None", environ[_LOOKED])
+
+    return admit
+
+
+def guard(app: Flask, settings: Settings, admit: Admit) -> None:
+    """Refuse requests that are not admitted, and let pages of the allowed origins read replies.
+
+    Call it before anything else that reads requests is registered.
+    """
+
+    def refuse() -> None:
+        if problem := admit(request.environ):
+            raise problem
+
+    app.before_request(refuse)
+    if settings.cors_origins:
         # The reply depends on the origin even where it is refused.
         app.after_request(_vary_by_origin)
         # As patterns, because the library takes brackets for a regular expression.

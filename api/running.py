@@ -39,7 +39,8 @@ class Running:
 
 def running(app: Flask | None = None) -> Running:
     """Return the parts of an application, by default of the one that has this request."""
-    return cast("Running", (app or current_app).extensions["idealfit"])
+    extensions = current_app.extensions if app is None else app.extensions
+    return cast("Running", extensions["idealfit"])
 
 
 def database() -> Database:

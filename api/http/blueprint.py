@@ -181,8 +181,12 @@ def make_reply(result: Any, status: int, schema: ma.Schema) -> Response:
     if isinstance(result, Response):
         return result
     body, own_status, headers = unpack_tuple_response(result)
-    data = orjson.dumps(schema.dump(body), option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(data, own_status or status, headers, content_type=JSON)
+    return Response(write_json(schema, body), own_status or status, headers, content_type=JSON)
+
+
+def write_json(schema: ma.Schema, body: Any) -> bytes:
+    """Write the fields of a schema as JSON."""
+    return orjson.dumps(schema.dump(body), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _refuse_query(function: Handler) -> Handler:

@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 
 from api import jsonbody
 from api.errors import Problem
-from api.limits import limits_in_force
+from api.limits import Limits, limits_in_force
 from api.processes import cores
 from services.files import ReadLimits
 from services.files.compressed import Unpacked
@@ -20,10 +20,10 @@ from services.files.formats import COMPRESSIONS, Compression
 from services.scratch import scratch
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, limits: Limits | None = None) -> Any:
     """Parse JSON; 400 if it is malformed or gives one name two values."""
     try:
-        return jsonbody.parse(data, limits_in_force())
+        return jsonbody.parse(data, limits or limits_in_force())
     except jsonbody.JSONError as error:
         raise Problem(error.status, error.detail, error.facts) from None
 

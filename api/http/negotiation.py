@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 from flask import Response, g, request
 from werkzeug.datastructures import MIMEAccept
@@ -14,10 +15,20 @@ from api.errors import Problem
 
 def negotiate(*offered: str) -> str:
     """Choose the media type of the reply and keep it in `g.media`; 406 if none is accepted."""
-    g.media = best = _best(request.environ.get("HTTP_ACCEPT", ""), offered)
+    g.media = best = choose_media(request.environ, offered)
     if best is None:
         raise Problem(406, f"This address has {', '.join(offered)}.")
     return best
+
+
+def choose_media(environ: dict[str, Any], offered: tuple[str, ...]) -> str | None:
+    """Choose the media type of the reply, and note that it depends on Accept; None for a 406."""
+    environ[VARIES] = True
+    return _best(environ.get("HTTP_ACCEPT", ""), offered)
+
+
+VARIES = "idealfit.varies"
+"""Key of the WSGI environ of requests whose reply depends on Accept."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -102,9 +102,15 @@ class FunctionCache:
         """Return the fit and its functions; NotFound at most FRESH_SECONDS after a deletion."""
         with self._lock:
             entry = self._entries.get(fit_id)
-        if entry is None or time.monotonic() - entry.checked > FRESH_SECONDS:
+        if entry is None or not entry.is_fresh():
             entry = self._check(fit_id, entry)
         return entry.fit, entry.functions
+
+    def get_fresh(self, fit_id: str) -> tuple[Fit, ChosenFunctions] | None:
+        """Return the fit and its functions unless the database has to be asked."""
+        with self._lock:
+            entry = self._entries.get(fit_id)
+        return (entry.fit, entry.functions) if entry is not None and entry.is_fresh() else None
 
     def _check(self, fit_id: str, known: _CachedFunctions | None) -> _CachedFunctions:
         checked = time.monotonic()
@@ -134,3 +140,6 @@ class _CachedFunctions:
     checked: float
     fit: Fit
     functions: ChosenFunctions
+
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.checked <= FRESH_SECONDS

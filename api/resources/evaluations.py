@@ -18,13 +18,16 @@ from api.http.replies import SpooledBody
 from api.jobs.common import list_fields
 from api.jobs.functions import ChosenFunctions
 from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, name_functions
-from api.limits import limits_in_force
+from api.limits import Limits, limits_in_force
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import make_point_dicts
 from services.errors import Fact
 from services.mapping.items import Items
 from services.mapping.options import MapOptions
 from services.tables import NAME_LENGTH, Table
+
+FORMATS = (JSON,)
+"""Media types of the reply."""
 
 COLUMN = "y"
 """Name of the one column that the points of an evaluation have."""
@@ -59,55 +62,72 @@ _LONGEST_ITEM = _HEAD_BYTES + 2 * 6 * NAME_LENGTH
 def read_points(schema: ma.Schema) -> Any:
     """Read the body of an evaluation; 413 before it is parsed if it has too many numbers."""
     expect_type(JSON)
-    size = slots.receive(limits_in_force().json_body_bytes)
+    limits = limits_in_force()
+    size = slots.receive(limits.json_body_bytes)
     slots.enter_with(size, is_packed=read_coding() is not None)
-    data = read_json_body()
-    most = limits_in_force().points
+    return parse_points(schema, read_json_body(), limits)
+
+
+def parse_points(schema: ma.Schema, data: bytes, limits: Limits) -> Any:
+    """Parse the body of an evaluation; 413 before that if it has too many numbers."""
     # As many numbers as commas, about: a list of them takes ten times the room of an array.
-    if data.count(b",") > 2 * most + _OTHER_VALUES:
-        raise _too_many(f"more than {most}")
-    fields = parse_json(data)
+    if data.count(b",") > 2 * limits.points + _OTHER_VALUES:
+        raise _too_many(f"more than {limits.points}", limits)
+    fields = parse_json(data, limits)
     # The text is the largest of all that a request holds.
     del data
     return load(schema, fields, "json")
 
 
-def check_points(body: dict[str, Any]) -> Table:
+def check_points(body: dict[str, Any], limits: Limits) -> Table:
     """Return the points of a body; 422 unless there are as many x as y, 413 for too many."""
     x, y = body["x"], body["y"]
     if x.size != y.size or not x.size:
         detail = f"x has {x.size} numbers and y {y.size}; send as many of both, and at least one."
         raise Problem(422, detail, [Fact(detail, "ragged", pointer="/y")])
-    if x.size > limits_in_force().points:
-        raise _too_many(str(x.size))
+    if x.size > limits.points:
+        raise _too_many(str(x.size), limits)
     return Table(x, y[None], (COLUMN,))
 
 
-def _too_many(found: str) -> Problem:
-    most = limits_in_force().points
-    detail = f"Post a mapping instead: here are {found} points, and an evaluation takes {most}."
+def _too_many(found: str, limits: Limits) -> Problem:
+    detail = (
+        f"Post a mapping instead: here are {found} points, and an evaluation takes {limits.points}."
+    )
     return Problem(413, detail, [Fact(detail, "too_many", pointer="/x")])
 
 
-def answer(test: Table, functions: ChosenFunctions, options: MapOptions) -> Any:
+def answer(test: Table, functions: ChosenFunctions, options: MapOptions, limits: Limits) -> Any:
     """Return the fields of a reply, or a long reply as it was written."""
-    _check_size(test.x.size, functions, options)
-    if is_few(test, functions, options):
-        outcome, rows = evaluate_few(test, functions, options)
-        return _fields(options, outcome, make_point_dicts(rows, [COLUMN], outcome.functions))
+    short = answer_few(test, functions, options, limits)
+    if short is not None:
+        return short
     if test.x.size * len(functions.matches) > slots.SMALL_NUMBERS:
         slots.enter()
     return _written(test, functions, options)
 
 
-def _check_size(points: int, functions: ChosenFunctions, options: MapOptions) -> None:
+def answer_few(
+    test: Table, functions: ChosenFunctions, options: MapOptions, limits: Limits
+) -> dict[str, Any] | None:
+    """Return the fields of a short reply, None for a long one; 413 for one that is too long."""
+    _check_size(test.x.size, functions, options, limits)
+    if not is_few(test, functions, options):
+        return None
+    outcome, rows = evaluate_few(test, functions, options)
+    return _fields(options, outcome, make_point_dicts(rows, [COLUMN], outcome.functions))
+
+
+def _check_size(
+    points: int, functions: ChosenFunctions, options: MapOptions, limits: Limits
+) -> None:
     """Refuse what may be too much at once, before anything is computed."""
     count = len(functions.matches)
-    cells, most = points * count, limits_in_force().json_values
+    cells, most = points * count, limits.json_values
     if cells > most:
         detail = f"Post a mapping instead; points times functions is {cells}, at most {most} here."
         raise Problem(413, detail)
-    most = limits_in_force().reply_bytes
+    most = limits.reply_bytes
     if (cells + count + 1) * _LONGEST_ITEM <= most:
         return
     length = longest_reply(points, name_functions(functions, options), options)

@@ -18,6 +18,7 @@ from api.http.openapi_headers import ETAG, LINK
 from api.http.paging import decode_cursor, encode_cursor, make_listing, read_records_page
 from api.jobs.kinds import FITS
 from api.jobs.mappings import map_options
+from api.limits import limits_in_force
 from api.resources import evaluations
 from api.running import database, running
 from api.schemas.fits import (
@@ -207,6 +208,7 @@ def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     The answer of a mapping, with nothing stored. The limits `points` and `reply_bytes` bound
     it; beyond them post a mapping.
     """
-    test = evaluations.check_points(body)
+    limits = limits_in_force()
+    test = evaluations.check_points(body, limits)
     fit, functions = running().functions.get(fit_id)
-    return evaluations.answer(test, functions, map_options(body, fit, functions.grid.x))
+    return evaluations.answer(test, functions, map_options(body, fit, functions.grid.x), limits)

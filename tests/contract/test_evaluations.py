@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from contextlib import suppress
 
 import numpy as np
 import orjson
@@ -13,9 +14,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import slots
+from api.jobs.functions import FunctionCache
 from api.resources import evaluations
+from api.resources.small_evaluations import SmallEvaluations
 from services.mapping.options import MapOptions
 from tests.calls import POINTS, check_problem
+
+
+def pass_on(way, environ, start_response):
+    """What `SmallEvaluations` does with a request that it leaves to Flask."""
+    return way.application(environ, start_response)
+
+
+def ask_always(cache, fit_id):
+    """`get_fresh` that asks the database, so that it leaves no first request to Flask."""
+    with suppress(Exception):
+        return cache.get(fit_id)
+
+
+@pytest.fixture(autouse=True, params=["before Flask", "by Flask"])
+def way(request, monkeypatch):
+    """Each test by each of the two ways of an evaluation."""
+    if request.param == "by Flask":
+        monkeypatch.setattr(SmallEvaluations, "__call__", pass_on)
+    else:
+        monkeypatch.setattr(FunctionCache, "get_fresh", ask_always)
+
 
 EMOJI = "\N{GRINNING FACE}"
 
@@ -65,7 +89,7 @@ class TestPoints:
     def test_far_beyond_it_the_body_is_not_parsed(self, limited, monkeypatch, value):
         calls = limited(points=1000)
         path = path_of(calls)
-        monkeypatch.setattr(evaluations, "parse_json", lambda _: pytest.fail("it was parsed"))
+        monkeypatch.setattr(evaluations, "parse_json", lambda *_: pytest.fail("it was parsed"))
         headers = {"Content-Type": "application/json"}
         reply = calls.post(path, data=f'{{"x":{value},"y":[1]}}'.encode(), headers=headers)
         check_problem(reply, 413)
