@@ -13,7 +13,7 @@ from flask import Response, g
 
 from api.http.blueprint import Handler, StrictBlueprint
 from api.http.media import CSV, JSON
-from api.http.replies import compute_reply
+from api.http.replies import SpooledBody, compute_reply
 from services.errors import Fact, InvalidOption
 from services.export.writers import write_rows
 from services.files.formats import (
@@ -27,6 +27,9 @@ from services.files.formats import (
 _FORMAT_OF_MEDIA_TYPE: dict[str, WrittenFormat] = {
     media_type_of(written): written for written in WRITTEN_FORMATS
 }
+
+TABLE_TYPES = (JSON, *_FORMAT_OF_MEDIA_TYPE)
+"""Media types of routes that offer tables."""
 
 STEM_LENGTH, STEM_BYTES = 100, 200
 """Most characters of a file's name without its suffix, and bytes in UTF-8; systems take 255."""
@@ -50,7 +53,7 @@ def offers_tables(blueprint: StrictBlueprint, example: str) -> Callable[[Handler
             else:
                 documented = blueprint.response(200, binary, content_type=media_type, headers=name)
             function = documented(function)
-        return blueprint.offers(JSON, *_FORMAT_OF_MEDIA_TYPE)(function)
+        return blueprint.offers(*TABLE_TYPES)(function)
 
     return decorator
 
@@ -75,6 +78,27 @@ def rows_reply(
     return file_reply(write, stem, headers)
 
 
+def complete_rows_reply(
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], stem: str
+) -> Response:
+    """Send rows like `rows_reply`, in a file that is complete before it is sent.
+
+    So an error is an error, and rows that are being computed wait for no client.
+    """
+
+    def write() -> Response:
+        with SpooledBody() as written:
+            for piece in write_rows(_FORMAT_OF_MEDIA_TYPE[g.media], schema, batches):
+                written.write(piece)
+            return written.reply(_content_type())
+
+    return file_reply(write, stem)
+
+
+def _content_type() -> str:
+    return f"{CSV}; charset=utf-8" if g.media == CSV else str(g.media)
+
+
 def asks_for_text(cells: str | None) -> bool:
     """Tell if words that look like formulas are to be marked as text; 422 for all but CSV."""
     if cells is not None and g.media != CSV:
@@ -84,13 +108,12 @@ def asks_for_text(cells: str | None) -> bool:
 
 
 def file_reply(
-    make: Callable[[], Iterable[bytes]], stem: str, headers: dict[str, str] | None = None
+    make: Callable[[], Iterable[bytes] | Response], stem: str, headers: dict[str, str] | None = None
 ) -> Response:
     """Send a file in the format of `g.media`, to be saved under a name."""
-    content_type = f"{CSV}; charset=utf-8" if g.media == CSV else g.media
     suffix = facts_of(_FORMAT_OF_MEDIA_TYPE[g.media]).suffixes[0]
     named = {"Content-Disposition": disposition("attachment", stem, suffix)}
-    return compute_reply(make, content_type, named | (headers or {}))
+    return compute_reply(make, _content_type(), named | (headers or {}))
 
 
 def disposition(kind: str, stem: str, suffix: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +119,13 @@ def evaluate_many(
     """Map points in blocks that take little memory, and give the items to `keep`."""
     rows = max(1, EVALUATED_CELLS // len(functions.matches))
     return assign_points(test, functions, options, keep, block_rows=rows)
+
+
+def find_items(test: Table, functions: ChosenFunctions, options: MapOptions) -> Iterator[Items]:
+    """Map points in blocks that take little memory, and yield the items."""
+    rows = max(1, EVALUATED_CELLS // len(functions.matches))
+    limited = functions.with_limits(options.tolerance_factor)
+    return assign(test, functions.grid, limited, options, Sizes(rows))
 
 
 def name_functions(functions: ChosenFunctions, options: MapOptions) -> list[dict[str, Any]]:

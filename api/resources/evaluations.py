@@ -13,21 +13,27 @@ from api import slots
 from api.errors import Problem
 from api.http.arguments import load
 from api.http.bodies import expect_type, parse_json, read_coding, read_json_body
+from api.http.downloads import complete_rows_reply
 from api.http.media import JSON
 from api.http.replies import SpooledBody
 from api.jobs.common import list_fields
 from api.jobs.functions import ChosenFunctions
-from api.jobs.mappings import Outcome, evaluate_few, evaluate_many, is_few, name_functions
+from api.jobs.mappings import (
+    Outcome,
+    evaluate_few,
+    evaluate_many,
+    find_items,
+    is_few,
+    name_functions,
+)
 from api.limits import Limits, limits_in_force
 from api.schemas.mappings import OutcomeReply
 from api.store.mappings import make_point_dicts
 from services.errors import Fact
+from services.export.batches import POINTS, PointBatches
 from services.mapping.items import Items
 from services.mapping.options import MapOptions
 from services.tables import NAME_LENGTH, Table
-
-FORMATS = (JSON,)
-"""Media types of the reply."""
 
 COLUMN = "y"
 """Name of the one column that the points of an evaluation have."""
@@ -102,9 +108,24 @@ def answer(test: Table, functions: ChosenFunctions, options: MapOptions, limits:
     short = answer_few(test, functions, options, limits)
     if short is not None:
         return short
+    _enter_if_many(test, functions)
+    return _written(test, functions, options)
+
+
+def answer_with_file(
+    test: Table, functions: ChosenFunctions, options: MapOptions, limits: Limits, stem: str
+) -> Response:
+    """Return the points of a reply as a file, in bounded memory."""
+    _check_size(test.x.size, functions, options, limits)
+    _enter_if_many(test, functions)
+    batches = PointBatches([COLUMN], name_functions(functions, options))
+    found = find_items(test, functions, options)
+    return complete_rows_reply(POINTS, map(batches.batch, found), stem)
+
+
+def _enter_if_many(test: Table, functions: ChosenFunctions) -> None:
     if test.x.size * len(functions.matches) > slots.SMALL_NUMBERS:
         slots.enter()
-    return _written(test, functions, options)
 
 
 def answer_few(

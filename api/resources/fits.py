@@ -197,6 +197,7 @@ def cancel_fit(fit_id: str) -> Any:
 
 
 @blueprint.route("/<fit_id>/evaluate", methods=["POST"])
+@offers_tables(blueprint, "point,column,...\n0,y,...\n")
 @blueprint.arguments(
     EvaluateRequest, read=evaluations.read_points, example={"x": [17.5, 0.3], "y": [34.16, 1.2]}
 )
@@ -205,10 +206,15 @@ def cancel_fit(fit_id: str) -> Any:
 def evaluate_fit(body: dict[str, Any], fit_id: str) -> Any:
     """Map points at once
 
-    The answer of a mapping, with nothing stored. The limits `points` and `reply_bytes` bound
-    it; beyond them post a mapping.
+    The answer of a mapping, with nothing stored. A file has its points alone, as those of a
+    mapping. The limits `points` and `reply_bytes` bound it, the latter as if it were JSON; beyond
+    them post a mapping.
     """
     limits = limits_in_force()
     test = evaluations.check_points(body, limits)
     fit, functions = running().functions.get(fit_id)
-    return evaluations.answer(test, functions, map_options(body, fit, functions.grid.x), limits)
+    options = map_options(body, fit, functions.grid.x)
+    if g.media != JSON:
+        stem = f"{fit.name} points"
+        return evaluations.answer_with_file(test, functions, options, limits, stem)
+    return evaluations.answer(test, functions, options, limits)

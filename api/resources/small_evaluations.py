@@ -10,11 +10,12 @@ from typing import Any
 from api import metrics
 from api.http.application import finish_headers
 from api.http.blueprint import write_json
+from api.http.downloads import TABLE_TYPES
 from api.http.media import JSON
 from api.http.negotiation import choose_media
 from api.jobs.functions import ChosenFunctions
 from api.jobs.mappings import map_options
-from api.resources.evaluations import FORMATS, answer_few, check_points, parse_points
+from api.resources.evaluations import answer_few, check_points, parse_points
 from api.running import Running
 from api.schemas.mappings import EvaluateRequest, OutcomeReply
 from api.store.fits import Fit
@@ -73,7 +74,7 @@ class SmallEvaluations:
             or not 0 < (length := _length_of(environ)) <= self.most_bytes
             or (known := self.parts.functions.get_fresh(found[1])) is None
             or self.admit(environ)
-            or choose_media(environ, FORMATS) != JSON
+            or choose_media(environ, TABLE_TYPES) != JSON
         ):
             return None
         try:

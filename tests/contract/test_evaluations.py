@@ -9,9 +9,12 @@ from contextlib import suppress
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import ipc
+from pyarrow import parquet as pq
 
 from api import slots
 from api.jobs.functions import FunctionCache
@@ -19,6 +22,7 @@ from api.resources import evaluations
 from api.resources.small_evaluations import SmallEvaluations
 from services.mapping.options import MapOptions
 from tests.calls import POINTS, check_problem
+from tests.contract.test_downloads import CSV, FILES, PARQUET
 
 
 def pass_on(way, environ, start_response):
@@ -217,3 +221,55 @@ class TestSlots:
         assert calls.post("/v1/fits/nobody/evaluate", {"x": many, "y": many}).status == 404
         assert calls.post(path, POINTS).status == 200
         assert math.isfinite(calls.post(path, {"x": many, "y": many}).json["n_points"])
+
+
+class TestFiles:
+    """By Accept, the points of a reply as a file."""
+
+    @pytest.mark.parametrize("kind", FILES, ids=FILES.values())
+    @pytest.mark.parametrize("count", [1, 30, 3000, 20_000])
+    def test_it_holds_the_points_of_a_mapping(self, limited, kind, count):
+        calls = limited()
+        columns = {"a": [0.0, 1.0, 2.0], f'"{EMOJI}, ': [0.3, 1.0, None], "c": [1e308, -1e308, 0]}
+        fit = calls.a_fit(*[{"x": [0.0, 1.0, 2.0]} | columns] * 2)
+        test, options = some_points(count), {"policy": "all", "tolerance_factor": 1e308}
+        evaluated = calls.post(
+            f"/v1/fits/{fit['id']}/evaluate", test | options, headers={"Accept": kind}
+        )
+        mapping = calls.a_mapping(fit["id"], test, **options)
+        mapped = calls.get(f"/v1/mappings/{mapping['id']}/points", headers={"Accept": kind})
+        assert (evaluated.status, evaluated.type) == (200, kind)
+        assert int(evaluated.headers["Content-Length"]) == len(evaluated.body)
+        assert read_table(kind, evaluated.body).equals(read_table(kind, mapped.body))
+        name = f"{fit['name']} points".replace("/", "-")
+        assert evaluated.headers["Content-Disposition"].startswith('attachment; filename="')
+        assert name.split()[0] in evaluated.headers["Content-Disposition"]
+
+    @pytest.mark.parametrize("kind", FILES, ids=FILES.values())
+    def test_its_limits_are_those_of_json(self, limited, kind):
+        calls = limited(points=10, reply_bytes=2000)
+        path = path_of(calls)
+        for count, status in ((1, 200), (10, 413), (11, 413)):
+            reply = calls.post(path, some_points(count), headers={"Accept": kind})
+            assert reply.status == status
+        check_problem(calls.post(path, {"x": [], "y": []}, headers={"Accept": kind}), 422)
+        check_problem(calls.post("/v1/fits/a/evaluate", POINTS, headers={"Accept": kind}), 404)
+
+
+def read_table(kind, body):
+    """The rows of a file, whatever its batches are."""
+    if kind == CSV:
+        return pa.table({"text": [body.decode()]})
+    table = (
+        pq.read_table(pa.BufferReader(body))
+        if kind == PARQUET
+        else ipc.open_stream(body).read_all()
+    )
+    return pa.table(
+        {
+            name: table[name].cast(pa.string())
+            if pa.types.is_dictionary(table[name].type)
+            else table[name]
+            for name in table.column_names
+        }
+    )
