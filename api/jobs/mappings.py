@@ -36,8 +36,11 @@ from services.mapping.options import MapOptions, check_options
 from services.mapping.tally import Tally
 from services.tables import FloatArray, Table
 
-FEW_CELLS = 1000
-"""Largest evaluation (points × functions) that is done in plain Python."""
+FEW_CELLS = 4000
+"""Largest evaluation (points × functions) whose reply is made at once."""
+
+PLAIN_CELLS = 500
+"""Largest evaluation that is done in plain Python; from about here on arrays are faster."""
 
 
 EVALUATED_CELLS = 1 << 14
@@ -104,7 +107,13 @@ def is_few(test: Table, functions: ChosenFunctions, options: MapOptions) -> bool
 def evaluate_few(
     test: Table, functions: ChosenFunctions, options: MapOptions
 ) -> tuple[Outcome, list[Row]]:
-    """Map a few points one by one; return figures and items."""
+    """Map a few points; return figures and items."""
+    if test.y.size * len(functions.matches) > PLAIN_CELLS:
+        found: list[Row] = []
+        outcome = evaluate_many(
+            test, functions, options, lambda items: found.extend(items.tolist())
+        )
+        return outcome, found
     limited = functions.with_limits(options.tolerance_factor)
     x, y = test.x.tolist(), test.y[0].tolist()
     rows = assign_few_points(x, y, functions.grid, limited, options)
