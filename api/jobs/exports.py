@@ -7,7 +7,7 @@ ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -33,10 +33,10 @@ from api.store.jobs import (
     read_clock,
     require_succeeded,
 )
-from api.store.mappings import ItemFilter, Mapping, make_point_columns, stream_items
-from api.store.selections import read_table
-from services.export.project import MOST_CURVES, spool_project
-from services.tables import Table
+from api.store.mappings import ItemFilter, Mapping, stream_items
+from api.store.selections import Selection, read_names
+from api.store.values import X, stream_rows
+from services.export.project import MOST_CURVES, Rows, spool_project
 
 ROWS_PER_SECOND, VALUES_PER_SECOND = 5e5, 5e6
 """Rows and values of the three tables written in a second."""
@@ -82,8 +82,8 @@ def plan_export(session: Session, mapping: Mapping, client: str) -> Export:
 
 def export_parts(
     session: Session, mapping_id: str, progress: Progress = report_nothing
-) -> tuple[Table, Table, Table, Iterator[list[tuple[Any, ...]]]]:
-    """Read training, library and test of a mapping; mapped points are read while they are used."""
+) -> tuple[Rows, Rows, Rows, Iterator[Iterable[tuple[Any, ...]]]]:
+    """Return training, library, test and points of a mapping; they are read while they are used."""
     mapping = find(session, Mapping, mapping_id)
     require_succeeded(mapping, "exported")
     inputs = read_mapping_inputs(session, mapping)
@@ -93,22 +93,34 @@ def export_parts(
         indices = np.unique([match.ideal_index for match in read_chosen(session, fit.job)])
         library = replace(library, indices=indices, names=None)
     return (
-        read_table(session, fit.training),
-        read_table(session, library),
-        read_table(session, inputs.test),
+        _rows(session, fit.training),
+        _rows(session, library),
+        _rows(session, inputs.test),
         _mapped_rows(session, mapping, progress),
     )
 
 
+def _rows(session: Session, selection: Selection) -> Rows:
+    """Return the rows of the selected curves, which are read while they are used."""
+    dataset, columns = selection.dataset, [X, *selection.positions.tolist()]
+    blocks = stream_rows(session, dataset, columns, 0, dataset.n_points)
+    return Rows((dataset.x_column, *read_names(session, selection)), blocks)
+
+
 def _mapped_rows(
     session: Session, record: Mapping, progress: Progress
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Iterator[Iterable[tuple[Any, ...]]]:
     """Yield X, Y, DeltaY, IdealFunction and TrainingFunction of the items, a block at a time."""
     total = record.n_assignments + record.unmapped_points
+    # The last name is for function -1, which stands for none.
+    ideal, training = (
+        [*(function[name] for function in record.functions), None] for name in ("ideal", "training")
+    )
     for places, items in stream_items(session, record, ItemFilter()):
-        named = make_point_columns(items, record.columns, record.functions)
-        fields = (named[name] for name in ("x", "y", "deviation", "ideal", "training"))
-        yield list(zip(*fields, strict=True))
+        numbers = (items[name].tolist() for name in ("x", "y", "deviation"))
+        functions = items["function"].tolist()
+        names = (map(named.__getitem__, functions) for named in (ideal, training))
+        yield zip(*numbers, *names, strict=True)
         progress(int(places[-1]) + 1, total)
 
 

@@ -7,15 +7,12 @@ import functools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, BinaryIO
-
-import numpy as np
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from services.errors import Fact, InvalidTable
 from services.scratch import scratch
-
-if TYPE_CHECKING:
-    from services.tables import Table
+from services.tables import FloatArray
 
 MOST_CURVES = 1999
 """A SQLite table holds 2000 columns, one of which is x."""
@@ -30,8 +27,24 @@ CREATE TABLE mapped_test_data (
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a table of numbers, some at a time.
+
+    Parameters
+    ----------
+    columns : tuple of c str
+        Names of the columns, x first.
+    blocks : iterable of ndarray of shape (c, rows)
+        The rows in order; NaN is a gap.
+    """
+
+    columns: tuple[str, ...]
+    blocks: Iterable[FloatArray]
+
+
 def spool_project(
-    training: Table, ideal: Table, test: Table, mapped: Iterable[Sequence[tuple[object, ...]]]
+    training: Rows, ideal: Rows, test: Rows, mapped: Iterable[Iterable[tuple[object, ...]]]
 ) -> BinaryIO:
     """Write one SQLite file with the three tables and the mapped points.
 
@@ -43,11 +56,11 @@ def spool_project(
 
     Parameters
     ----------
-    training : Table
+    training : Rows
         Training curves.
-    ideal : Table
+    ideal : Rows
         Library curves: all of them, or the chosen ones if there are too many.
-    test : Table
+    test : Rows
         Test points.
     mapped : iterable of batches of 5-tuples
         x, y, deviation, ideal, training; the last three None for a point that is not mapped.
@@ -77,10 +90,10 @@ def spool_project(
 
 def _write(
     connection: sqlite3.Connection,
-    training: Table,
-    ideal: Table,
-    test: Table,
-    mapped: Iterable[Sequence[tuple[object, ...]]],
+    training: Rows,
+    ideal: Rows,
+    test: Rows,
+    mapped: Iterable[Iterable[tuple[object, ...]]],
 ) -> None:
     tables = {"training_data": training, "ideal_functions": ideal, "test_data": test}
     for name, table in tables.items():
@@ -110,24 +123,26 @@ def _as_no_room() -> Iterator[None]:
         raise
 
 
-def _check_width(name: str, table: Table) -> None:
-    if len(table.names) > MOST_CURVES:
-        detail = f"{name} would have {len(table.names)} curves; SQLite holds {MOST_CURVES}."
+def _check_width(name: str, table: Rows) -> None:
+    curves = len(table.columns) - 1
+    if curves > MOST_CURVES:
+        detail = f"{name} would have {curves} curves; SQLite holds {MOST_CURVES}."
         raise InvalidTable(detail, [Fact(detail, "too_many_curves")])
 
 
-def _insert_table(connection: sqlite3.Connection, name: str, table: Table) -> None:
+def _insert_table(connection: sqlite3.Connection, name: str, table: Rows) -> None:
     quoted = ['"' + column.replace('"', '""') + '"' for column in _make_distinct(table.columns)]
     connection.execute(f"CREATE TABLE {name} ({', '.join(f'{column} REAL' for column in quoted)})")
     marks = ", ".join("?" * len(quoted))
     insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
     size = max(1, _BATCH_CELLS // len(quoted))
-    for start in range(0, len(table.x), size):
-        scratch.ask(0)
-        rows = slice(start, start + size)
-        block = np.column_stack([table.x[rows], table.y[:, rows].T])
-        # SQLite itself makes NULL of NaN.
-        connection.executemany(insert, block.tolist())
+    for block in table.blocks:
+        for start in range(0, block.shape[1], size):
+            scratch.ask(0)
+            # SQLite itself makes NULL of NaN. A row is taken before the next one is made, so `zip`
+            # uses one tuple for all.
+            rows = zip(*block[:, start : start + size].tolist(), strict=True)
+            connection.executemany(insert, rows)
 
 
 def _make_distinct(names: Sequence[str]) -> list[str]:

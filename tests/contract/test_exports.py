@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
@@ -14,6 +15,7 @@ from api.config import Settings
 from api.jobs import exports
 from api.jobs.worker import Worker
 from api.running import running
+from api.store import values
 from api.store.exports import Export, ExportBlock
 from tests.calls import check_problem, over_wsgi
 
@@ -85,6 +87,21 @@ def test_a_large_export_is_made_once_and_kept(place, tmp_path):
     assert kept == tables_of(expected, tmp_path / "same.db")
     assert len(kept["mapped_test_data"]) >= ROWS
     assert place.rows(Export) == 1
+
+
+def test_the_tables_are_read_in_pieces_while_they_are_written(place, monkeypatch):
+    address, most = place.mapping(), 1 << 16
+    monkeypatch.setattr(values, "BATCH_BYTES", most)
+    with place.database.reading() as session:
+        *tables, _ = exports.export_parts(session, address.rpartition("/")[2])
+        for table in tables:
+            # Nothing is read before it is asked for.
+            assert iter(table.blocks) is table.blocks
+            blocks = list(table.blocks)
+            assert max(block.nbytes for block in blocks) <= most
+            whole = np.concatenate(blocks, axis=1)
+            assert whole.shape[0] == len(table.columns)
+    assert whole.tolist() == [POINTS["x"], POINTS["y"]]
 
 
 def test_sixteen_at_once_make_it_once(place):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from services.errors import InvalidTable
-from services.export.project import MOST_CURVES, spool_project
+from services.export.project import MOST_CURVES, Rows, spool_project
 from services.scratch import scratch
 from services.tables import Table
 
@@ -18,6 +18,12 @@ from services.tables import Table
 def a_table(x=(1.0, 2.0), names=("y1",), x_name="x", y=None):
     values = [[float(position)] * len(x) for position in range(len(names))] if y is None else y
     return Table(np.array(x, float), np.array(values, float), tuple(names), x_name)
+
+
+def in_pieces(table):
+    """The rows of a table in two blocks, the first of which is empty if there is one row."""
+    block = np.vstack([table.x, table.y])
+    return Rows(table.columns, np.split(block, [table.x.size // 2], axis=1))
 
 
 def rows_of(path, query):
@@ -30,7 +36,8 @@ def columns_of(path, table):
 
 
 def write_project(path, *tables):
-    with spool_project(*tables) as file:
+    *numbers, mapped = tables
+    with spool_project(*map(in_pieces, numbers), mapped) as file:
         path.write_bytes(file.read())
 
 
@@ -127,6 +134,6 @@ class TestSpoolProject:
             raise RuntimeError
 
         with pytest.raises(RuntimeError):
-            spool_project(a_table(), a_table(), a_table(), mapped())
+            spool_project(*(in_pieces(a_table()) for _ in range(3)), mapped())
         assert list(tmp_path.iterdir()) == []
         assert scratch.nbytes == before
