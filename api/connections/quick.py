@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import selectors
 import threading
 import time
 from collections.abc import Callable
 
 from api.connections.connection import Connection
-
-log = logging.getLogger(__name__)
 
 QUICK_SECONDS = 0.005
 """Longest time of a quick request."""
