@@ -62,14 +62,8 @@ examples: $(VENV)/.run
 	$(BIN)/python -m api.examples
 
 bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks.requests_per_second
-	$(BIN)/python -m benchmarks.whole_job
-	$(BIN)/python -m benchmarks.mapping
-	$(BIN)/python -m benchmarks.ingest
-	$(BIN)/python -m benchmarks.library
-	$(BIN)/python -m benchmarks.cluster
-	$(BIN)/python -m pip install --quiet faiss-cpu scikit-learn scipy
-	$(BIN)/python -m benchmarks.fit
+	$(BIN)/python -m pip install --quiet -e '.[benchmark]'
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV)

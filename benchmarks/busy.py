@@ -2,7 +2,8 @@
 
 One service runs with the default processes and workers, as `idealfit serve` starts it. Idle rounds
 alternate with rounds in which every worker has a long fit.
-Run it with: python -m benchmarks.busy
+Path: request of a user, over HTTP.
+Run it with: python -m benchmarks busy
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +19,24 @@ import orjson
 
 from api.examples import make
 from api.processes import worker_processes
-from benchmarks.requests_per_second import Times, free_port, measure, post, start
+from benchmarks.clients import measure
+from benchmarks.service import Server, free_port
+from benchmarks.tables import Times
 
 ROUNDS = 3
 
 
-def dataset(port: int, name: str, columns: dict[str, object]) -> str:
+CONNECTIONS, SECONDS = 4, 3.0
+
+
+def dataset(server: Server, name: str, columns: dict[str, object]) -> str:
     """Post columns and return the id of the dataset."""
-    body = orjson.dumps({"name": name, "columns": columns}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return str(orjson.loads(post(port, "/v1/datasets", body))["id"])
+    return str(server.post("/v1/datasets", {"name": name, "columns": columns})["id"])
 
 
-def queue(port: int, body: dict[str, str]) -> str:
+def queue(server: Server, body: dict[str, str]) -> str:
     """Queue a fit and return its path."""
-    url = f"http://127.0.0.1:{port}/v1/fits"
-    headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
-    request = urllib.request.Request(url, orjson.dumps(body), headers)
-    with urllib.request.urlopen(request) as reply:  # noqa: S310
-        return str(reply.headers["Location"])
+    return f"/v1/fits/{server.post('/v1/fits', body, Prefer='respond-async')['id']}"
 
 
 def show(title: str, times: Times) -> float:
@@ -51,38 +51,39 @@ def main() -> None:
     tables, port = make(), free_port()
     folder = Path(tempfile.mkdtemp())
     command = [sys.executable, "-m", "api.cli", "serve"]
-    server = start(command, port, IDEALFIT_DATA=str(folder), PORT=str(port))
+    server = Server(command, port, IDEALFIT_DATA=str(folder), PORT=str(port))
     try:
         ids = {
             name: dataset(
-                port, name, {table.x_name: table.x, **dict(zip(table.names, table.y, strict=True))}
+                server,
+                name,
+                {table.x_name: table.x, **dict(zip(table.names, table.y, strict=True))},
             )
             for name, table in tables.items()
         }
         pair = {"training_id": ids["training"], "ideal_id": ids["ideal"]}
-        fit = orjson.loads(post(port, "/v1/fits", orjson.dumps(pair)))["id"]
+        fit = server.post("/v1/fits", pair)["id"]
         test = tables["test"]
         points = orjson.dumps({"x": test.x[:10].tolist(), "y": test.y[0, :10].tolist()})
         noise = np.round(np.random.default_rng(1).normal(size=(2500, 400)), 3)
         curves = {f"y{i}": y for i, y in enumerate(noise)}
-        many = dataset(port, "noise", {"x": np.arange(400.0), **curves})
+        many = dataset(server, "noise", {"x": np.arange(400.0), **curves})
         long = {"training_id": many, "ideal_id": many, "criterion": "mae", "transform": "affine"}
         path = f"/v1/fits/{fit}/evaluate"
         ratios = []
         for _ in range(ROUNDS):
-            idle = show("idle", measure(port, path, points))
-            jobs = [queue(port, long) for _ in range(worker_processes())]
+            idle = show("idle", measure(port, path, points, CONNECTIONS, SECONDS))
+            jobs = [queue(server, long) for _ in range(worker_processes())]
             time.sleep(1.5)
-            ratios.append(show("busy", measure(port, path, points)) / idle)
+            ratios.append(show("busy", measure(port, path, points, CONNECTIONS, SECONDS)) / idle)
             for job in jobs:
-                state = urllib.request.urlopen(f"http://127.0.0.1:{port}{job}")
-                assert orjson.loads(state.read())["state"] == "running", "the jobs are too short"
-                post(port, f"{job}/cancel", b"")
+                state = orjson.loads(server.get(job))["state"]
+                assert state == "running", "the jobs are too short"
+                server.request("POST", f"{job}/cancel")
             time.sleep(2)
         print(f"p99 busy / idle {statistics.median(ratios):.2f}, of {ROUNDS} rounds")
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ The first measurement is reading alone: the file becomes numbers that can be rea
 pandas checks nothing; Idealfit checks that no row is ragged, and that each cell is a finite number
 or a gap. The second one includes the checks of the values, the fingerprint, and storing. There are
 three shapes, because the costs per column and per number differ.
-Run it with: make bench
+Path: files read and stored in this process, without HTTP; `large` uploads over HTTP.
+Run it with: python -m benchmarks ingest
 """
 
 from __future__ import annotations

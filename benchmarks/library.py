@@ -30,7 +30,7 @@ from api.store.base import Database, find_version
 from api.store.datasets import Dataset, add_dataset, append_curves
 from api.store.migrate import migrate
 from api.store.sketches import SketchBasis
-from benchmarks.fit import KINDS
+from benchmarks.problems import KINDS
 from services.files import Source
 from services.fitting.cache import Cache
 from services.tables import FloatArray, Table

@@ -3,7 +3,8 @@
 All of them must give the same assignments and reasons; pandas may give them in any order. Ours
 streams: it drops a block when the next one comes, and "all kept" keeps them all. Each timed pandas
 run follows an untimed one, because allocating its first gigabytes takes a process seconds.
-Run it with: python -m benchmarks.mapping
+Path: arrays in memory; nothing is stored.
+Run it with: python -m benchmarks mapping
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The script reads the three files with pandas, stores them in SQLite, finds the b
 the library for each training curve by least squares, maps the test points row by row and stores
 the assignments. Over HTTP, the same files are posted, fitted and mapped, and the points are
 downloaded. The start of Python and of the server does not count. Both must give the same answer.
-Run it with: make bench
+Path: request of a user, over HTTP.
+Run it with: python -m benchmarks whole_job
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import orjson
 import pandas as pd
 from sqlalchemy import create_engine
 
-from benchmarks.requests_per_second import free_port, serving
+from benchmarks.service import serving
 
 ROUNDS = 15
 NEAR = 1e-6
@@ -133,8 +134,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, help="with training, ideal and test.csv")
     chosen = parser.parse_args().folders or [folder for folder in folders if folder.is_dir()]
-    with tempfile.TemporaryDirectory() as data, serving(Path(data), port := free_port()):
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+    with tempfile.TemporaryDirectory() as data, serving(Path(data), workers=0) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
         for folder in chosen:
             compare(folder, connection)
         connection.close()

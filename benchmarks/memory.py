@@ -1,10 +1,11 @@
 """Compare fits of curves in memory with exact nearest-neighbour libraries, in one run.
 
-This measures neither requests nor the database; `benchmarks.fit_request` times whole requests.
+Path: library in memory. This is the engine alone: neither requests nor the database, and no
+sketches. `python -m benchmarks fits` times whole requests.
 
-    python -m benchmarks.fit                # 4 x 50 and 100 x 20 000 curves, some minutes
-    python -m benchmarks.fit --full         # up to 1 000 000 curves, half an hour, 10 GB
-    python -m benchmarks.fit --sizes 1000x100000x400 --kinds smooth --threads 1 2
+    python -m benchmarks memory                # 4 x 50 and 100 x 20 000 curves, some minutes
+    python -m benchmarks memory --full         # up to 1 000 000 curves, half an hour, 10 GB
+    python -m benchmarks memory --sizes 1000x100000x400 --kinds smooth --threads 1 2
 
 It prints four tables: fits beside peers; 4 x 50 curves, the size of the original script, beside its
 loop; the extra cost of offset, scale, affine, gaps and ten matches over a plain fit; mae and max
