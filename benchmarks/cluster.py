@@ -3,8 +3,8 @@
 A dry run then extrapolates these costs to a library of 100 million curves and more workers: the
 time, the bytes that each worker reads, and the bottleneck.
 
-    python -m benchmarks.cluster
-    python -m benchmarks.cluster --database postgresql://...   (an empty one)
+    python -m benchmarks cluster
+    python -m benchmarks cluster --database postgresql://...   (an empty one)
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ For each size it stores a library of 400 points a curve and fits to it in a sepa
 prints the time, the bytes read from files (on SQLite: the database) and the peak memory, of the
 first and the second fit, with sketches and without.
 
-    python -m benchmarks.library --curves 10000 100000 1000000
-    python -m benchmarks.library --curves 100000 --database postgresql://...
+    python -m benchmarks library --curves 10000 100000 1000000
+    python -m benchmarks library --curves 100000 --database postgresql://...
 """
 
 from __future__ import annotations
