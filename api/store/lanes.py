@@ -202,8 +202,11 @@ def _take(session: Session, line: Line, owner: str, moment: datetime, lease: flo
     model = line.model
     first = (
         select(model.id)
-        .where(_due(model, moment), model.lane == line.lane, model.client == line.client)
-        .order_by(model.created_at, model.id)
+        .where(_due(model, moment), model.lane == line.lane)
+        # A range of one client, and in its order: with an equality PostgreSQL may walk through the
+        # jobs of all states by the index of `created_at`, which lists have.
+        .where(model.client.between(line.client, line.client))
+        .order_by(model.client, model.created_at, model.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # SQLite has one writer and ignores this.
     )

@@ -41,6 +41,8 @@ def standby(breakable):
     socket = make_url(breakable.admin.url).query["host"]
     if server.system_user:
         shutil.chown(place, server.system_user)
+        # Notes of the package beside the data; the server has to read all files there.
+        shutil.chown(server.pgdata / ".handle_pids.json", server.system_user)
     pgexec(
         "pg_basebackup",
         ("-h", socket, "-U", "postgres", "-D", str(folder), "-R", "-c", "fast"),

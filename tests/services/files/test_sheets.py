@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tempfile
 from datetime import UTC, date, datetime, time
 
 import pytest
@@ -17,9 +18,10 @@ from tests.files import SHEET, a_parquet, a_sheet, a_workbook, sheet_xml, with_m
 
 
 def read(data, chunk_bytes=CHUNK_BYTES, **options):
-    into, options = ColumnFile(io.BytesIO(), 0), ReadOptions(**options)
-    found = read_sheet(io.BytesIO(data), into, options, chunk_bytes=chunk_bytes)
-    values = into.read(0, len(found.columns))
+    with tempfile.TemporaryFile(buffering=0) as file:
+        into, options = ColumnFile(file, 0), ReadOptions(**options)
+        found = read_sheet(io.BytesIO(data), into, options, chunk_bytes=chunk_bytes)
+        values = into.read(0, len(found.columns))
     return dict(zip(found.columns, values.tolist(), strict=True)), found
 
 
