@@ -230,6 +230,7 @@ def test_a_stop_waits_for_a_request(start):
     client = place.client()
     client.send("/stop")
     place.server.process.terminate()
-    assert client.receive() == "quick 0"
+    # On a busy machine the request before may not have been quick.
+    assert client.receive() in {"quick 0", "pool 0"}
     assert client.is_closed()
     assert place.server.process.wait(PATIENCE) == 0
