@@ -102,7 +102,8 @@ def closing(app):
         try:
             return [b"".join(body)]
         finally:
-            body.close()
+            # A reply that is a list has nothing to close (PEP 3333).
+            getattr(body, "close", lambda: None)()
 
     return run
 
