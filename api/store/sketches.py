@@ -74,7 +74,7 @@ def add_sketches(
 
     `before` and `after` are the numbers of curves before and after they were added.
     """
-    if after < SKETCHED:
+    if not may_have_sketches(after, n_points):
         return
     basis, first = read_basis(connection, dataset_id, after), before
     if basis is None:

@@ -22,14 +22,14 @@ from services.tables import FloatArray
 _PAIRS_PER_PLACE = 4
 """Pairs for each place from which on it pays to score the likeliest ones first."""
 
-_PAIRS_AT_ONCE = 1 << 18
+PAIRS_AT_ONCE = 1 << 18
 """Pairs whose likeness is computed at once; they stay in the processor's cache."""
 
 _PAIRS_AT_ONCE_FOR_MORE = 1 << 20
 """The same if several matches are kept: the more curves are seen at once, the fewer are scored
 that others push out again."""
 
-_LEAST_WIDTH = 1536
+LEAST_WIDTH = 1536
 """Curves from which on a product is as fast as it gets."""
 
 _MOST_PAIRS_AT_ONCE = 1 << 23
@@ -152,8 +152,8 @@ def propose(
 
 def _choose_step(k: int, m: int, top_k: int) -> int:
     """Choose how many library curves are compared at once, as evenly as possible."""
-    at_once = _PAIRS_AT_ONCE if top_k == 1 else _PAIRS_AT_ONCE_FOR_MORE
-    width = min(_LEAST_WIDTH, -(-_MOST_PAIRS_AT_ONCE // k))
+    at_once = PAIRS_AT_ONCE if top_k == 1 else _PAIRS_AT_ONCE_FOR_MORE
+    width = min(LEAST_WIDTH, -(-_MOST_PAIRS_AT_ONCE // k))
     most = max(at_once // k, width, 4 * top_k)
     return -(-m // -(-m // most))
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from services.bounds.product import LibrarySide
-from services.bounds.propose import ScoresOnce, Task, TrainingSide
+from services.bounds.propose import LEAST_WIDTH, PAIRS_AT_ONCE, ScoresOnce, Task, TrainingSide
 from services.bounds.rounding import RealArray, SingleArray
 from services.grids import BoolArray, IndexArray
 from services.scoring.ranking import make_sort_key
@@ -37,12 +37,6 @@ _CHUNKS_PER_PLACE = 4
 
 _MOST_MAXIMA = 1 << 21
 """Largest number of chunks times training curves, which bounds the memory of a survey."""
-
-_PAIRS_AT_ONCE = 1 << 18
-"""Pairs whose likeness is computed at once; they stay in the processor's cache."""
-
-_LEAST_WIDTH = 1536
-"""Curves from which on a product is as fast as it gets."""
 
 _MOST_HOT_SHARE = 1 / 2
 """Share of the chunks in which a training curve may have pairs left."""
@@ -65,8 +59,8 @@ SURVEYED = 256
 _WORTH_ASKING = 4 * _ASKED
 """Training curves from which on some are asked first."""
 
-
 Report = Callable[[float], object]
+"""Function that is told the share of the work that is done."""
 
 
 class DescribedSide(TrainingSide, Protocol):
@@ -281,7 +275,7 @@ def _survey(training: DescribedSide, sides: Sides, width: int, report: Report) -
 
 def _choose_step(k: int, width: int) -> int:
     """Choose how many curves are compared at once, whole chunks of them."""
-    return max(_PAIRS_AT_ONCE // k, _LEAST_WIDTH, width) // width * width
+    return max(PAIRS_AT_ONCE // k, LEAST_WIDTH, width) // width * width
 
 
 def _cut_into_tiles(k: int, count: int, width: int) -> Iterator[slice]:

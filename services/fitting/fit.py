@@ -23,7 +23,7 @@ from services.fitting.figures import KeptCurves
 from services.fitting.library import Piece, RowsOnce, join_blocks, join_cuts
 from services.fitting.prepare import PreparedFit
 from services.fitting.search import PieceRanker
-from services.fitting.sketched import rank_by_sketches
+from services.fitting.sketched import SketchSides, rank_by_sketches
 from services.grids import BoolArray
 from services.scoring.matches import MATCH_FIELDS, Match
 from services.scoring.ranking import Ranking, is_taken, make_empty_ranking, merge
@@ -88,9 +88,8 @@ def rank_library(  # noqa: PLR0913 - all but the first two have a default
     m = sum(len(places) for places in library.sketches.places)
     sketched = rank_by_sketches(
         prepared,
-        library.sketches,
+        SketchSides(library.sketches, prepared.options.transform, cache, library.key),
         library.rows,
-        (cache, library.key),
         lambda share: on_progress(int(share * m)),
     )
     ranking, left = sketched.ranking, sketched.left

@@ -206,7 +206,7 @@ class RowsOnce:
 
     def __call__(self, positions: IndexArray) -> FloatArray:
         """Read the curves at ascending positions."""
-        if self._curves is None:
+        if self._curves is None or not self._indices.size:
             return self._keep(positions, self._rows(positions))
         place = np.minimum(np.searchsorted(self._indices, positions), len(self._indices) - 1)
         missing = np.flatnonzero(self._indices[place] != positions)
@@ -221,16 +221,13 @@ class RowsOnce:
         return curves
 
     def _keep(self, positions: IndexArray, curves: FloatArray) -> FloatArray:
-        held = self._curves
-        if (
-            not len(positions)
-            or (held.nbytes if held is not None else 0) + curves.nbytes > _READ_BYTES
-        ):
-            return curves
-        indices = np.concatenate([self._indices, positions])
-        order = np.argsort(indices)
-        self._curves = curves if held is None else np.concatenate([held, curves])[order]
-        self._indices = indices[order]
+        if self._curves is None:
+            self._curves = np.empty((0, curves.shape[1]))
+        if self._curves.nbytes + curves.nbytes <= _READ_BYTES:
+            indices = np.concatenate([self._indices, positions])
+            order = np.argsort(indices)
+            self._curves = np.concatenate([self._curves, curves])[order]
+            self._indices = indices[order]
         return curves
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from services.bounds.masks import make_mask_side
 from services.bounds.product import LibrarySide, make_complete_side, read_sketch
 from services.bounds.propose import Task
+from services.bounds.sketch import Basis
 from services.bounds.survey import DescribedSide, Proposal, propose_by_survey
 from services.choices import Transform
 from services.fitting.blocks import Rows, Sketches
@@ -41,9 +42,8 @@ class Sketched(NamedTuple):
 
 def rank_by_sketches(
     prepared: PreparedFit,
-    sketches: Sketches,
+    sides: SketchSides,
     rows: Rows,
-    cache: tuple[Cache | None, str],
     report: Callable[[float], object],
 ) -> Sketched:
     """Rank a library by its sketches.
@@ -51,12 +51,10 @@ def rank_by_sketches(
     Parameters
     ----------
     prepared : PreparedFit
-    sketches : Sketches
-        Of all curves of the library.
+    sides : SketchSides
+        Of all curves of the library, for the transform of the fit.
     rows : callable
         Reads curves by their positions.
-    cache : tuple of Cache or None, and str
-        Keeps library sides for other fits, and the fingerprint of the library.
     report : callable
         Called with the share of the work that is done.
 
@@ -65,10 +63,10 @@ def rank_by_sketches(
     Sketched
     """
     options, k = prepared.options, len(prepared.names)
-    piece = RowsPiece(sketches.places, RowsOnce(rows))
+    piece = RowsPiece(sides.sketches.places, RowsOnce(rows))
     best = make_empty_ranking(k, min(options.top_k, len(piece.indices)))
     training = TrainingCurves(prepared)
-    side = _make_training_side(prepared, sketches)
+    side = _make_training_side(prepared, sides.sketches.basis)
     if side is None:
         return Sketched(best, np.full(k, np.inf), np.arange(k))
 
@@ -78,7 +76,6 @@ def rank_by_sketches(
         return training.score(piece, pairs)
 
     task = Task(np.full(k, np.inf), options.top_k, 1.0, score)
-    sides = SketchSides(sketches, options.transform, *cache)
     found = propose_by_survey(side, sides, task, report)
     scored = [found.scored.select(~np.isnan(found.scored.score) | prepared.is_on_grid)]
     scored += _score_unknown(prepared, piece, found)
@@ -87,13 +84,13 @@ def rank_by_sketches(
     return Sketched(training.complete(best, kept), found.limits, found.left)
 
 
-def _make_training_side(prepared: PreparedFit, sketches: Sketches) -> DescribedSide | None:
+def _make_training_side(prepared: PreparedFit, basis: Basis) -> DescribedSide | None:
     """Make the side of all training curves; None if sketches cannot be compared with them."""
     groups, options = prepared.groups, prepared.options
     if prepared.is_on_grid and groups[0].on_grid is not None:
-        return make_complete_side(groups[0].on_grid, sketches.basis, options)
+        return make_complete_side(groups[0].on_grid, basis, options)
     if prepared.is_subset_of_grid and options.transform == "none":
-        return make_mask_side(put_on_grid(groups), sketches.basis, options)
+        return make_mask_side(put_on_grid(groups), basis, options)
     return None
 
 
@@ -106,9 +103,9 @@ def _score_unknown(prepared: PreparedFit, piece: RowsPiece, found: Proposal) -> 
     is_left = np.zeros(len(prepared.names), bool)
     is_left[found.left] = True
     scored: list[ScoredPairs] = []
-    for part in (
-        cut_into_tiles((unknown.size, prepared.groups[0].grid_size)) if not is_left.all() else ()
-    ):
+    if is_left.all():
+        return scored
+    for part in cut_into_tiles((unknown.size, prepared.groups[0].grid_size)):
         curves = piece.take(unknown[part])
         for group in prepared.groups:
             mine = score_plainly(group, curves, found.limits[group.positions], options)
@@ -134,7 +131,7 @@ class SketchSides:
     def __init__(
         self, sketches: Sketches, transform: Transform, cache: Cache | None, key: str
     ) -> None:
-        self._sketches = sketches
+        self.sketches = sketches
         self._transform = transform
         self._cache = cache if cache is not None and key else Cache(_HELD_BYTES)
         self._key = key
@@ -142,11 +139,11 @@ class SketchSides:
 
     def get(self, number: int) -> LibrarySide:
         """Get the library side of a piece."""
-        basis = self._sketches.basis
-        places = name_indices(self._sketches.places[number])
+        basis = self.sketches.basis
+        places = name_indices(self.sketches.places[number])
         key = self._key, "sketches", basis.digest, places, self._transform
         side: LibrarySide | None = self._cache.get(key)
         if side is None:
-            side = read_sketch(self._sketches.read(number), basis, self._transform)
+            side = read_sketch(self.sketches.read(number), basis, self._transform)
             side = self._cache.keep(key, side, side.nbytes)
         return side

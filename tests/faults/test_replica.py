@@ -67,6 +67,15 @@ def closing():
         yield stack
 
 
+def new_pair(breakable, standby, closing):
+    """Make a database; return its URL, that of its replica, and the database."""
+    url = breakable.new_url()
+    primary = Database(url)
+    closing.callback(primary.close)
+    migrate(primary)
+    return url, standby(url), primary
+
+
 def a_fit(database):
     """A queued fit of noise, with its inputs."""
     random = np.random.default_rng(1)
@@ -81,11 +90,7 @@ def a_fit(database):
 
 
 def test_a_dask_worker_reads_from_a_replica(breakable, standby, monkeypatch, closing):
-    url = breakable.new_url()
-    primary = Database(url)
-    closing.callback(primary.close)
-    migrate(primary)
-    replica = standby(url)
+    url, replica, primary = new_pair(breakable, standby, closing)
     admin = create_engine(replica)
     closing.callback(admin.dispose)
     with admin.connect() as connection:
@@ -98,11 +103,7 @@ def test_a_dask_worker_reads_from_a_replica(breakable, standby, monkeypatch, clo
 
 
 def test_a_replica_that_is_behind_is_waited_for(breakable, standby, monkeypatch, closing):
-    url = breakable.new_url()
-    primary = Database(url)
-    closing.callback(primary.close)
-    migrate(primary)
-    replica = standby(url)
+    url, replica, primary = new_pair(breakable, standby, closing)
     admin = create_engine(replica, isolation_level="AUTOCOMMIT")
     closing.callback(admin.dispose)
     until(lambda: _has_tables(admin), what="the replica")
