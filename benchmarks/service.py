@@ -50,6 +50,8 @@ class Server:
             env={**os.environ, **environment},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
+            # With the log of each request, which is the default.
+            stderr=subprocess.DEVNULL,
         )
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self._wait()
@@ -164,8 +166,7 @@ def serving(folder: Path, database: str = "", workers: int = 1) -> Iterator[Serv
     port = free_port()
     options = ["--web", "1", "--workers", str(workers), "--threads", "4", "--port", str(port)]
     command = [sys.executable, "-m", "api.cli", "serve", *options]
-    known = {"IDEALFIT_DATA": str(folder), "IDEALFIT_LOG_LEVEL": "warning"}
-    server = Server(command, port, DATABASE_URL=database, **known)
+    server = Server(command, port, DATABASE_URL=database, IDEALFIT_DATA=str(folder))
     try:
         yield server
     finally:
