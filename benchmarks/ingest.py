@@ -46,23 +46,23 @@ def write(path: Path, columns: int, size: float) -> None:
 def read(path: Path) -> None:
     """Read like an upload."""
     with path.open("rb") as file:
-        curves, _ = read_text(file, format="csv")
+        curves = read_text(file, format="csv").parts[0].curves
     curves.close()
 
 
 def store(path: Path, database: Database) -> None:
     """Read and store like an upload."""
     with path.open("rb") as file:
-        curves, source = read_text(file, format="csv")
-    with closing(curves), database.writing() as session:
-        add_dataset(session, curves, source, name="benchmark")
+        read = read_text(file, format="csv")
+    with closing(read), database.writing() as session:
+        add_dataset(session, read.parts[0].curves, read.source, name="benchmark")
 
 
 def check(path: Path) -> None:
     """Assert that both read the same numbers."""
     expected = pd.read_csv(path).to_numpy().T
     with path.open("rb") as file:
-        curves, _ = read_text(file, format="csv")
+        curves = read_text(file, format="csv").parts[0].curves
     with closing(curves):
         assert np.array_equal(curves.x, expected[0])
         y = np.concatenate(list(curves.read_parts(1 << 23)))

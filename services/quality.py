@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.grids import BoolArray, IndexArray
-from services.tables import Curves, FloatArray
+from services.tables import Curves, FloatArray, TableWarning
 
 LOST_POINT = "lost_decimal_point"
 """Code of a warning: the cell is thousands of times its neighbours."""
@@ -45,28 +45,6 @@ _VALUES_AT_ONCE = 1 << 18
 """Numbers compared at once; they stay in the processor's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class CellWarning:
-    """A cell that is stored as it is but looks wrong.
-
-    Parameters
-    ----------
-    code : str
-        The kind of fault, as a word for programs.
-    column : str
-        Name of the column.
-    row : int
-        Row of the table, from 0.
-    detail : str
-        The fault, as a sentence.
-    """
-
-    code: str
-    column: str
-    row: int
-    detail: str
-
-
 class CurveSummary(NamedTuple):
     """Summary of one curve; None if it has no number, or float64 cannot hold the result.
 
@@ -92,14 +70,14 @@ class TableSummary:
     ----------
     curves : list of m CurveSummary
         In the order of the curves.
-    warnings : list of CellWarning
+    warnings : list of TableWarning
         The first MOST_WARNINGS, by column and row.
     n_warnings : int
         Number of all warnings.
     """
 
     curves: list[CurveSummary]
-    warnings: list[CellWarning]
+    warnings: list[TableWarning]
     n_warnings: int
 
     @property
@@ -121,7 +99,7 @@ def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) ->
         Most bytes of curves read at once.
     """
     summaries: list[CurveSummary] = []
-    warnings: list[CellWarning] = []
+    warnings: list[TableWarning] = []
     count = 0
     columns = [curves.x[np.newaxis]] if with_x else []
     names = (curves.x_name, *curves.names)[not with_x :]
@@ -159,14 +137,14 @@ def _average(y: FloatArray) -> float:
 
 def _warn(
     y: FloatArray, names: tuple[str, ...], suspects: Suspects, most: int
-) -> Iterator[CellWarning]:
+) -> Iterator[TableWarning]:
     cells = zip(suspects.curves[:most], suspects.rows[:most], suspects.numbers[:most], strict=True)
     for curve, row, number in cells:
         detail = (
             f"Row {row}, column {names[curve]!r}: {y[curve, row].item()!r} is thousands of times"
             f" its neighbours; {number.item()!r} would fit. Was a decimal point lost?"
         )
-        yield CellWarning(LOST_POINT, names[curve], int(row), detail)
+        yield TableWarning(LOST_POINT, detail, names[curve], int(row))
 
 
 class Suspects(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,54 @@ class Table:
 
     def close(self) -> None:
         """Do nothing: the table is in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Units and attributes of the columns of a table.
+
+    Parameters
+    ----------
+    x_unit : str or None
+        Unit of x.
+    units : tuple of str or None
+        Unit of each curve, in the order of the curves; empty if no curve has one.
+    attributes : tuple of dict
+        Attributes of each curve, as JSON objects; empty if no curve has any.
+    """
+
+    x_unit: str | None = None
+    units: tuple[str | None, ...] = ()
+    attributes: tuple[dict[str, Any], ...] = ()
+
+
+NO_LABELS = Labels()
+"""Labels of a table that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableWarning:
+    """A reading of a table that may be wrong.
+
+    Parameters
+    ----------
+    code : str
+        The kind of fault, as a word for programs.
+    detail : str
+        The fault, as a sentence.
+    column : str or None
+        Name of the column.
+    row : int or None
+        Row of the table, from 0.
+    options : dict or None
+        Options of the request that would read it in the other way.
+    """
+
+    code: str
+    detail: str
+    column: str | None = None
+    row: int | None = None
+    options: dict[str, Any] | None = None
 
 
 def clean_names(names: list[str]) -> list[str]:

@@ -107,8 +107,7 @@ def read(kind, data):
             read_sheet(io.BytesIO(data), into, OPTIONS)
         else:
             stream = io.BufferedReader(Unpacked(io.BytesIO(data), kind, LIMITS))
-            curves, _ = read_text(stream, "csv", OPTIONS)
-            curves.close()
+            read_text(stream, "csv", OPTIONS).close()
 
 
 def outcome(kind, data):

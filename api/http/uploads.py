@@ -50,7 +50,15 @@ from services.files.formats import (
 )
 from services.files.text import delimiters_of
 from services.scratch import SpooledFile, scratch
-from services.tables import Curves, FloatArray, Table, clean_names
+from services.tables import (
+    NO_LABELS,
+    Curves,
+    FloatArray,
+    Labels,
+    Table,
+    TableWarning,
+    clean_names,
+)
 
 BODY_TYPES = (JSON, FORM, *FILE_TYPES)
 
@@ -67,7 +75,9 @@ class Upload:
     """
 
     curves: Curves
+    labels: Labels
     source: Source
+    warnings: tuple[TableWarning, ...]
     fields: dict[str, Any]
 
 
@@ -177,7 +187,7 @@ def _read_json(
     fields = load(_instance_of(expected.json_schema), body, "json")
     names, values = fields.pop("columns")
     table = _make_table(names, values, fields.pop("x_column"), expected.usual_x)
-    return Upload(table, Source("json", None, None, None, None, compression), fields)
+    return Upload(table, NO_LABELS, Source("json", compression=compression), (), fields)
 
 
 def _refuse_many_columns(body: Any) -> None:
@@ -269,13 +279,15 @@ def _read_file(
             data = _read_all(stream)
             return _read_json(data, file.compression, expected, fallback, override)
         case "csv" | "tsv":
-            curves, source = read_text(stream, format, options)
+            read = read_text(stream, format, options)
         case "parquet" | "arrow" | "xlsx":
             with _on_disk(stream) as whole_file:
-                curves, source = read_in_sandbox(whole_file, format, options, expected.grid)
+                read = read_in_sandbox(whole_file, format, options, expected.grid)
         case _:
             assert_never(format)
-    return Upload(curves, replace(source, compression=file.compression), fields)
+    part = read.parts[0]
+    source = replace(read.source, compression=file.compression)
+    return Upload(part.curves, part.labels, source, read.warnings, fields)
 
 
 def _check_options(format: Format, options: ReadOptions) -> None:

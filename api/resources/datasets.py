@@ -39,11 +39,11 @@ from api.schemas.datasets import (
     DatasetReply,
     DatasetRequest,
     DatasetsReply,
-    FileFields,
     ValuesQuery,
     ValuesReply,
     check_attributes,
 )
+from api.schemas.files import FileFields
 from api.store.base import InUse, find, find_version, now
 from api.store.datasets import (
     Dataset,
@@ -89,7 +89,13 @@ def create_dataset(query: dict[str, Any]) -> Any:
     fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
     with closing(upload.curves), database().writing() as session:
         _require_room(session, upload.curves)
-        dataset = add_dataset(session, upload.curves, upload.source, **fields)
+        dataset = add_dataset(
+            session,
+            upload.curves,
+            upload.source,
+            warnings=upload.warnings,
+            **fields,
+        )
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
     return dataset, {"Location": location, "ETag": make_etag(dataset.version)}
 
@@ -209,7 +215,13 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
             _require_room(session, upload.curves)
             versions = read_if_match(required=False)
             dataset = find_version(session, Dataset, dataset_id, versions)
-            append_curves(session, dataset, upload.curves, summary)
+            append_curves(
+                session,
+                dataset,
+                upload.curves,
+                summary,
+                warnings=upload.warnings,
+            )
     return dataset, {"ETag": make_etag(dataset.version)}
 
 

@@ -13,7 +13,6 @@ from marshmallow import fields
 from api import jsonbody
 from api.limits import limits_in_force
 from api.schemas.base import (
-    Choice,
     Digits,
     FileQuery,
     Moment,
@@ -25,8 +24,8 @@ from api.schemas.base import (
     read_numbers,
     read_rows,
 )
+from api.schemas.files import FileFields, SourceReply, file_field, x_column_field
 from services.errors import Fact
-from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.tables import NAME_LENGTH, FloatArray
 
 ATTRIBUTES_BYTES = 65_536
@@ -56,6 +55,17 @@ DATASET_EXAMPLE = {
         "header": "present",
         "compression": None,
         "sheet": None,
+        "thousands": None,
+        "first_line": 1,
+        "last_line": 401,
+        "skipped": [],
+        "comment": None,
+        "gap": [],
+        "layout": "columns",
+        "units": "absent",
+        "x_column": None,
+        "columns": None,
+        "files": None,
     },
     "warnings": [
         {
@@ -64,6 +74,7 @@ DATASET_EXAMPLE = {
             "row": 17,
             "detail": "Row 17, column 'y2': -729.0 is thousands of times its neighbours;"
             " -0.729 would fit. Was a decimal point lost?",
+            "options": None,
         }
     ],
     "version": 1,
@@ -179,19 +190,6 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
         return names, np.stack(arrays)
 
 
-X_COLUMN = "Default: the column called x in any case, else the first."
-
-
-def x_column_field() -> Words:
-    """Make the field for the name of the x column."""
-    return Words(
-        NAME_LENGTH,
-        load_default=None,
-        allow_none=True,
-        metadata={"description": X_COLUMN},
-    )
-
-
 class DatasetRequest(Request):
     """A dataset as JSON."""
 
@@ -200,47 +198,6 @@ class DatasetRequest(Request):
     x_column = x_column_field()
     description = Words(10_000, load_default="")
     attributes = Attributes(keys=fields.String(), load_default=dict)
-
-
-def header_field(**kwargs: Any) -> Choice:
-    """Make the field that tells whether a file has a header row."""
-    return Choice("present", "absent", named="HeaderRow", **kwargs)
-
-
-class FileFields(Request):
-    """Fields beside a file of curves, in the query or in the form.
-
-    All of them are text, and an empty text counts as not given: browsers send it for a field that
-    nobody filled in, and the document can show it as a default that every client may send.
-    """
-
-    x_column = Words(
-        NAME_LENGTH,
-        load_default=None,
-        allow_none=False,
-        metadata={"default": "", "description": X_COLUMN},
-    )
-    header = header_field(
-        load_default="present",
-        metadata={"description": "absent: the columns are then x, y1, y2, ..."},
-    )
-    sheet = Words(
-        NAME_LENGTH,
-        load_default=None,
-        allow_none=False,
-        metadata={"default": "", "description": "Of XLSX. Empty: the first sheet."},
-    )
-
-    def load(self, data: Any, **options: Any) -> Any:
-        """Load the fields that are not empty."""
-        return super().load(without_empty(data), **options)
-
-
-def without_empty(fields: Any) -> Any:
-    """Remove fields that nobody filled in."""
-    if not isinstance(fields, dict):
-        return fields
-    return {name: value for name, value in fields.items() if value != ""}
 
 
 class DatasetFields(FileFields):
@@ -254,19 +211,6 @@ class DatasetFields(FileFields):
     description = Words(10_000, load_default="")
     attributes = AttributesText(
         load_default=dict, metadata={"default": "", "description": "A JSON object as text."}
-    )
-
-
-def file_field() -> fields.Raw:
-    """Make the field for the file in a form."""
-    return fields.Raw(
-        required=True,
-        metadata={
-            "type": "string",
-            "format": "binary",
-            "description": f"{FILE_NAMES}; or compressed, with"
-            f" {' or '.join(COMPRESSION_OF_SUFFIX)} behind it.",
-        },
     )
 
 
@@ -297,27 +241,16 @@ class DatasetPatch(Request):
     attributes = Attributes(keys=fields.String(), allow_none=True)
 
 
-class SourceReply(Reply):
-    """How the file was read."""
-
-    format = fields.String(required=True, metadata={"description": f"{', '.join(FORMATS)}."})
-    encoding = fields.String(required=True, allow_none=True)
-    delimiter = fields.String(required=True, allow_none=True)
-    decimal = fields.String(required=True, allow_none=True)
-    header = header_field(required=True, allow_none=True)
-    compression = fields.String(
-        allow_none=True, metadata={"description": f"{' or '.join(COMPRESSIONS)}, if it came so."}
-    )
-    sheet = fields.String(allow_none=True, metadata={"description": "Of XLSX."})
-
-
 class WarningReply(Reply):
-    """A cell that looks wrong; without column and row, how many more there are."""
+    """A reading that may be wrong; without column and row, of the whole table."""
 
     code = fields.String(required=True)
     column = fields.String(required=True, allow_none=True)
     row = fields.Integer(required=True, allow_none=True)
     detail = fields.String(required=True)
+    options = fields.Dict(
+        allow_none=True, metadata={"description": "Options that would read it in the other way."}
+    )
 
 
 class DatasetReply(Reply):
@@ -338,7 +271,7 @@ class DatasetReply(Reply):
     warnings = fields.List(
         fields.Nested(WarningReply),
         required=True,
-        metadata={"description": "Cells stored as they came that look wrong; at most 100."},
+        metadata={"description": "Readings that may be wrong; at most 100."},
     )
     version = fields.Integer(required=True)
     created_at = Moment(required=True)

@@ -32,7 +32,7 @@ from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
 from services.quality import MOST_WARNINGS, TableSummary, summarize
-from services.tables import Curves, FloatArray
+from services.tables import Curves, FloatArray, TableWarning
 
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that says how many warnings were not kept."""
@@ -96,6 +96,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     curves: Curves,
     source: Source,
     *,
+    warnings: Sequence[TableWarning] = (),
     name: str,
     description: str = "",
     attributes: dict[str, Any] | None = None,
@@ -121,7 +122,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         created_at=created,
         updated_at=created,
     )
-    _warn(dataset, summary)
+    _warn(dataset, [*warnings, *summary.warnings], len(warnings) + summary.n_warnings)
     connection = session.connection()
     # A plain INSERT takes a third of the time of a flush.
     connection.execute(insert(Dataset), dataset.as_dict())
@@ -157,7 +158,12 @@ def _columns_of(curves: Curves, summary: TableSummary) -> dict[str, Any]:
 
 
 def append_curves(
-    session: Session, dataset: Dataset, curves: Curves, summary: TableSummary | None = None
+    session: Session,
+    dataset: Dataset,
+    curves: Curves,
+    summary: TableSummary | None = None,
+    *,
+    warnings: Sequence[TableWarning] = (),
 ) -> None:
     """Append curves to a dataset, which the caller has locked.
 
@@ -185,7 +191,7 @@ def append_curves(
     dataset.n_gaps += summary.n_gaps
     dataset.sha256 = extend_sha256(dataset.sha256, curves.names, curves.read_parts(BLOCK_BYTES))
     dataset.updated_at = now()
-    _warn(dataset, summary)
+    _warn(dataset, [*warnings, *summary.warnings], len(warnings) + summary.n_warnings)
     session.flush()
     _add_curves(session, dataset, curves, summary, first)
 
@@ -203,15 +209,15 @@ def _add_curves(
     add_sketches(connection, dataset.id, dataset.n_points, first, dataset.n_curves)
 
 
-def _warn(dataset: Dataset, summary: TableSummary) -> None:
-    """Append warnings to the record; if there are too many, the last one counts the rest."""
-    dataset.n_warnings += summary.n_warnings
+def _warn(dataset: Dataset, warnings: Sequence[TableWarning], count: int) -> None:
+    """Append the first of `count` warnings; if there are too many, the last counts the rest."""
+    dataset.n_warnings += count
     kept = [warning for warning in dataset.warnings if warning["code"] != MORE_WARNINGS]
-    kept += map(asdict, summary.warnings)
+    kept += map(asdict, warnings)
     if dataset.n_warnings > MOST_WARNINGS:
         kept = kept[: MOST_WARNINGS - 1]
-        detail = f"{dataset.n_warnings - len(kept)} more cells look wrong."
-        kept.append({"code": MORE_WARNINGS, "column": None, "row": None, "detail": detail})
+        detail = f"There are {dataset.n_warnings - len(kept)} more warnings."
+        kept.append(asdict(TableWarning(MORE_WARNINGS, detail)))
     dataset.warnings = kept
 
 

@@ -114,7 +114,7 @@ def _read(
     options: ReadOptions,
     format: ColumnarFormat,
 ) -> TableHead:
-    how = Source(format, None, None, None, None)
+    how = Source(format)
     fields = list(source.schema)
     if {f.name.strip() for f in fields} == _LIBRARY and len(fields) == len(_LIBRARY):
         by_name = {f.name.strip(): position for position, f in enumerate(fields)}

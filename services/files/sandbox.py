@@ -30,12 +30,12 @@ from services.errors import (
     UnreadableFile,
     error_from,
 )
-from services.files.common import ReadOptions, Source, TableHead
+from services.files.common import Part, ReadFile, ReadOptions, Source, TableHead
 from services.files.formats import SandboxedFormat
 from services.files.places import hold_place
 from services.files.spool import ColumnFile, SpooledTable
 from services.scratch import scratch
-from services.tables import FloatArray
+from services.tables import FloatArray, Labels, TableWarning
 
 _ROOT = Path(__file__).parents[2]
 _ERRORS: dict[str, type[CurveError]] = {
@@ -53,7 +53,7 @@ def read_in_sandbox(
     format: SandboxedFormat,
     options: ReadOptions,
     grid: tuple[str, FloatArray] | None = None,
-) -> tuple[SpooledTable, Source]:
+) -> ReadFile:
     """Read a binary file in a process with limits.
 
     Parameters
@@ -69,10 +69,8 @@ def read_in_sandbox(
 
     Returns
     -------
-    table : SpooledTable
+    ReadFile
         To be closed by the caller.
-    source : Source
-        How the file was read.
 
     Raises
     ------
@@ -89,12 +87,20 @@ def read_in_sandbox(
     """
     numbers = scratch.file()  # closed with the table
     try:
-        head = _head_from(_run(file, format, options, numbers))
-        columns = ColumnFile(numbers, head.rows)
-        return SpooledTable(columns, head.columns, head.x, grid), head.source
+        heads = _heads_from(_run(file, format, options, numbers))
+        warnings = tuple(warning for head in heads for warning in head.warnings)
+        parts = tuple(Part(_table_of(head, numbers, grid), head.labels) for head in heads)
+        return ReadFile(parts, heads[0].source, warnings)
     except BaseException:
         numbers.close()
         raise
+
+
+def _table_of(
+    head: TableHead, numbers: BinaryIO, grid: tuple[str, FloatArray] | None
+) -> SpooledTable:
+    columns = ColumnFile(numbers, head.rows, head.offset)
+    return SpooledTable(columns, head.columns, head.x, grid)
 
 
 class _Reader:
@@ -227,12 +233,30 @@ def _read_report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str
     return report
 
 
-def _head_from(report: dict[str, Any]) -> TableHead:
-    """Make the head of the table, or raise the error that the process reports."""
+def _heads_from(report: dict[str, Any]) -> list[TableHead]:
+    """Make the heads of the tables, or raise the error that the process reports."""
     if "error" in report:
         facts = [Fact(**fact) for fact in report["facts"]]
         raise _ERRORS[report["error"]](report["detail"], facts)
     if "system" in report:
         raise OSError(*report["system"])
-    head = report["head"]
-    return TableHead(tuple(head["columns"]), head["rows"], Source(**head["source"]), head["x"])
+    return [_head_from(head) for head in report["heads"]]
+
+
+def _head_from(head: dict[str, Any]) -> TableHead:
+    # JSON has lists for tuples.
+    source = {name: _as_tuple(value) for name, value in head["source"].items()}
+    labels = {name: _as_tuple(value) for name, value in head["labels"].items()}
+    return TableHead(
+        tuple(head["columns"]),
+        head["rows"],
+        Source(**source),
+        head["x"],
+        Labels(**labels),
+        tuple(TableWarning(**warning) for warning in head["warnings"]),
+        head["offset"],
+    )
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -74,17 +74,18 @@ def _read(format: SandboxedFormat, options: ReadOptions, numbers: ColumnFile) ->
                 from services.files.sheets import read_sheet  # noqa: PLC0415
 
                 limit_process(options.limits, 0)
-                head = read_sheet(file, numbers, options)
+                heads = [read_sheet(file, numbers, options)]
             case "parquet" | "arrow":
                 from services.files.columnar import read_columnar  # noqa: PLC0415
 
                 limit_process(options.limits, size)
                 data = mmap.mmap(0, size, access=mmap.ACCESS_READ)
-                head = read_columnar(data, format, numbers, options)
+                heads = [read_columnar(data, format, numbers, options)]
             case _:
                 assert_never(format)
-    require_rows(head.rows)
-    return {"head": asdict(head)}
+    for head in heads:
+        require_rows(head.rows)
+    return {"heads": [asdict(head) for head in heads]}
 
 
 _PROGRAM_BYTES = 512 << 20

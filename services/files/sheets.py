@@ -271,7 +271,8 @@ class _Sheet:
         into.rows = rows
         into.write(0, 0, values.T)
         name = self._sheet.name
-        source = Source("xlsx", None, None, None, header, sheet=name)
+        found = "absent" if header == "absent" else "present"
+        source = Source("xlsx", header=found, sheet=name)
         return TableHead(tuple(names), rows, source, x)
 
     def _read_names(self, cells: list[Any] | None, columns: int) -> list[str]:

@@ -248,11 +248,14 @@ class ColumnFile:
         The file, of canonical float64; closed with this.
     rows : int
         Length of each column.
+    offset : int
+        Numbers in the file before the first column.
     """
 
-    def __init__(self, file: BinaryIO, rows: int) -> None:
+    def __init__(self, file: BinaryIO, rows: int, offset: int = 0) -> None:
         self._file = file
         self.rows = rows
+        self.offset = offset
 
     def write(self, column: int, row: int, values: FloatArray) -> None:
         """Write numbers at their place.
@@ -264,7 +267,7 @@ class ColumnFile:
         values : ndarray
             Numbers of a column, or of several columns one after the other; NaN is a gap.
         """
-        self._file.seek(8 * (column * self.rows + row))
+        self._file.seek(8 * (self.offset + column * self.rows + row))
         self._file.write(canonicalize(values).data)
 
     def read(self, start: int, stop: int) -> FloatArray:
@@ -280,7 +283,8 @@ class ColumnFile:
         ndarray of shape (stop - start, rows)
             C-contiguous.
         """
-        return _read_columns(self._file, 8 * start * self.rows, (stop - start, self.rows))
+        place = 8 * (self.offset + start * self.rows)
+        return _read_columns(self._file, place, (stop - start, self.rows))
 
     def append_report(self, text: bytes) -> None:
         """Append a text, and then its length in eight bytes.

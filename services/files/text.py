@@ -31,7 +31,15 @@ from services.errors import (
     error_from_all,
     quote,
 )
-from services.files.common import DEFAULT_OPTIONS, ReadOptions, Source, find_x, require_rows
+from services.files.common import (
+    DEFAULT_OPTIONS,
+    Part,
+    ReadFile,
+    ReadOptions,
+    Source,
+    find_x,
+    require_rows,
+)
 from services.files.formats import TextFormat
 from services.files.spool import Spool, SpooledTable, closed_on_error
 from services.files.text_fast import Plain, read_plain
@@ -82,7 +90,7 @@ def read_text(
     options: ReadOptions = DEFAULT_OPTIONS,
     *,
     chunk_bytes: int = CHUNK_BYTES,
-) -> tuple[SpooledTable, Source]:
+) -> ReadFile:
     """Read a CSV or TSV file, once and from front to back.
 
     Nothing is guessed: where two readings are possible the file is refused.
@@ -112,10 +120,8 @@ def read_text(
 
     Returns
     -------
-    table : SpooledTable
+    ReadFile
         Curves with the bits that float() gives; a gap is NaN. To be closed by the caller.
-    source : Source
-        How the file was read.
 
     Raises
     ------
@@ -146,8 +152,9 @@ def read_text(
         with closing(read_ahead(pieces, read)) as ahead:
             rows.read(records, ahead)
         require_rows(spool.rows)
-        source = Source(format, file.encoding, delimiter, rows.decimal or ".", options.header)
-        return SpooledTable(spool, names, x), source
+        header = "absent" if options.header == "absent" else "present"
+        source = Source(format, file.encoding, delimiter, rows.decimal or ".", header)
+        return ReadFile((Part(SpooledTable(spool, names, x)),), source)
 
 
 def _find_delimiter(first: Record, sample: Record, candidates: tuple[str, ...]) -> str:

@@ -207,7 +207,8 @@ def test_the_last_of_many_warnings_counts_the_others(database):
             "code": "more_warnings",
             "column": None,
             "row": None,
-            "detail": f"{dataset.n_curves - 99} more cells look wrong.",
+            "options": None,
+            "detail": f"There are {dataset.n_curves - 99} more warnings.",
         }
 
 

@@ -177,7 +177,7 @@ class TestPandas:
         frame = self.FRAME.rename_axis("t")
         columns, found = read_bytes(frame.to_parquet(), "parquet")
         assert (list(columns), found.x) == (["t", "y2", "y1"], 0)
-        curves, _ = read_text(io.BytesIO(frame.to_csv().encode()), format="csv")
+        curves = read_text(io.BytesIO(frame.to_csv().encode()), format="csv").parts[0].curves
         assert same_bits(columns["y1"], load_table(curves).y[1])
         curves.close()
 
@@ -241,7 +241,7 @@ def test_the_fingerprint_is_that_of_csv():
         read_columnar(a_parquet(columns), "parquet", into, ReadOptions())
         (y,) = into.read(1, 2)
     text = "x,y\n" + "".join(f"{a!r},{b!r}\n" for a, b in zip(*columns.values(), strict=True))
-    curves, _ = read_text(io.BytesIO(text.encode()), format="csv")
+    curves = read_text(io.BytesIO(text.encode()), format="csv").parts[0].curves
     table = load_table(curves)
     curves.close()
     assert same_bits(y, table.y[0])

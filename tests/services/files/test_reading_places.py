@@ -69,7 +69,7 @@ def test_a_file_is_not_read_without_a_place():
         file.write(data)
         with hold_place(1, seconds=1), pytest.raises(Busy):
             read_in_sandbox(file, "parquet", options)
-        read_in_sandbox(file, "parquet", options)[0].close()
+        read_in_sandbox(file, "parquet", options).close()
 
 
 def test_a_folder_of_someone_else_is_not_used(folder):

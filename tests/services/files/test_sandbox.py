@@ -39,7 +39,8 @@ def left_in(folder):
 def read(data, format, **options):
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        return read_in_sandbox(file, format, ReadOptions(**options))
+        found = read_in_sandbox(file, format, ReadOptions(**options))
+    return found.parts[0].curves, found.source
 
 
 @pytest.mark.parametrize(("make", "format"), [(a_parquet, "parquet"), (a_sheet, "xlsx")])

@@ -38,9 +38,9 @@ def read(data, **options):
 
 
 def read_stream(stream, format="csv", chunk_bytes=CHUNK_BYTES, **options):
-    curves, source = read_text(stream, format, ReadOptions(**options), chunk_bytes=chunk_bytes)
-    with closing(curves):
-        return load_table(curves), source
+    found = read_text(stream, format, ReadOptions(**options), chunk_bytes=chunk_bytes)
+    with closing(found):
+        return load_table(found.parts[0].curves), found.source
 
 
 def columns_of(table):

@@ -34,11 +34,11 @@ def outcome(data, *, chunk=1 << 16, careful=False):
             stack.enter_context(mock.patch.object(text, "read_plain", careful_only))
         options = ReadOptions(limits=LIMITS)
         try:
-            curves, source = text.read_text(io.BytesIO(data), "csv", options, chunk_bytes=chunk)
+            found = text.read_text(io.BytesIO(data), "csv", options, chunk_bytes=chunk)
         except CurveError as error:
             return type(error), error.detail, error.facts
-        with closing(curves):
-            return table_sha256(load_table(curves)), source
+        with closing(found):
+            return table_sha256(load_table(found.parts[0].curves)), found.source
 
 
 def plain(data, delimiter=",", columns=2, codec="utf-8"):
