@@ -116,9 +116,33 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
     GridError
         A row has no x, or two rows have the same (0.0 and -0.0 are the same).
     """
+    if facts := find_grid_faults(x, x_name):
+        raise GridError(
+            f"The x column of the {role} curves is no grid: {facts[0].detail}"
+            " Every row needs a different x.",
+            facts,
+        )
+
+
+def find_grid_faults(x: FloatArray, x_name: str = "x") -> list[Fact]:
+    """Find out why an x column is no grid.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        The x column of a dataset. [unit of x]
+    x_name : str
+        Name of the x column, for the messages.
+
+    Returns
+    -------
+    list of Fact
+        The first rows that have no x or, if all have one, that have the x of another row. Empty
+        for a grid.
+    """
     if x.size > 1 and (x[1:] > x[:-1]).all():
         # The usual case: ascending, so no x is repeated, and none is NaN.
-        return
+        return []
     facts = [
         Fact(f"Row {row} has no {x_name}.", "missing_x", row=int(row), column=x_name)
         for row in np.flatnonzero(np.isnan(x))[:FIRST_FEW]
@@ -129,12 +153,7 @@ def check_grid(x: FloatArray, role: str, x_name: str = "x") -> None:
             first, second = sorted((int(grid.rows[again]), int(grid.rows[again + 1])))
             detail = f"Rows {first} and {second} both have {x_name} = {float(x[second])!r}."
             facts.append(Fact(detail, "repeated_x", row=second, column=x_name))
-    if facts:
-        raise GridError(
-            f"The x column of the {role} curves is no grid: {facts[0].detail}"
-            " Every row needs a different x.",
-            facts,
-        )
+    return facts
 
 
 def default_tolerance(x: FloatArray) -> float:

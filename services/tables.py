@@ -172,7 +172,18 @@ def _find_problem(name: str) -> tuple[str, str] | None:
         return "The name is empty; every column needs one.", "empty_name"
     if len(name) > NAME_LENGTH:
         return f"The name is longer than {NAME_LENGTH} characters.", "long_name"
-    # All these characters are unprintable, too, which is much faster to find out.
-    if not name.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in name):
+    if has_control(name):
         return "The name holds a control character or a line break.", "bad_name"
     return None
+
+
+def has_control(text: str) -> bool:
+    """Tell if a text holds a control character or a line break.
+
+    Parameters
+    ----------
+    text : str
+        A name or a unit.
+    """
+    # All these characters are unprintable, too, which is much faster to find out.
+    return not text.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in text)

@@ -124,11 +124,18 @@ class StrictBlueprint(Blueprint):
         return cast("Handler", self.doc(parameters=[parameter])(function))
 
     def patches(
-        self, schema: type[ma.Schema], example: dict[str, Any]
+        self,
+        schema: type[ma.Schema],
+        example: dict[str, Any],
+        shape: dict[str, Any] | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Read and document a merge patch with If-Match, as JSON or merge-patch+json."""
+        """Read and document a merge patch with If-Match, as JSON or merge-patch+json.
+
+        `shape` documents a schema whose fields have any names.
+        """
         parameter = describe_if_match("ETag of the version you read, or *. 428 without it.")
-        content = {kind: {"schema": schema, "example": example} for kind in (MERGE_PATCH, JSON)}
+        body = {"schema": shape or schema, "example": example}
+        content = dict.fromkeys((MERGE_PATCH, JSON), body)
 
         def decorator(function: Handler) -> Handler:
             function = self.problems(400, 404, 412, 413, 415, 422, 428)(function)

@@ -29,7 +29,10 @@ def read_records_page(session: Session, model: type[Record], query: dict[str, An
     if cursor and cursor.pop(0) != sort:
         raise _foreign_cursor()
     limit = query.pop("limit")
-    page = read_page(session, model, filters=query, sort=sort, after=cursor, limit=limit)
+    words = query.pop("contains")
+    page = read_page(
+        session, model, filters=query, words=words, sort=sort, after=cursor, limit=limit
+    )
     return replace(page, next=page.next and [sort, *page.next])
 
 

@@ -25,6 +25,7 @@ from api.http.bodies import (
     read_coding,
     read_json_body,
 )
+from api.http.labels import take_labels
 from api.http.media import FORM, JSON
 from api.http.uploaded_file import (
     FILE_TYPES,
@@ -126,15 +127,25 @@ def read_upload(
     `query` holds the fields of a plain file, `usual_x` names of an x column that need not be
     said, `grid` the name and values of x if the curves are appended to a dataset.
     """
-    running().disk.require()
     media_type = expect_type(*BODY_TYPES)
+    upload = _read_upload(media_type, query, _Expected(json_schema, form_schema, usual_x, grid))
+    location = {JSON: "json", FORM: "form"}.get(media_type, "query")
+    try:
+        labels = take_labels(upload.fields, upload.labels, upload.curves.names, location)
+    except BaseException:
+        upload.curves.close()
+        raise
+    return replace(upload, labels=labels)
+
+
+def _read_upload(media_type: str, query: dict[str, Any], expected: _Expected) -> Upload:
+    running().disk.require()
     if (request.content_length or 0) > limits_in_force().body_bytes:
         raise RequestEntityTooLarge
-    expected = _Expected(json_schema, form_schema, usual_x, grid)
     if media_type in FILE_TYPES:
         given = {name for name in query if query[name]}
         return _read_file(file_of_body(media_type), query, given, expected)
-    _refuse_query(query, form_schema)
+    _refuse_query(query, expected.form_schema)
     if media_type == JSON:
         compression = read_coding()
         size = slots.receive(limits_in_force().json_body_bytes)

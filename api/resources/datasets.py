@@ -20,18 +20,16 @@ from api.http.downloads import asks_for_text, file_reply, offers_tables, rows_re
 from api.http.media import CSV, JSON
 from api.http.negotiation import make_etag, make_not_modified, read_if_match
 from api.http.openapi_headers import ETAG, LINK, LOCATION
-from api.http.paging import decode_cursor, make_listing, read_records_page
+from api.http.paging import make_listing, read_records_page
 from api.http.replies import SpooledBody, compute_reply
 from api.http.uploads import CSV_EXAMPLE, read_upload, takes_uploads
 from api.limits import limits_in_force
 from api.running import database, running
-from api.schemas.base import ListQuery, RecordsQuery, merge_patch
+from api.schemas.base import RecordsQuery, merge_patch
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
-    CURVE_EXAMPLE,
     DATASET_EXAMPLE,
     CurvesForm,
-    CurvesReply,
     CurvesRequest,
     DatasetFields,
     DatasetForm,
@@ -41,9 +39,9 @@ from api.schemas.datasets import (
     DatasetsReply,
     ValuesQuery,
     ValuesReply,
-    check_attributes,
 )
 from api.schemas.files import FileFields
+from api.schemas.labels import check_attributes
 from api.store.base import InUse, find, find_version, now
 from api.store.datasets import (
     Dataset,
@@ -52,7 +50,6 @@ from api.store.datasets import (
     find_curves,
     read_curve_names,
     read_grid,
-    read_page_of_curves,
 )
 from api.store.fits import find_fits_of_dataset
 from api.store.mappings import find_mappings_of_test
@@ -93,6 +90,7 @@ def create_dataset(query: dict[str, Any]) -> Any:
             session,
             upload.curves,
             upload.source,
+            upload.labels,
             warnings=upload.warnings,
             **fields,
         )
@@ -127,9 +125,9 @@ def read_dataset(dataset_id: str) -> Any:
 @blueprint.patches(DatasetPatch, {"name": "train 2", "attributes": {"instrument": None}})
 @blueprint.response(200, DatasetReply, example=DATASET_EXAMPLE, headers=ETAG)
 def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
-    """Change name, description or attributes
+    """Change name, description, attributes or the unit of x
 
-    A merge patch (RFC 7396): null removes an attribute, empties the description or the
+    A merge patch (RFC 7396): null removes an attribute or the unit, empties the description or the
     attributes. Send If-Match with the ETag that was read.
     """
     versions = read_if_match(required=True)
@@ -137,6 +135,7 @@ def change_dataset(patch: dict[str, Any], dataset_id: str) -> Any:
         dataset = find_version(session, Dataset, dataset_id, versions)
         dataset.name = patch.get("name", dataset.name)
         dataset.description = patch.get("description", dataset.description) or ""
+        dataset.x_unit = patch.get("x_unit", dataset.x_unit) or None
         if "attributes" in patch:
             dataset.attributes = _merge_attributes(dataset.attributes, patch["attributes"])
         if session.is_modified(dataset):
@@ -174,21 +173,6 @@ def delete_dataset(dataset_id: str) -> Any:
     return Response(status=204)
 
 
-@blueprint.route("/<dataset_id>/curves", methods=["GET"])
-@blueprint.arguments(ListQuery, location="query")
-@blueprint.problems(404)
-@blueprint.response(
-    200, CurvesReply, example={"items": [CURVE_EXAMPLE], "next": None}, headers=LINK
-)
-def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
-    """List the curves of a dataset"""
-    after = decode_cursor(query["cursor"], int)
-    with database().reading() as session:
-        dataset = find(session, Dataset, dataset_id)
-        page = read_page_of_curves(session, dataset, after[0] if after else -1, query["limit"])
-    return make_listing(page, page.items)
-
-
 @blueprint.route("/<dataset_id>/curves", methods=["POST"])
 @blueprint.arguments(FileFields, location="query")
 @blueprint.problems(404)
@@ -219,6 +203,7 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
                 session,
                 dataset,
                 upload.curves,
+                upload.labels,
                 summary,
                 warnings=upload.warnings,
             )

@@ -346,10 +346,23 @@ class RowsQuery(ListQuery, FileQuery):
     )
 
 
+def contains_field() -> Words:
+    """Make the field of a part of a name."""
+    return Words(
+        200,
+        load_default=None,
+        metadata={
+            "default": "",
+            "description": "A part of the name; A to Z are as a to z. Empty: any name.",
+        },
+    )
+
+
 class RecordsQuery(ListQuery):
     """Part of a list of records."""
 
     name = Words(200, metadata={"description": "Exactly this name."})
+    contains = contains_field()
     sort = Choice(
         "-created_at", "created_at", "name", "-name", named="Sort", load_default="-created_at"
     )

@@ -7,33 +7,33 @@ from typing import Any
 
 import marshmallow as ma
 import numpy as np
-import orjson
-from marshmallow import fields
+from marshmallow import fields, validate
 
-from api import jsonbody
-from api.limits import limits_in_force
 from api.schemas.base import (
     Digits,
     FileQuery,
+    ListQuery,
     Moment,
     Reply,
     Request,
     Words,
+    contains_field,
     name_field,
     next_field,
     read_numbers,
     read_rows,
 )
 from api.schemas.files import FileFields, SourceReply, file_field, x_column_field
+from api.schemas.labels import (
+    Attributes,
+    AttributesText,
+    CurvePatch,
+    FacetReply,
+    LabelFields,
+    unit_field,
+)
 from services.errors import Fact
 from services.tables import NAME_LENGTH, FloatArray
-
-ATTRIBUTES_BYTES = 65_536
-ATTRIBUTES_DEPTH = 64
-_TOO_DEEP = f"Nested deeper than {ATTRIBUTES_DEPTH}."
-
-# After another backslash it is six plain characters.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 DATASET_EXAMPLE = {
     "id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
@@ -41,6 +41,8 @@ DATASET_EXAMPLE = {
     "description": "",
     "attributes": {"instrument": "A"},
     "x_column": "x",
+    "x_unit": "mm",
+    "usable_as": ["training", "library", "test"],
     "n_points": 400,
     "n_curves": 4,
     "x_min": -20.0,
@@ -89,64 +91,11 @@ CURVE_EXAMPLE = {
     "y_min": -40.0,
     "y_max": 40.0,
     "y_mean": 0.1,
+    "unit": "V",
+    "attributes": {"sample": "A7", "CAS": "64-17-5"},
 }
 
 COLUMNS_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y1": [1.0, 1.1, None], "y2": [3.0, 2.9, 2.8]}
-
-
-class Attributes(fields.Dict):
-    """A JSON object that a client stores with a record."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        check_attributes(value)
-        return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call] # marshmallow's Dict
-
-
-def check_attributes(attributes: Any) -> None:
-    """Refuse attributes that a database cannot store, or that are too long or too deep."""
-    try:
-        text = orjson.dumps(attributes)
-    except orjson.JSONEncodeError:
-        # The only reason left: orjson has its own limit of depth.
-        raise ma.ValidationError(_TOO_DEEP) from None
-    # The length comes first, because it bounds the work of the other checks.
-    if len(text) > ATTRIBUTES_BYTES:
-        raise ma.ValidationError(f"Longer than {ATTRIBUTES_BYTES} bytes of JSON.")
-    if _measure_depth(attributes) > ATTRIBUTES_DEPTH:
-        raise ma.ValidationError(_TOO_DEEP)
-    if _NUL.search(text):
-        raise ma.ValidationError("The character NUL is not allowed.")
-
-
-def _measure_depth(value: Any) -> int:
-    """Return how many objects and arrays are nested in each other."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inner = [item.values() if isinstance(item, dict) else item for item in level]
-        level = [
-            item
-            for items in inner
-            if not isinstance(items, str | int | float | None)
-            for item in items
-            if isinstance(item, dict | list)
-        ]
-    return depth
-
-
-class AttributesText(fields.String):
-    """Attributes as text, for forms and queries."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, *args, **kwargs)
-        try:
-            parsed = jsonbody.parse(text.encode(), limits_in_force())
-        except jsonbody.JSONError as error:
-            raise ma.ValidationError(f"Not a JSON object: {error.detail}") from None
-        if not isinstance(parsed, dict):
-            raise ma.ValidationError("Not a JSON object.")
-        check_attributes(parsed)
-        return parsed
 
 
 class Columns(fields.Field[tuple[list[str], FloatArray]]):
@@ -190,7 +139,7 @@ class Columns(fields.Field[tuple[list[str], FloatArray]]):
         return names, np.stack(arrays)
 
 
-class DatasetRequest(Request):
+class DatasetRequest(LabelFields):
     """A dataset as JSON."""
 
     name = name_field(required=True)
@@ -220,7 +169,7 @@ class DatasetForm(DatasetFields):
     file = file_field()
 
 
-class CurvesRequest(Request):
+class CurvesRequest(LabelFields):
     """More curves as JSON, with the x column of the dataset."""
 
     columns = Columns()
@@ -239,6 +188,27 @@ class DatasetPatch(Request):
     name = name_field()
     description = Words(10_000, allow_none=True)
     attributes = Attributes(keys=fields.String(), allow_none=True)
+    x_unit = unit_field(allow_none=True)
+
+
+class CurvesPatch(Request):
+    """A merge patch (RFC 7396) of curves by their names; those not named stay."""
+
+    def load(self, data: Any, **_: Any) -> dict[str, dict[str, Any]]:
+        """Load the patch of each curve."""
+        if not isinstance(data, dict):
+            raise ma.ValidationError("Not an object of patches by the names of curves.")
+        read, errors, one = {}, {}, CurvePatch()
+        for name, patch in data.items():
+            try:
+                if not isinstance(patch, dict):
+                    raise ma.ValidationError("Not an object; a curve cannot be removed.")  # noqa: TRY301 - as those of the fields
+                read[name] = one.load(patch)
+            except ma.ValidationError as error:
+                errors[name] = error.messages
+        if errors:
+            raise ma.ValidationError(errors)
+        return read
 
 
 class WarningReply(Reply):
@@ -261,6 +231,12 @@ class DatasetReply(Reply):
     description = fields.String(required=True)
     attributes = fields.Dict(required=True)
     x_column = fields.String(required=True)
+    x_unit = fields.String(required=True, allow_none=True)
+    usable_as = fields.List(
+        fields.String(validate=validate.OneOf(["training", "library", "test"])),
+        required=True,
+        metadata={"description": "Only test if a row has no x, or the x of another row."},
+    )
     n_points = fields.Integer(required=True)
     n_curves = fields.Integer(required=True)
     x_min = fields.Float(required=True, allow_none=True)
@@ -294,13 +270,66 @@ class CurveReply(Reply):
     y_min = fields.Float(required=True, allow_none=True)
     y_max = fields.Float(required=True, allow_none=True)
     y_mean = fields.Float(required=True, allow_none=True)
+    unit = fields.String(required=True, allow_none=True)
+    attributes = fields.Dict(required=True)
 
 
 class CurvesReply(Reply):
-    """A page of curves."""
+    """A page of curves, and the values of their attributes that were asked for."""
 
     items = fields.List(fields.Nested(CurveReply), required=True)
     next = next_field()
+    facets = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.Nested(FacetReply)),
+        required=True,
+        metadata={
+            "description": "Of each attribute in `facets` the 50 most frequent values, and how"
+            " many of all curves that pass the filters have them."
+        },
+    )
+
+
+class AttributeFilter(fields.String):
+    """Name and value of an attribute, as KEY:VALUE."""
+
+    def __init__(self) -> None:
+        super().__init__(metadata={"pattern": "^([^:\\\\]|\\\\.)*:"})
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        found = _KEY.match(text)
+        if found is None:
+            raise ma.ValidationError("Not KEY:VALUE.")
+        return re.sub(r"\\(.)", r"\1", found[1]), text[found.end() :]
+
+
+_KEY = re.compile(r"((?:[^:\\]|\\.)*):", re.DOTALL)
+
+MOST_CONDITIONS = 20
+"""Most attributes in one query."""
+
+
+class CurvesQuery(ListQuery):
+    """Part of the list of curves."""
+
+    name = Words(NAME_LENGTH, load_default=None, metadata={"description": "Exactly this name."})
+    contains = contains_field()
+    attribute = fields.List(
+        AttributeFilter(),
+        load_default=list,
+        validate=validate.Length(max=MOST_CONDITIONS),
+        metadata={
+            "description": "KEY:VALUE, repeatable: curves with all of these attributes. VALUE is"
+            " the whole text, or the JSON of another value; a colon in KEY is `\\:`."
+        },
+    )
+    facets = fields.List(
+        Words(NAME_LENGTH),
+        load_default=list,
+        validate=validate.Length(max=MOST_CONDITIONS),
+        metadata={"description": "KEY, repeatable: count the values of these attributes."},
+    )
 
 
 class ValuesQuery(FileQuery):

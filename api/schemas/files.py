@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from api.schemas.base import Choice, Reply, Request, Words
+from api.schemas.base import Choice, Reply, Words
+from api.schemas.labels import LabelTexts
 from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.tables import NAME_LENGTH
 
@@ -28,7 +29,7 @@ def header_field(**kwargs: Any) -> Choice:
     return Choice("present", "absent", named="HeaderRow", **kwargs)
 
 
-class FileFields(Request):
+class FileFields(LabelTexts):
     """Fields beside a file of curves, in the query or in the form.
 
     All of them are text, and an empty text counts as not given: browsers send it for a field that

@@ -26,13 +26,16 @@ from api.store.base import (
     now,
 )
 from api.store.blocks import BLOCK_BYTES, NUMBER, add_blocks
-from api.store.lists import Page, index_lists
+from api.store.labels import add_labels
+from api.store.lists import index_lists
 from api.store.sketches import add_sketches
 from services.errors import Fact, GridError, InvalidTable
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
+from services.grids import find_grid_faults
+from services.labels import UNIT_LENGTH, keep_storable
 from services.quality import MOST_WARNINGS, TableSummary, summarize
-from services.tables import Curves, FloatArray, TableWarning
+from services.tables import NO_LABELS, Curves, FloatArray, Labels, TableWarning
 
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that says how many warnings were not kept."""
@@ -51,6 +54,8 @@ class Dataset(Record):
     description: Mapped[str] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(Document)
     x_column: Mapped[str] = mapped_column(Name)
+    x_unit: Mapped[str | None] = mapped_column(String(UNIT_LENGTH))
+    is_grid: Mapped[bool]
     n_points: Mapped[int]
     n_curves: Mapped[int]
     x_min: Mapped[float | None]
@@ -61,6 +66,19 @@ class Dataset(Record):
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(Document)
     n_warnings: Mapped[int]
     updated_at: Mapped[datetime] = mapped_column(Timestamp)
+
+    @property
+    def usable_as(self) -> list[str]:
+        """Roles that the curves can have in a fit or a mapping."""
+        return _list_uses(is_grid=self.is_grid)
+
+    @classmethod
+    def make_listed(cls, columns: dict[str, Any]) -> dict[str, Any]:
+        return columns | {"usable_as": _list_uses(is_grid=columns["is_grid"])}
+
+
+def _list_uses(*, is_grid: bool) -> list[str]:
+    return ["training", "library", "test"] if is_grid else ["test"]
 
 
 class Grid(Base):
@@ -95,6 +113,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     session: Session,
     curves: Curves,
     source: Source,
+    labels: Labels = NO_LABELS,
     *,
     warnings: Sequence[TableWarning] = (),
     name: str,
@@ -107,6 +126,8 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     transaction.
     """
     summary, sha256 = _describe(curves)
+    labels, lost = keep_storable(labels, curves.names)
+    faults = _warn_of_grid(curves)
     created = now()
     dataset = Dataset(
         id=new_id(),
@@ -114,6 +135,8 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         description=description,
         attributes=attributes or {},
         **_columns_of(curves, summary),
+        x_unit=labels.x_unit,
+        is_grid=not faults,
         sha256=sha256,
         source=asdict(source),
         warnings=[],
@@ -122,16 +145,20 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         created_at=created,
         updated_at=created,
     )
-    _warn(dataset, [*warnings, *summary.warnings], len(warnings) + summary.n_warnings)
+    _warn(dataset, [*warnings, *lost, *faults], summary)
+    _insert(session, dataset, curves.x)
+    _add_curves(session, dataset, curves, labels, summary, first=0)
+    return dataset
+
+
+def _insert(session: Session, dataset: Dataset, x: FloatArray) -> None:
+    """Insert the record and its grid."""
     connection = session.connection()
     # A plain INSERT takes a third of the time of a flush.
     connection.execute(insert(Dataset), dataset.as_dict())
     make_transient_to_detached(dataset)
     session.add(dataset)
-    grid = dataset.id, curves.x.astype("<f8", copy=False).tobytes()
-    insert_rows(connection, Grid, [grid])
-    _add_curves(session, dataset, curves, summary, first=0)
-    return dataset
+    insert_rows(connection, Grid, [(dataset.id, x.astype("<f8", copy=False).tobytes())])
 
 
 def _describe(curves: Curves) -> tuple[TableSummary, str]:
@@ -157,17 +184,19 @@ def _columns_of(curves: Curves, summary: TableSummary) -> dict[str, Any]:
     }
 
 
-def append_curves(
+def append_curves(  # noqa: PLR0913 - everything about the curves
     session: Session,
     dataset: Dataset,
     curves: Curves,
+    labels: Labels = NO_LABELS,
     summary: TableSummary | None = None,
     *,
     warnings: Sequence[TableWarning] = (),
 ) -> None:
     """Append curves to a dataset, which the caller has locked.
 
-    `summary` describes the curves, if the caller made it before the lock.
+    `summary` describes the curves, if the caller made it before the lock. A dataset keeps the unit
+    of its x, if it has one.
 
     Raises
     ------
@@ -186,32 +215,65 @@ def append_curves(
     if facts:
         raise InvalidTable(f"{facts[0].detail} Nothing was appended.", facts)
     summary = summary or summarize(curves, with_x=False)
+    labels, lost = keep_storable(labels, curves.names)
     first = dataset.n_curves
     dataset.n_curves += len(curves.names)
     dataset.n_gaps += summary.n_gaps
     dataset.sha256 = extend_sha256(dataset.sha256, curves.names, curves.read_parts(BLOCK_BYTES))
     dataset.updated_at = now()
-    _warn(dataset, [*warnings, *summary.warnings], len(warnings) + summary.n_warnings)
+    _warn(dataset, [*warnings, *lost, *_warn_of_unit(dataset, labels)], summary)
+    dataset.x_unit = dataset.x_unit or labels.x_unit
     session.flush()
-    _add_curves(session, dataset, curves, summary, first)
+    _add_curves(session, dataset, curves, labels, summary, first=first)
 
 
-def _add_curves(
-    session: Session, dataset: Dataset, curves: Curves, summary: TableSummary, first: int
+def _warn_of_grid(curves: Curves) -> list[TableWarning]:
+    """Warn of an x column that is no grid, so that no fit can use it."""
+    return [
+        TableWarning(
+            fault.code,
+            f"{fault.detail} So these curves can be test points, but neither training curves nor"
+            " a library. For those give every row a different x, or choose another x column with"
+            " x_column.",
+            fault.column,
+            fault.row,
+        )
+        for fault in find_grid_faults(curves.x, curves.x_name)[:1]
+    ]
+
+
+def _warn_of_unit(dataset: Dataset, labels: Labels) -> list[TableWarning]:
+    """Warn of new curves whose x has the same values but another unit."""
+    if labels.x_unit is None or dataset.x_unit in (None, labels.x_unit):
+        return []
+    detail = f"The new curves have x in {labels.x_unit!r}, the dataset has {dataset.x_unit!r}."
+    return [TableWarning("other_unit", f"{detail} It was kept.", dataset.x_column)]
+
+
+def _add_curves(  # noqa: PLR0913 - everything about the curves
+    session: Session,
+    dataset: Dataset,
+    curves: Curves,
+    labels: Labels,
+    summary: TableSummary,
+    *,
+    first: int,
 ) -> None:
-    """Insert rows, blocks and sketches of curves; the record already counts them."""
+    """Insert rows, labels, blocks and sketches of curves; the record already counts them."""
     dataset_id, named = dataset.id, zip(curves.names, summary.curves, strict=True)
     connection = session.connection()
     rows = [(dataset_id, i, name, *figures) for i, (name, figures) in enumerate(named, first)]
     if rows:
         insert_rows(connection, Curve, rows)
+    add_labels(connection, dataset.id, first, labels)
     add_blocks(connection, dataset.id, first, curves)
     add_sketches(connection, dataset.id, dataset.n_points, first, dataset.n_curves)
 
 
-def _warn(dataset: Dataset, warnings: Sequence[TableWarning], count: int) -> None:
-    """Append the first of `count` warnings; if there are too many, the last counts the rest."""
-    dataset.n_warnings += count
+def _warn(dataset: Dataset, warnings: Sequence[TableWarning], summary: TableSummary) -> None:
+    """Append these warnings and those of the curves; if too many, the last counts the rest."""
+    dataset.n_warnings += len(warnings) + summary.n_warnings
+    warnings = [*warnings, *summary.warnings]
     kept = [warning for warning in dataset.warnings if warning["code"] != MORE_WARNINGS]
     kept += map(asdict, warnings)
     if dataset.n_warnings > MOST_WARNINGS:
@@ -276,18 +338,6 @@ def read_datasets(session: Session, *ids: str) -> dict[str, tuple[Dataset, Float
             _DATASETS, {"ids": sorted(wanted), "short": SHORT_GRID}
         )
     }
-
-
-def read_page_of_curves(session: Session, dataset: Dataset, after: int, limit: int) -> Page:
-    """Return the curves after position `after`, in the order of the dataset."""
-    curves = session.scalars(
-        select(Curve)
-        .where(Curve.dataset_id == dataset.id, Curve.index > after)
-        .order_by(Curve.index)
-        .limit(limit + 1)
-    ).all()
-    more = len(curves) > limit
-    return Page(curves[:limit], [curves[limit - 1].index] if more else None)
 
 
 def find_curves(session: Session, dataset: Dataset, names: Sequence[str]) -> dict[str, int]:

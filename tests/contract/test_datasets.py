@@ -25,6 +25,8 @@ RECORD = {
     "description",
     "attributes",
     "x_column",
+    "x_unit",
+    "usable_as",
     "n_points",
     "n_curves",
     "x_min",

@@ -26,7 +26,8 @@ QUERIES = {Dataset: RecordsQuery, Fit: FitsQuery, Mapping: MappingsQuery}
 
 SORTS = RecordsQuery().fields["sort"].validate.choices
 FILTERS = {
-    model: [name for name in query().fields if name not in {"limit", "cursor", "sort"}]
+    # No index finds a part of a name.
+    model: [name for name in query().fields if name not in {"limit", "cursor", "sort", "contains"}]
     for model, query in QUERIES.items()
 }
 CASES = [
@@ -43,7 +44,7 @@ SEVERAL = [
     for sort in SORTS
     for names in (("name", "state"), (*FILTERS[model][-2:],), (*FILTERS[model],))
 ]
-PLAIN = {str: "a", int: 1, float: 0.5, dict: {}}
+PLAIN = {str: "a", int: 1, float: 0.5, dict: {}, bool: True}
 
 
 def fill(database, count, uses):
@@ -121,7 +122,7 @@ def test_the_pages_have_each_record_once_and_in_order(database, records, limit):
         assert len(wanted) > 3
         assert [one["id"] for one in found] == [one.id for one in wanted], (model, sort, names)
         for one, record in zip(found, wanted, strict=True):
-            assert one == {name: record.as_dict()[name] for name in one}
+            assert one == {name: getattr(record, name) for name in one}
             assert record.as_dict().keys() - one.keys() == set(model.unlisted)
 
 

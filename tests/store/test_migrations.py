@@ -2,14 +2,14 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from api.jobs.kinds import FITS, JOBS
 from api.jobs.run import submit
 from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find
-from api.store.datasets import add_dataset
+from api.store.datasets import Dataset, add_dataset
 from api.store.fits import Fit, read_chosen
 from api.store.migrate import is_current, migrate
 from services.files import Source
@@ -92,3 +92,23 @@ def test_jobs_from_before_the_lanes_are_large_and_of_one_more_client(database):
         with database.writing() as session:
             jobs.end(session, taken, "failed")
     assert differences(database) == []
+
+
+def test_datasets_from_before_know_whether_their_x_is_a_grid(database):
+    nan = float("nan")
+    columns = {
+        "grid": [3.0, 1.0, 2.0],
+        "one": [1.0],
+        "repeated": [1.0, 2.0, 1.0],
+        "zeros": [0.0, -0.0],
+        "gap": [1.0, nan],
+        "no x": [nan],
+    }
+    with database.writing() as session:
+        for name, x in columns.items():
+            add_dataset(session, a_table(x, x), SOURCE, name=name)
+    migrate(database, "0010")
+    migrate(database)
+    with database.reading() as session:
+        found = {each.name: each.is_grid for each in session.scalars(select(Dataset))}
+    assert found == {name: name in {"grid", "one"} for name in columns}
