@@ -209,7 +209,8 @@ def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: A
     """Tell which curves of LIBRARY fit those of UNKNOWN best.
 
     The files may have any format that the service reads: CSV, TSV, Parquet, Arrow, XLSX, JSON,
-    packed with gzip or zstd or not. Prints the best matches of each curve; no server is needed.
+    JCAMP-DX, SPC, packed with gzip or zstd or not. Prints the best matches of each curve; no server
+    is needed.
     """
     from api.local import identify
 

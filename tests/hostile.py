@@ -23,11 +23,14 @@ from services.errors import CurveError
 from services.files import ReadOptions, read_text
 from services.files.columnar import read_columnar
 from services.files.compressed import Unpacked
+from services.files.jcamp import read_jcamp
 from services.files.limits import ReadLimits
 from services.files.sandbox_main import limit_process
 from services.files.sheets import read_sheet
+from services.files.spc import read_spc
 from services.files.spool import ColumnFile
 from tests.files import PACK, a_parquet, a_sheet, a_text, a_workbook, an_arrow
+from tests.spectra import NTUPLES, a_jcamp, an_spc, ordinates
 
 LIMITS = ReadLimits(max_columns=100, max_rows=10_000, memory_bytes=2 << 30, seconds=20)
 OPTIONS = ReadOptions(limits=LIMITS)
@@ -46,6 +49,7 @@ NUMBERS = {
 MIXED = NUMBERS | {"t": [f"t{i}" for i in range(40)], "l": [[1.0, 2.0]] * 40}
 LIBRARY = pa.table({"name": ["x", "a", "b"], "y": [[0.0, 1.0], [2.0, None], [3.0, 4.0]]})
 PLAIN = {"x": [1.0, 2.0, 3.0], "y": [0.5, None, -0.25]}
+SPECTRA = {"jcamp": read_jcamp, "spc": read_spc}
 STREAMS = ["lz4", "zstd", None]
 
 
@@ -61,8 +65,22 @@ def seeds():
     yield "xlsx", a_sheet(PLAIN)
     yield "xlsx", a_workbook(("A", [["x", "y"], [1, "NA"], [2, True], [3, "text"]]), ("B", []))
     yield "xlsx-inside", a_sheet(PLAIN)
+    yield from spectra()
     for coding, pack in PACK.items():
         yield coding, pack(a_text(PLAIN))
+
+
+def spectra():
+    """Right files of spectra."""
+    curve = [round(1000 * np.sin(i / 9)) for i in range(60)]
+    labels = {"FIRSTX": 0, "LASTX": 59, "NPOINTS": 60, "YFACTOR": 0.01, "FIRSTY": 0}
+    for form in ("AFFN", "PAC", "SQZ", "DIF", "DUP", "DIFDUP"):
+        yield "jcamp", a_jcamp(ordinates(form, curve), **labels)
+    yield "jcamp", NTUPLES + a_jcamp(["1,2;3,?"], "(XY..XY)", "PEAK TABLE", OWNER="me")
+    for order in "<>":
+        yield "spc", an_spc([curve] * 2, order=order, kind="i2", exponent=16)
+        yield "spc", an_spc([curve], order=order, x=curve, memo=b"m", axes=b"a\0b", date=2**31)
+        yield "spc", an_spc([[1], [2, 3]], order=order, x=[[1], [2, 3]], directory=order == "<")
 
 
 def changed(data, chance):
@@ -105,6 +123,8 @@ def read(kind, data):
             read_columnar(data, kind, into, OPTIONS)
         elif kind.startswith("xlsx"):
             read_sheet(io.BytesIO(data), into, OPTIONS)
+        elif kind in SPECTRA:
+            SPECTRA[kind](data, into, OPTIONS)
         else:
             stream = io.BufferedReader(Unpacked(io.BytesIO(data), kind, LIMITS))
             read_text(stream, "csv", OPTIONS).close()

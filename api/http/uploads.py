@@ -39,7 +39,16 @@ from api.http.uploaded_file import (
 from api.limits import limits_in_force
 from api.running import running
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
-from services.files import USUAL_X, ReadOptions, Source, pick_x, read_in_sandbox, read_text
+from services.files import (
+    USUAL_X,
+    Part,
+    ReadFile,
+    ReadOptions,
+    Source,
+    pick_x,
+    read_in_sandbox,
+    read_text,
+)
 from services.files.formats import (
     HEAD_BYTES,
     TEXT_FORMATS,
@@ -275,6 +284,7 @@ def _read_file(
         header=fields.pop("header"),
         sheet=fields.pop("sheet"),
         x_column=fields.pop("x_column"),
+        stem=fields.get("name"),
         usual_x=expected.usual_x,
         n_points=expected.grid[1].size if expected.grid else None,
         limits=make_reader_limits(),
@@ -291,14 +301,23 @@ def _read_file(
             return _read_json(data, file.compression, expected, fallback, override)
         case "csv" | "tsv":
             read = read_text(stream, format, options)
-        case "parquet" | "arrow" | "xlsx":
+        case "parquet" | "arrow" | "xlsx" | "jcamp" | "spc":
             with _on_disk(stream) as whole_file:
                 read = read_in_sandbox(whole_file, format, options, expected.grid)
         case _:
             assert_never(format)
-    part = read.parts[0]
+    part = _only_part(read)
     source = replace(read.source, compression=file.compression)
     return Upload(part.curves, part.labels, source, read.warnings, fields)
+
+
+def _only_part(read: ReadFile) -> Part:
+    """Return the part of a file that has one x column."""
+    if len(read.parts) > 1:
+        detail = f"Send the curves in files of their own; each of {len(read.parts)} has its own x."
+        read.close()
+        raise InvalidTable(detail, [Fact(detail, "several_grids")])
+    return read.parts[0]
 
 
 def _check_options(format: Format, options: ReadOptions) -> None:

@@ -17,7 +17,7 @@ TextFormat = Literal["csv", "tsv"]
 ColumnarFormat = Literal["parquet", "arrow"]
 """Formats that store columns (`services.files.columnar`)."""
 
-SandboxedFormat = Literal[ColumnarFormat, "xlsx"]
+SandboxedFormat = Literal[ColumnarFormat, "xlsx", "jcamp", "spc"]
 """Formats that are read in a process with limits (`services.files.sandbox_main`)."""
 
 Format = Literal[TextFormat, "json", SandboxedFormat]
@@ -62,6 +62,8 @@ class Content(Enum):
     MATLAB = "a MATLAB file"
     NUMPY = "a NumPy array"
     RTF = "RTF"
+    JCAMP = "JCAMP-DX"
+    SPC = "a Thermo/Galactic SPC file"
     BINARY = "a binary file of an unknown kind"
     TEXT = "text, as far as its first bytes tell"
     JSON = "JSON"
@@ -106,6 +108,8 @@ class _Table(TypedDict):
     parquet: FormatFacts
     arrow: FormatFacts
     xlsx: FormatFacts
+    jcamp: FormatFacts
+    spc: FormatFacts
 
 
 _TABLE: _Table = {
@@ -155,6 +159,20 @@ _TABLE: _Table = {
         is_compact=True,
         has_sheets=True,
         has_header=True,
+    ),
+    "jcamp": FormatFacts(
+        media_types={"chemical/x-jcamp-dx": (Content.JCAMP, Content.TEXT)},
+        suffixes=(".jdx", ".dx", ".jcm"),
+        is_compact=True,
+        has_sheets=False,
+        has_header=False,
+    ),
+    "spc": FormatFacts(
+        media_types={"chemical/x-galactic-spc": (Content.SPC,)},
+        suffixes=(".spc",),
+        is_compact=True,
+        has_sheets=False,
+        has_header=False,
     ),
 }
 
@@ -259,6 +277,15 @@ _MAGIC = {
 _JSON_START = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{])")
 """Start of a JSON object, or of an array of objects or arrays; no row of names looks so."""
 
+_JCAMP_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*##\s*TITLE\s*=", re.IGNORECASE)
+
+_SPC_AXES = {0x4B: 28, 0x4C: 28, 0x4D: 16}
+"""Where an SPC file has the types of its axes, x and y, by its second byte, which is its version;
+the last one is the old version, whose reader refuses it by name."""
+
+_SPC_X_TYPES = {*range(31), 255}
+_SPC_Y_TYPES = {*range(27), *range(128, 132)}
+
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 _CONTROL = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
@@ -283,10 +310,22 @@ def recognize(head: bytes) -> Content:
     """
     if _JSON_START.match(head):
         return Content.JSON
+    if _JCAMP_START.match(head):
+        return Content.JCAMP
     if not head.translate(None, _PRINTABLE):
         return Content.TEXT
     marked = next((content for magic, content in _MAGIC.items() if head.startswith(magic)), None)
+    if marked is None and _is_spc(head):
+        return Content.SPC
     return marked or (Content.BINARY if _is_binary(head) else Content.TEXT)
+
+
+def _is_spc(head: bytes) -> bool:
+    """Tell whether bytes are the header of an SPC file, which has no mark of its own."""
+    if len(head) < HEAD_BYTES or b"\0" not in head or head[1] not in _SPC_AXES:
+        return False
+    x_type, y_type = head[_SPC_AXES[head[1]] :][:2]
+    return x_type in _SPC_X_TYPES and y_type in _SPC_Y_TYPES
 
 
 def _is_binary(head: bytes) -> bool:

@@ -79,13 +79,27 @@ def _read(format: SandboxedFormat, options: ReadOptions, numbers: ColumnFile) ->
                 from services.files.columnar import read_columnar  # noqa: PLC0415
 
                 limit_process(options.limits, size)
-                data = mmap.mmap(0, size, access=mmap.ACCESS_READ)
-                heads = [read_columnar(data, format, numbers, options)]
+                heads = [read_columnar(_map(size), format, numbers, options)]
+            case "jcamp":
+                from services.files.jcamp import read_jcamp  # noqa: PLC0415
+
+                limit_process(options.limits, size)
+                heads = read_jcamp(_map(size), numbers, options)
+            case "spc":
+                from services.files.spc import read_spc  # noqa: PLC0415
+
+                limit_process(options.limits, size)
+                heads = read_spc(_map(size), numbers, options)
             case _:
                 assert_never(format)
     for head in heads:
         require_rows(head.rows)
     return {"heads": [asdict(head) for head in heads]}
+
+
+def _map(size: int) -> mmap.mmap | bytes:
+    """Map the file into memory, unless it is empty, which no system maps."""
+    return mmap.mmap(0, size, access=mmap.ACCESS_READ) if size else b""
 
 
 _PROGRAM_BYTES = 512 << 20

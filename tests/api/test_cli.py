@@ -20,6 +20,7 @@ from api.cli import cli
 from api.examples import FOLDER, make, write
 from services.files import formats
 from tests.files import a_parquet, a_text, a_workbook, an_arrow
+from tests.spectra import SPECTRA
 from tests.waiting import PATIENCE
 
 FILES = [str(FOLDER / f"{name}.csv") for name in ("training", "ideal", "test")]
@@ -206,9 +207,23 @@ def test_a_file_that_is_no_text_says_what_it_is(tmp_path, data, kind):
 
 
 def test_help_names_every_format_that_is_read():
-    assert set(FORMATS) == {*formats.FORMATS, "gzip"}
+    assert set(FORMATS) == {*formats.FORMATS, "gzip"} - {"jcamp", "spc"}
     shown = run("fit", "--help").output.lower()
-    assert all(format in shown for format in FORMATS)
+    assert all(format in shown for format in (*formats.FORMATS, "gzip"))
+
+
+@pytest.mark.parametrize("ending", SPECTRA)
+def test_fit_reads_spectra(tmp_path, ending):
+    columns = {"x": [0.0, 1.0, 2.0], "some title": [1.0, 2.0, 3.5]}
+    file = tmp_path / f"ethanol.{ending}"
+    file.write_bytes(SPECTRA[ending][1](columns))
+    done = run("fit", str(file), str(file))
+    assert done.exit_code == 0, done.output
+    assert [cell.strip() for cell in table_of(done)[0].split("│")[1:4]] == [
+        "ethanol",
+        "1",
+        "ethanol",
+    ]
 
 
 def test_help_loads_nothing_heavy():

@@ -18,6 +18,6 @@ def test_changed_files_end_in_a_table_or_a_clear_error(seed):
     assert sum(counts.values()) == 1500
     known = ("read", "InvalidTable", "UnreadableFile", "TooLarge", "died of SIGABRT")
     assert not [outcome for outcome in counts if not outcome.endswith(known)]
-    for kind in ("parquet", "arrow", "xlsx", "gzip", "zstd"):
+    for kind in ("parquet", "arrow", "xlsx", "jcamp", "spc", "gzip", "zstd"):
         assert counts[f"{kind}: read"] > 0
         assert counts[f"{kind}: UnreadableFile"] > 0
