@@ -149,17 +149,17 @@ def keep_storable(labels: Labels, names: Sequence[str]) -> tuple[Labels, list[Ta
     warnings = []
     x_unit, wrong = _clean_unit(labels.x_unit)
     if wrong:
-        warnings.append(_warn(None, "the unit of x", wrong))
+        warnings.append(_warn(None, "The unit of x was", wrong))
     units, kept = [], []
     for name, (unit, attributes) in zip(names, each_label(labels), strict=False):
         cleaned, wrong = _clean_unit(unit)
         units.append(cleaned)
         if wrong:
-            warnings.append(_warn(name, f"the unit of curve {name!r}", wrong))
+            warnings.append(_warn(name, f"The unit of curve {name!r} was", wrong))
         fitting, wrong = _cut_attributes(attributes)
         kept.append(fitting)
         if wrong:
-            warnings.append(_warn(name, f"attributes of curve {name!r}", wrong))
+            warnings.append(_warn(name, f"Some attributes of curve {name!r} were", wrong))
     has_units, has_attributes = any(units), any(kept)
     storable = Labels(
         x_unit, tuple(units) if has_units else (), tuple(kept) if has_attributes else ()
@@ -167,9 +167,8 @@ def keep_storable(labels: Labels, names: Sequence[str]) -> tuple[Labels, list[Ta
     return storable, warnings
 
 
-def _warn(column: str | None, of: str, why: str) -> TableWarning:
-    detail = f"{of[0].upper()}{of[1:]} cannot be stored and left out: {why}"
-    return TableWarning("label_left_out", detail, column)
+def _warn(column: str | None, what: str, why: str) -> TableWarning:
+    return TableWarning("label_left_out", f"{what} left out: {why}", column)
 
 
 def _clean_unit(unit: str | None) -> tuple[str | None, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -52,6 +51,7 @@ from api.store.datasets import (
     read_grid,
 )
 from api.store.fits import find_fits_of_dataset
+from api.store.labels import NO_LABEL, Label, read_labels
 from api.store.mappings import find_mappings_of_test
 from api.store.values import X, send_rows, stream_rows
 from services.errors import Fact, InvalidOption
@@ -59,7 +59,7 @@ from services.export.batches import values_batch, values_schema
 from services.export.writers import csv_values
 from services.files import USUAL_X
 from services.quality import summarize
-from services.tables import Curves, FloatArray
+from services.tables import Curves
 
 blueprint = StrictBlueprint(
     "datasets",
@@ -219,7 +219,8 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
     """Read values
 
     The columns as named, or all with x first; the rows from `start`. A gap is null in JSON,
-    Parquet and Arrow, and an empty cell in CSV.
+    Parquet and Arrow, and an empty cell in CSV. Parquet and Arrow keep units and attributes in the
+    metadata of their columns.
     """
     as_text = asks_for_text(query["cells"])
     with database().reading() as session:
@@ -230,10 +231,27 @@ def read_values(query: dict[str, Any], dataset_id: str) -> Any:
             _default_rows(len(names)) if g.media == JSON else dataset.n_points
         )
         stop = min(start + count, dataset.n_points)
+        labels = _read_labels(session, dataset, indices)
     if g.media == JSON:
         return _reply_json(dataset, names, indices, (start, stop))
     rows = send_rows(database(), dataset, indices, start, stop)
-    return _reply_file(names, rows, dataset.name, as_text=as_text)
+    if g.media == CSV:
+        return file_reply(lambda: csv_values(names, rows, as_text=as_text), dataset.name)
+    schema = values_schema(names, labels)
+    return rows_reply(schema, (values_batch(schema, block) for block in rows), dataset.name)
+
+
+def _read_labels(session: Session, dataset: Dataset, indices: list[int]) -> list[Label]:
+    """Read unit and attributes of columns for the formats that keep them."""
+    if g.media in (JSON, CSV):
+        return []
+    most = limits_in_force().columns
+    if len(indices) > most:
+        detail = f"That would be {len(indices)} columns; this format holds {most}."
+        fact = Fact(detail, "too_many", parameter="columns")
+        raise Problem(422, f"{detail} Name fewer columns, or ask for CSV.", [fact])
+    labels = read_labels(session, dataset.id, indices) | {X: Label(dataset.x_unit)}
+    return [labels.get(index, NO_LABEL) for index in indices]
 
 
 def _reply_json(
@@ -258,21 +276,6 @@ def _reply_json(
             return written.reply(JSON)
 
     return compute_reply(write, JSON, numbers=numbers)
-
-
-def _reply_file(
-    names: list[str], blocks: Iterator[FloatArray], stem: str, *, as_text: bool
-) -> Response:
-    """Reply with values as a file."""
-    if g.media == CSV:
-        return file_reply(lambda: csv_values(names, blocks, as_text=as_text), stem)
-    most = limits_in_force().columns
-    if len(names) > most:
-        detail = f"That would be {len(names)} columns; this format holds {most}."
-        fact = Fact(detail, "too_many", parameter="columns")
-        raise Problem(422, f"{detail} Name fewer columns, or ask for CSV.", [fact])
-    schema = values_schema(names)
-    return rows_reply(schema, (values_batch(schema, block) for block in blocks), stem)
 
 
 def _find_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,32 +25,38 @@ from api.schemas.fits import (
     FIT_EXAMPLE,
     FIT_ITEM_EXAMPLE,
     FIT_REQUEST_EXAMPLE,
-    MATCH_EXAMPLE,
+    LISTED_MATCH_EXAMPLE,
     FitReply,
     FitRequest,
     FitsQuery,
     FitsReply,
+    ListedMatchesReply,
     MatchesQuery,
-    MatchesReply,
     NamePatch,
 )
 from api.schemas.mappings import OUTCOME_EXAMPLE, EvaluateRequest, OutcomeReply
 from api.store.base import Database, InUse, find, find_version
 from api.store.fits import (
+    MATCH_FIELDS,
     Fit,
+    MatchFields,
     match_dict,
     read_first_matches,
     read_page_of_matches,
     send_matches,
 )
+from api.store.labels import NO_LABEL, read_labels
 from api.store.mappings import find_mappings_of_fit
-from services.export.batches import MATCHES, matches_batch
+from services.export.batches import LISTED_MATCHES, matches_batch
 
 blueprint = StrictBlueprint(
     "fits",
     prefix="/v1/fits",
     description="For each training curve, the library curves that fit it best.",
 )
+
+IDEAL_INDEX = MATCH_FIELDS.index("ideal_index")
+"""Place of the position of the library curve among the fields of a match."""
 
 FIRST = 100
 """Matches and points that a record itself shows."""
@@ -152,12 +158,16 @@ def delete_fit(fit_id: str) -> Any:
 @offers_tables(blueprint, "training,...\ny1,...\n")
 @blueprint.problems(404)
 @blueprint.response(
-    200, MatchesReply, example={"items": [MATCH_EXAMPLE], "next": None}, headers=LINK
+    200,
+    ListedMatchesReply,
+    example={"items": [LISTED_MATCH_EXAMPLE], "next": None},
+    headers=LINK,
 )
 def list_matches(query: dict[str, Any], fit_id: str) -> Any:
     """List the matches of a fit
 
-    By training curve, then rank. A file holds all from `cursor` on, unless `limit` is given.
+    By training curve, then rank. `ideal_attributes` are the attributes that the library curve has
+    now; in a file they are JSON text. A file holds all from `cursor` on, unless `limit` is given.
     """
     cursor = decode_cursor(query.pop("cursor"), int)
     limit, after = query.pop("limit"), cursor[0] if cursor else -1
@@ -166,12 +176,27 @@ def list_matches(query: dict[str, Any], fit_id: str) -> Any:
         fit = find(session, Fit, fit_id)
         if g.media != JSON and limit is None:
             batches = _batches(database(), fit, query, after)
-            return rows_reply(MATCHES, batches, _stem(fit), as_text=as_text)
+            return rows_reply(LISTED_MATCHES, batches, _stem(fit), as_text=as_text)
         page = read_page_of_matches(session, fit, query, after=after, limit=limit or FIRST)
+        attributes = _read_attributes(session, fit, page.items)
     if g.media == JSON:
-        return make_listing(page, [match_dict(match) for match in page.items])
-    batch = matches_batch(page.items)
-    return rows_reply(MATCHES, [batch], _stem(fit), make_listing(page, [])[1], as_text=as_text)
+        return make_listing(page, list(map(_show_match, page.items, attributes)))
+    batch = matches_batch(page.items, attributes)
+    next_page = make_listing(page, [])[1]
+    return rows_reply(LISTED_MATCHES, [batch], _stem(fit), next_page, as_text=as_text)
+
+
+def _show_match(match: MatchFields, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return match_dict(match) | {"ideal_attributes": attributes}
+
+
+def _read_attributes(
+    session: Session, fit: Fit, matches: Sequence[MatchFields]
+) -> list[Mapping[str, Any]]:
+    """Return the attributes that the library curve of each match has now."""
+    indices = [match[IDEAL_INDEX] for match in matches]
+    labels = read_labels(session, fit.ideal_id, set(indices))
+    return [labels.get(index, NO_LABEL).attributes for index in indices]
 
 
 def _stem(fit: Fit) -> str:
@@ -182,7 +207,10 @@ def _batches(
     database: Database, fit: Fit, filters: dict[str, Any], after: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield all matches after position `after`."""
-    yield from map(matches_batch, send_matches(database, fit, filters, after))
+    for matches in send_matches(database, fit, filters, after):
+        with database.reading() as session:
+            attributes = _read_attributes(session, fit, matches)
+        yield matches_batch(matches, attributes)
 
 
 @blueprint.route("/<fit_id>/cancel", methods=["POST"])

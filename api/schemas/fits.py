@@ -51,6 +51,8 @@ MATCH_EXAMPLE = {
     "offset": 0.0,
 }
 
+LISTED_MATCH_EXAMPLE = MATCH_EXAMPLE | {"ideal_attributes": {"CAS": "64-17-5"}}
+
 FIT_REQUEST_EXAMPLE = {
     "training_id": "0b5f3c5e8d1f4c56a7a90e7f4a1d2c3b",
     "ideal_id": "5d8e1c0a2b3f4d5e8f7a6b5c4d3e2f10",
@@ -217,6 +219,19 @@ class MatchesReply(Reply):
     """A page of matches."""
 
     items = Given(MatchReply, many=True, required=True)
+    next = next_field()
+
+
+class ListedMatchReply(MatchReply):
+    """A match with the attributes that its library curve has now."""
+
+    ideal_attributes = fields.Dict(required=True)
+
+
+class ListedMatchesReply(Reply):
+    """A page of matches, with the attributes of their library curves."""
+
+    items = Given(ListedMatchReply, many=True, required=True)
     next = next_field()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from services.files.stored_labels import field_metadata
 from services.mapping.items import REASONS, Items
 from services.scoring.matches import MATCH_FIELDS
 from services.tables import FloatArray
@@ -21,6 +24,9 @@ MATCHES = pa.schema(
     [pa.field(field.name, _TYPES[field.kind], nullable=field.may_be_null) for field in MATCH_FIELDS]
 )
 """Columns of matches."""
+
+LISTED_MATCHES = MATCHES.append(pa.field("ideal_attributes", pa.string()))
+"""Columns of matches with the attributes of the library curve, as JSON; null where it has none."""
 
 POINTS = pa.schema(
     [
@@ -38,20 +44,26 @@ POINTS = pa.schema(
 """Columns of points."""
 
 
-def values_schema(names: Sequence[str]) -> pa.Schema:
+def values_schema(
+    names: Sequence[str], labels: Iterable[tuple[str | None, Mapping[str, Any]]] = ()
+) -> pa.Schema:
     """Make the schema of values, all float64.
 
     Parameters
     ----------
     names : sequence of c str
         Names of the columns.
+    labels : iterable of c tuples
+        Unit and attributes of each column, kept in its metadata; none if there are none.
 
     Returns
     -------
     Schema
         Columns in the same order.
     """
-    return pa.schema([pa.field(name, pa.float64()) for name in names])
+    metadata = (field_metadata(*label) for label in labels)
+    columns = zip_longest(names, metadata)
+    return pa.schema([pa.field(name, pa.float64(), metadata=more) for name, more in columns])
 
 
 def values_batch(schema: pa.Schema, block: FloatArray) -> pa.RecordBatch:
@@ -72,22 +84,27 @@ def values_batch(schema: pa.Schema, block: FloatArray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([_numbers(column) for column in block], schema=schema)
 
 
-def matches_batch(rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+def matches_batch(
+    rows: Sequence[Sequence[Any]], attributes: Sequence[Mapping[str, Any]]
+) -> pa.RecordBatch:
     """Make a batch of matches.
 
     Parameters
     ----------
-    rows : sequence of sequences
+    rows : sequence of k sequences
         Fields of each match in the order of `MATCHES`; None is a gap.
+    attributes : sequence of k mappings
+        Attributes of the library curve of each.
 
     Returns
     -------
     RecordBatch
-        Of the schema `MATCHES`.
+        Of the schema `LISTED_MATCHES`.
     """
     columns = list(zip(*rows, strict=True)) or [()] * len(MATCHES)
-    arrays = [pa.array(c, field.type) for c, field in zip(columns, MATCHES, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=MATCHES)
+    columns.append(tuple(orjson.dumps(each).decode() if each else None for each in attributes))
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, LISTED_MATCHES, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=LISTED_MATCHES)
 
 
 class PointBatches:

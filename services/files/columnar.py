@@ -37,10 +37,14 @@ from services.files.common import ReadOptions, Source, TableHead, find_x
 from services.files.formats import ColumnarFormat
 from services.files.library_rows import LibraryRows
 from services.files.spool import ColumnFile
+from services.files.stored_labels import ATTRIBUTES, UNIT, read_field_labels
 from services.tables import clean_names
 
 _LIBRARY = {"name", "y"}
 """Columns of a file that holds one curve a row."""
+
+_LABELS = {UNIT, ATTRIBUTES}
+"""Columns that it may have, too."""
 
 
 def read_columnar(
@@ -116,16 +120,17 @@ def _read(
 ) -> TableHead:
     how = Source(format)
     fields = list(source.schema)
-    if {f.name.strip() for f in fields} == _LIBRARY and len(fields) == len(_LIBRARY):
-        by_name = {f.name.strip(): position for position, f in enumerate(fields)}
-        if is_list(fields[by_name["y"]].type):
-            return LibraryRows(source, by_name, into, options).read(how)
+    by_name = {f.name.strip(): position for position, f in enumerate(fields)}
+    are_known = _LIBRARY <= by_name.keys() <= _LIBRARY | _LABELS and len(by_name) == len(fields)
+    if are_known and is_list(fields[by_name["y"]].type):
+        return LibraryRows(source, by_name, into, options).read(how)
     columns = _columns(source, options)
     names = tuple(column.name for column in columns)
     x = find_x(names, options.x_column, options.usual_x)
     _check_size(source, len(columns), options)
     _read_columns(source, columns, into)
-    return TableHead(names, source.rows, how, x)
+    labels, warnings = read_field_labels((fields[c.position] for c in columns), names, x)
+    return TableHead(names, source.rows, how, x, labels, warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from services.files.columnar_cells import decode, is_text, read_numbers
 from services.files.columnar_sources import ArrowSource, ParquetSource, check_rows
 from services.files.common import ReadOptions, Source, TableHead
 from services.files.spool import ColumnFile
+from services.files.stored_labels import ATTRIBUTES, UNIT, LabelReader
 from services.tables import clean_names
 
 
@@ -28,7 +29,7 @@ from services.tables import clean_names
 class LibraryRows:
     """Reads a file with the columns `name` and `y`, where y holds lists: one curve a row.
 
-    `positions` holds the positions of the two columns.
+    There may be `unit` and `attributes`, too. `positions` holds the positions of the columns.
     """
 
     source: ParquetSource | ArrowSource
@@ -36,6 +37,7 @@ class LibraryRows:
     into: ColumnFile
     options: ReadOptions
     names: list[str] = field(default_factory=list)
+    labels: LabelReader = field(default_factory=LabelReader)
 
     def read(self, how: Source) -> TableHead:
         """Read all curves in their order; the one called like the x column is x."""
@@ -48,6 +50,7 @@ class LibraryRows:
             cells = dict(zip(order, batch.columns, strict=True))
             self._check_rows(len(self.names) + batch.num_rows)
             self._read_batch(cells["name"], cells["y"])
+            self._read_labels(cells)
         if not self.names:
             raise error_from(InvalidTable, Fact("The file holds no curve.", "no_rows"))
         names = self._clean_names()
@@ -64,7 +67,8 @@ class LibraryRows:
         if len(names) == 1 and x is not None:
             detail = "There is only the row of x; at least one curve is needed."
             raise error_from(InvalidTable, Fact(detail, "one_column", row=0))
-        return TableHead(tuple(names), self.into.rows, how, x)
+        labels, warnings = self.labels.labels(x), tuple(self.labels.warnings)
+        return TableHead(tuple(names), self.into.rows, how, x, labels, warnings)
 
     def _check_rows(self, rows: int) -> None:
         # One of them may be x.
@@ -100,6 +104,22 @@ class LibraryRows:
         self.names += words
         values = read_numbers(lists.flatten(), words, row, self.into.rows)
         self.into.write(row, 0, values)
+
+    def _read_labels(self, cells: dict[str, pa.Array]) -> None:
+        """Read units and attributes of the curves of a batch, if the file has them."""
+        given = [name for name in (UNIT, ATTRIBUTES) if name in cells]
+        for name in given:
+            if not is_text(cells[name].type):
+                raise error_from(
+                    InvalidTable, Fact(f"The column {name} holds no text.", "not_text", column=name)
+                )
+        names = self.names[-len(cells["name"]) :] if given else ()
+        texts = {name: decode(cells[name]).cast(pa.large_binary()) for name in given}
+        for at, name in enumerate(names):
+            unit, attributes = (
+                texts[label][at].as_py() if label in texts else None for label in (UNIT, ATTRIBUTES)
+            )
+            self.labels.read(name, unit, attributes)
 
     def _set_length(self, length: int) -> None:
         """Take the length of all curves from the first one, unless the dataset has it."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from services.files.stored_labels import MOST_BYTES
 from services.labels import ATTRIBUTES_BYTES
 from tests.calls import CURVES, POINTS, a_form, check_fact, check_problem, over_wsgi
+from tests.files import ARROW, PARQUET, a_parquet, an_arrow
 
 LABELS = {
     "x_unit": "cm-1",
@@ -121,6 +127,137 @@ class TestUpload:
         attributes = {"é": "b" * (ATTRIBUTES_BYTES - len('{"é":""}'.encode()))}
         record = either.a_dataset(curve_attributes={"y2": attributes})
         assert labels(either, record["id"])[1] == [{}, attributes]
+
+
+def a_table(x=None, **metadata):
+    """An Arrow table of x, y1 and y2; metadata of columns by their names."""
+    fields = [
+        pa.field(name, pa.float64(), metadata=metadata.get(name, x if name == "x" else None))
+        for name in CURVES
+    ]
+    return pa.table(list(CURVES.values()), schema=pa.schema(fields))
+
+
+WRITERS = {PARQUET: a_parquet, ARROW: an_arrow}
+KINDS = pytest.mark.parametrize("kind", WRITERS)
+
+
+@KINDS
+class TestFiles:
+    """Parquet and Arrow keep units and attributes in the metadata of their columns."""
+
+    def post(self, calls, table, kind, **params):
+        reply = calls.a_csv(WRITERS[kind](table), params, kind)
+        assert reply.status == 201, reply.text
+        return reply.json
+
+    def test_a_download_that_is_posted_again_is_the_same(self, either, labelled, kind):
+        path = f"/v1/datasets/{labelled['id']}/values"
+        file = either.get(path, headers={"Accept": kind}).body
+        again = either.a_csv(file, {"name": "again"}, kind).json
+        assert (again["x_unit"], again["sha256"]) == ("cm-1", labelled["sha256"])
+        assert again["warnings"] == []
+        assert labels(either, again["id"]) == (UNITS, ATTRIBUTES)
+        part = either.get(path, headers={"Accept": kind}, params={"columns": ["y2", "x"]}).body
+        again = either.a_csv(part, {"name": "again"}, kind).json
+        assert (again["x_unit"], labels(either, again["id"])) == ("cm-1", ([None], [ATTRIBUTES[1]]))
+
+    def test_plain_columns_have_no_metadata(self, either, kind):
+        path = f"/v1/datasets/{either.a_dataset()['id']}/values"
+        file = either.get(path, headers={"Accept": kind}).body
+        read = (
+            pq.read_schema(io.BytesIO(file)) if kind == PARQUET else pa.ipc.open_stream(file).schema
+        )
+        assert [field.metadata for field in read] == [None, None, None]
+
+    def test_the_request_goes_before_the_file(self, either, kind):
+        table = a_table({"unit": "s"}, y1={"unit": "V", "attributes": '{"a": 1, "b": 2}'})
+        params = {"x_unit": "ms", "y_units": '{"y2": "A"}', "curve_attributes": '{"y1": {"b": 3}}'}
+        record = self.post(either, table, kind, **params)
+        assert record["x_unit"] == "ms"
+        assert labels(either, record["id"]) == (["V", "A"], [{"a": 1, "b": 3}, {}])
+
+    def test_the_unit_of_an_x_that_is_not_first(self, either, kind):
+        table = a_table({"unit": "s"}, y1={"unit": "V"}, y2={"unit": "A"})
+        record = self.post(either, table, kind, x_column="y1")
+        assert (record["x_unit"], labels(either, record["id"])[0]) == ("V", ["s", "A"])
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            {"attributes": b"\xff"},
+            {"attributes": "{"},
+            {"attributes": "[1]"},
+            {"attributes": "null"},
+            {"attributes": '{"a": NaN}'},
+            {"attributes": '{"a": "\\ud800"}'},
+            {"attributes": "[" * 5000},
+            {"attributes": '{"a": ' + "[" * 200 + "]" * 200 + "}"},
+            {"attributes": '{"a": "\\u0000"}'},
+            {"attributes": '{"a": "' + "b" * 5000 + '"}'},
+            {"attributes": "{" + " " * 20000 + "}"},
+            {"unit": b"\xff"},
+            {"unit": "V\0"},
+            {"unit": "V\nA"},
+            {"unit": "V" * 201},
+        ],
+    )
+    def test_labels_that_cannot_be_stored_are_left_out_with_a_warning(self, either, kind, metadata):
+        record = self.post(either, a_table(y1=metadata), kind)
+        assert labels(either, record["id"]) == ([None, None], [{}, {}])
+        (warning,) = record["warnings"]
+        assert (warning["code"], warning["column"]) == ("label_left_out", "y1")
+        assert next(iter(metadata)) in warning["detail"]
+
+    def test_of_too_many_attributes_those_that_fit_are_kept(self, either, kind):
+        attributes = {"a": 1, "long": "b" * 5000, "c": "d" * 2000, "e": "f" * 2000, "g": "h" * 2000}
+        record = self.post(either, a_table(y1={"attributes": json.dumps(attributes)}), kind)
+        kept = {name: attributes[name] for name in ("a", "c", "e")}
+        assert labels(either, record["id"])[1] == [kept, {}]
+        (warning,) = record["warnings"]
+        assert "'long', 'g'" in warning["detail"]
+
+    def test_all_labels_of_a_file_are_bounded(self, either, kind):
+        table = a_table(y1={"attributes": b" " * (MOST_BYTES + 1)})
+        check_fact(either.a_csv(WRITERS[kind](table), None, kind), 413, code="too_many_bytes")
+
+    def test_one_curve_a_row_has_columns_for_them(self, either, kind):
+        rows = {
+            "name": ["y1", "x", "y2"],
+            "y": [CURVES["y1"], CURVES["x"], CURVES["y2"]],
+            "unit": ["V", "cm-1", None],
+            "attributes": [json.dumps(ATTRIBUTES[0]), "{}", json.dumps(ATTRIBUTES[1])],
+        }
+        record = self.post(either, rows, kind)
+        assert record["x_unit"] == "cm-1"
+        assert labels(either, record["id"]) == (UNITS, ATTRIBUTES)
+        record = self.post(either, rows | {"attributes": [None, None, "["]}, kind)
+        assert labels(either, record["id"]) == (UNITS, [{}, {}])
+        assert [warning["column"] for warning in record["warnings"]] == ["y2"]
+        for label in ("unit", "attributes"):
+            reply = either.a_csv(WRITERS[kind](rows | {label: [1, 2, 3]}), None, kind)
+            check_fact(reply, 422, code="not_text", column=label)
+
+
+class TestMatches:
+    """Matches show the attributes that their library curves have now."""
+
+    def test_they_show_the_attributes_of_now(self, either, labelled):
+        fit = either.a_fit(CURVES, labelled["id"], top_k=2)
+        path = f"/v1/fits/{fit['id']}/matches"
+        patch = {"y2": {"attributes": {"new": [1]}}}
+        either.patch(f"/v1/datasets/{labelled['id']}/curves", patch, etag='"1"')
+        now = [ATTRIBUTES[0], ATTRIBUTES[1] | {"new": [1]}]
+        expected = [now[0], now[1], now[1], now[0]]
+        items = either.get(path).json["items"]
+        assert [item["ideal_attributes"] for item in items] == expected
+        table = pq.read_table(io.BytesIO(either.get(path, headers={"Accept": PARQUET}).body))
+        assert list(map(json.loads, table["ideal_attributes"].to_pylist())) == expected
+        text = either.get(f"{path}?rank=1&limit=1", headers={"Accept": "text/csv"}).text
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert json.loads(row["ideal_attributes"]) == now[0]
+        record = either.get(f"/v1/fits/{fit['id']}").json
+        assert not [item for item in record["matches"]["items"] if "ideal_attributes" in item]
 
 
 class TestChange:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.export.batches import (
+    LISTED_MATCHES,
     MATCHES,
     POINTS,
     PointBatches,
@@ -264,9 +265,13 @@ class TestRows:
             ("a", 0, 1, "f\n1", 7, 0.5, 0.5, None, 0.1, 0.2, None, 9, 1.0, -0.0),
             ("b", 1, 1, "null", 8, 1e300, None, 5e-324, 0.1, 0.2, 1.0, 9, 1.0, 0.0),
         ]
-        found = read(kind, WRITERS[kind](MATCHES, [matches_batch(rows), matches_batch([])]))
-        assert list(zip(*found.values(), strict=True)) == rows
-        assert list(found) == MATCHES.names
+        batches = [matches_batch(rows, [{"a": [1, "é"]}, {}]), matches_batch([], [])]
+        found = read(kind, WRITERS[kind](LISTED_MATCHES, batches))
+        attributes = ['{"a":[1,"é"]}', None]
+        assert list(zip(*found.values(), strict=True)) == [
+            (*row, text) for row, text in zip(rows, attributes, strict=True)
+        ]
+        assert list(found) == LISTED_MATCHES.names == [*MATCHES.names, "ideal_attributes"]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
