@@ -1,6 +1,7 @@
 """Files with random changes, read by the readers themselves: `python -m tests.hostile 20000 1`.
 
-Each batch is read in a separate process with the limits of the service, so that a crash is noticed.
+A third word restricts them to one kind, as in `python -m tests.hostile 20000 1 jcamp`. Each batch
+is read in a separate process with the limits of the service, so that a crash is noticed.
 The program prints how many inputs ended in which way.
 """
 
@@ -50,6 +51,23 @@ MIXED = NUMBERS | {"t": [f"t{i}" for i in range(40)], "l": [[1.0, 2.0]] * 40}
 LIBRARY = pa.table({"name": ["x", "a", "b"], "y": [[0.0, 1.0], [2.0, None], [3.0, 4.0]]})
 PLAIN = {"x": [1.0, 2.0, 3.0], "y": [0.5, None, -0.25]}
 SPECTRA = {"jcamp": read_jcamp, "spc": read_spc}
+JCAMP_WORDS = (
+    *(b"$$", b"##", b"=", b"?", b"s99999", b"S9", b"%", b"J1", b"@", b"1e308", b"E+300", b"-1"),
+    *(b"\n##TITLE=", b"\n##END=", b"\n##NPOINTS=1e10\n", b"\n##LASTX=", b"\n##YFACTOR=1e300\n"),
+    *(b"\n##XYDATA=(X++(Y..Y))\n", b"\n##XYPOINTS=(XY..XY)\n", b"\n##DATA TABLE=(X++(R..R))\n"),
+    *(
+        b"0 1",
+        b"1,5",
+        b";",
+        b"\r",
+        b"\n",
+        b"\x1a",
+        b"\xff\xfe",
+        b"9" * 400,
+        b"." * 9,
+        b"\n##PAGE=N\n",
+    ),
+)
 STREAMS = ["lz4", "zstd", None]
 
 
@@ -104,6 +122,14 @@ def changed(data, chance):
     return bytes(data)
 
 
+def with_words(data, chance):
+    """A JCAMP-DX file with a few words that mean something in it, and changes or not."""
+    for _ in range(chance.randrange(4)):
+        at, word = chance.randrange(len(data)), chance.choice(JCAMP_WORDS)
+        data = data[:at] + word + data[at + chance.choice((0, 0, len(word))) :]
+    return changed(data, chance) if chance.random() < 0.5 else data
+
+
 def changed_inside(data, chance):
     """A workbook with changes inside one of its members, packed again."""
     sink = io.BytesIO()
@@ -150,13 +176,15 @@ def batch(first, count, seed, files, report):
     for number in range(first, first + count):
         chance = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
         kind, data = files[number % len(files)]
-        data = (changed_inside if kind == "xlsx-inside" else changed)(data, chance)
+        change = {"xlsx-inside": changed_inside, "jcamp": with_words}.get(kind, changed)
+        data = change(data, chance)
         os.write(report, f"{number} {kind} {outcome(kind, data)}\n".encode())
 
 
-def main(total, seed):
-    """Run all, and print the counts."""
-    files, counts = list(seeds()), Counter()
+def main(total, seed, only=None):
+    """Run all, or those of one kind, and print the counts."""
+    files = [(kind, data) for kind, data in seeds() if only in (None, kind)]
+    counts = Counter()
     first = 0
     while first < total:
         ours, theirs = os.pipe()
@@ -184,4 +212,4 @@ def main(total, seed):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

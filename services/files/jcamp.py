@@ -24,7 +24,7 @@ from services.errors import (
     quote,
 )
 from services.files.common import ReadOptions, Source, TableHead
-from services.files.jcamp_labels import ATTRIBUTE_BYTES, Labels, TableLabels, shorten
+from services.files.jcamp_labels import Labels, TableLabels, shorten
 from services.files.jcamp_numbers import Line
 from services.files.jcamp_records import Lines, Record
 from services.files.jcamp_tables import Header, read_table
@@ -113,15 +113,17 @@ class _Reader:
 
     def _finish(self, block: _Block) -> Iterator[Spectrum]:
         """Yield the spectra of a block with its attributes."""
+        attributes, left_out = shorten(block.labels.attributes)
+        told: tuple[TableWarning, ...] = ()
+        if left_out:
+            detail = "Labels are left out, the longest first, because all of them are too long:"
+            detail += f" {', '.join(map(quote, left_out[:MOST_FACTS]))}."
+            told = (TableWarning("attributes_cut", detail),)
         for spectrum in block.spectra:
             self._count += 1
-            attributes, left_out = shorten(block.labels.attributes | spectrum.attributes[0])
-            warnings = spectrum.warnings
-            if left_out:
-                detail = f"Labels are left out, the longest first, to keep {ATTRIBUTE_BYTES} bytes:"
-                detail += f" {', '.join(map(quote, left_out[:MOST_FACTS]))}."
-                warnings += (TableWarning("attributes_cut", detail),)
-            yield replace(spectrum, attributes=(attributes,), warnings=warnings)
+            all_attributes = attributes | spectrum.attributes[0]
+            warnings = (*spectrum.warnings, *told)
+            yield replace(spectrum, attributes=(all_attributes,), warnings=warnings)
 
     def _read_table(self, record: Record, block: _Block) -> None:
         start, _, rest = record.value.rpartition(")")

@@ -8,8 +8,13 @@ from typing import NamedTuple
 
 from services.files.jcamp_records import Record, compare_label
 
-ATTRIBUTE_BYTES = 4096
-"""Most bytes of the attributes of a curve, as JSON."""
+ATTRIBUTE_BYTES = 3900
+"""Most bytes of the attributes of a block, as JSON; a page of NTUPLES adds its name to them."""
+
+_MOST_ATTRIBUTES = 1000
+"""Attributes of a block that are kept until the longest are left out."""
+
+_PAGE_LENGTH = 40
 
 OF_TABLE = ("FIRSTX", "LASTX", "DELTAX", "XFACTOR", "YFACTOR", "NPOINTS", "FIRSTY")
 """Labels that say how to read a table."""
@@ -87,7 +92,9 @@ class Labels:
         if record.label == "PAGE":
             self.values.pop("NPOINTS", None)
         is_private = record.label.startswith("$")
-        if value and record.label and not is_private and record.label not in _NO_ATTRIBUTES:
+        if not value or not record.label or len(self.attributes) >= _MOST_ATTRIBUTES:
+            return
+        if not is_private and record.label not in _NO_ATTRIBUTES:
             name = _SPELLINGS.get(record.label, record.name.upper())
             self.attributes.setdefault(name, value)
 
@@ -141,11 +148,13 @@ class Labels:
             "FIRSTY": y.get("FIRST", ""),
             "NPOINTS": self.values.get("NPOINTS") or y.get("VARDIM", ""),
         }
-        page = self.values.get("PAGE", "")
+        page = self.values.get("PAGE", "")[:_PAGE_LENGTH]
         has_one = columns.get("VARTYPE", []).count("DEPENDENT") == 1
         part = page if has_one else y.get("VARNAME", page)
         name = " / ".join(filter(None, (self._title(), part)))
-        return TableLabels(header, name, x.get("UNITS") or None, y.get("UNITS") or None, page)
+        return TableLabels(
+            header, name, x.get("UNITS") or None, y.get("UNITS") or None, page[:_PAGE_LENGTH]
+        )
 
     def _title(self) -> str:
         return " ".join(self.values.get("TITLE", "").split())
@@ -175,6 +184,6 @@ def shorten(attributes: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
         if total <= ATTRIBUTE_BYTES:
             break
-        total -= sizes[name]
+        total -= sizes.pop(name)
         left_out.append(name)
-    return {name: text for name, text in attributes.items() if name not in left_out}, left_out
+    return {name: attributes[name] for name in sizes}, left_out
