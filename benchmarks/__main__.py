@@ -16,7 +16,7 @@ import sys
 OVER_HTTP = ("fits", "small", "large")
 """Tables of the command without a name."""
 
-OTHERS = ("memory", "mapping", "ingest", "library", "whole_job", "busy", "cluster")
+OTHERS = ("files", "memory", "mapping", "ingest", "library", "whole_job", "busy", "cluster")
 
 
 def main() -> None:

@@ -2,23 +2,14 @@
 
 A workbook of 5 kB makes calamine ask for 512 GB, and Rust then ends the process; a page of
 Parquet or a batch of Arrow itself says how much memory it needs. In a separate process with a
-limit on memory and time, none of that reaches the service (docs/adr/0012).
+limit on memory and time, none of that reaches the service (docs/adr/0012, 0025).
 """
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import select
-import socket
-import subprocess
-import sys
-import threading
-import time
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from services.errors import (
@@ -34,18 +25,14 @@ from services.files.common import Part, ReadFile, ReadOptions, Source, TableHead
 from services.files.formats import SandboxedFormat
 from services.files.places import hold_place
 from services.files.spool import ColumnFile, SpooledTable
+from services.files.template import TemplateGone, standing
 from services.scratch import scratch
 from services.tables import FloatArray, Labels, TableWarning
 
-_ROOT = Path(__file__).parents[2]
 _ERRORS: dict[str, type[CurveError]] = {
     error.__name__: error for error in (InvalidOption, InvalidTable, TooLarge, UnreadableFile)
 }
-_SECRET_VARIABLES = {"DATABASE_URL"}
 _LENGTH_BYTES = 8
-
-_POLL_MILLISECONDS = 100
-"""How often the room on the disk is checked while the process writes."""
 
 
 def read_in_sandbox(
@@ -85,6 +72,19 @@ def read_in_sandbox(
     Busy
         Too many files are being read on this machine.
     """
+    try:
+        return _read_once(file, format, options, grid)
+    except TemplateGone:
+        # It was killed. The file is as it was, and the next template gets another output.
+        return _read_once(file, format, options, grid)
+
+
+def _read_once(
+    file: BinaryIO,
+    format: SandboxedFormat,
+    options: ReadOptions,
+    grid: tuple[str, FloatArray] | None,
+) -> ReadFile:
     numbers = scratch.file()  # closed with the table
     try:
         heads = _heads_from(_run(file, format, options, numbers))
@@ -103,118 +103,28 @@ def _table_of(
     return SpooledTable(columns, head.columns, head.x, grid)
 
 
-class _Reader:
-    """A process that waits for one file, reads it and ends; it also ends with this process."""
-
-    def __init__(self) -> None:
-        inherited = {name: os.environ[name] for name in os.environ.keys() - _SECRET_VARIABLES}
-        added = {
-            "PYTHONPATH": str(_ROOT),
-            # Each thread and each arena of another allocator would count as memory in use.
-            "OPENBLAS_NUM_THREADS": "1",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-        }
-        self._ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "services.files.sandbox_main"],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=inherited | added,
-                )
-        except BaseException:
-            self._ours.close()
-            raise
-
-    def send(self, given: bytes, *descriptors: int) -> None:
-        """Send the options and the files; the process keeps all of these open."""
-        with self._ours:
-            socket.send_fds(self._ours, [given[:1]], descriptors)
-            self._ours.sendall(given[1:])
-
-    def end(self) -> None:
-        """End the process, if it still runs."""
-        self._ours.close()
-        self.process.kill()
-        self.process.wait()
-
-
-class _Spare:
-    """The reader that waits for the next file: a process takes longer to start than to read.
-
-    There is none before the first file, and at most one for each process of the service.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.reader: _Reader | None = None
-
-    def take(self) -> _Reader:
-        """Return the reader that waits, or a new one."""
-        with self._lock:
-            reader, self.reader = self.reader, None
-        if reader is not None:
-            if reader.process.poll() is None:
-                return reader
-            reader.end()
-        return _Reader()
-
-    def prepare(self) -> None:
-        """Start the next reader, unless one waits or the system refuses."""
-        with self._lock, suppress(OSError):
-            self.reader = self.reader or _Reader()
-
-    def drop(self) -> None:
-        """End the reader that waits."""
-        with self._lock:
-            reader, self.reader = self.reader, None
-        if reader is not None:
-            reader.end()
-
-
-spare = _Spare()
-atexit.register(spare.drop)
-
-
 def _run(
     file: BinaryIO, format: SandboxedFormat, options: ReadOptions, numbers: BinaryIO
 ) -> dict[str, Any]:
     """Have a process read the file, and return the report at the end of its output."""
     file.flush()
-    file.seek(0)
     given = json.dumps({"format": format, "options": asdict(options)}).encode()
     limits = options.limits
     with hold_place(limits.processes, limits.wait_seconds) as lock:
-        reader = spare.take()
+        template = standing.get()
         try:
-            reader.send(given, file.fileno(), numbers.fileno(), lock)
-            code = _wait(reader.process, 2 * limits.seconds)
-        except subprocess.TimeoutExpired:
+            reader = template.start_reader(given, file.fileno(), numbers.fileno(), lock)
+            try:
+                code = reader.wait(2 * limits.seconds)
+            finally:
+                reader.end()
+        except TemplateGone:
+            standing.drop(template)
+            raise
+        except TimeoutError:
             detail = f"Reading the file took more than {limits.seconds} seconds."
             raise error_from(TooLarge, Fact(detail, "too_slow")) from None
-        finally:
-            reader.end()
-    spare.prepare()
     return _read_report(numbers, code, options)
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Wait for the exit code, and check the room on the disk meanwhile."""
-    deadline = time.monotonic() + seconds
-    # `process.wait` with a timeout sleeps up to 50 ms longer than the process runs.
-    ended = os.pidfd_open(process.pid)
-    try:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        while not poll.poll(_POLL_MILLISECONDS):
-            if time.monotonic() >= deadline:
-                raise subprocess.TimeoutExpired(process.args, seconds)
-            scratch.ask(0)
-    finally:
-        os.close(ended)
-    return process.wait()
 
 
 def _read_report(numbers: BinaryIO, code: int, options: ReadOptions) -> dict[str, Any]:

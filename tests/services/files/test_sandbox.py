@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
+import struct
 import tempfile
+import zipfile
+import zlib
 from contextlib import closing
 from pathlib import Path
-from subprocess import PIPE
 
 import numpy as np
 import openpyxl
 import pytest
 
 from services.errors import InvalidTable, TooLarge, UnreadableFile
-from services.files import ReadOptions, read_in_sandbox, sandbox
+from services.files import ReadOptions, read_in_sandbox
+from services.files.limits import ReadLimits
+from services.files.template import standing
 from tests.factories import load_table
 from tests.files import a_parquet, a_sheet
-from tests.waiting import until
 
 COLUMNS = {"y1": [1.0, None, 3.0], "x": [0.0, 1.0, 2.0], "y2": [-0.0, 5.0, 6.0]}
 
@@ -55,6 +55,12 @@ def test_a_table_comes_back_as_it_was(folder, make, format):
     assert left_in(folder) == []
 
 
+def test_integers_are_read_without_pandas():
+    """When it makes a scalar, pyarrow looks for pandas."""
+    with closing(read(a_parquet({"x": [0, 1], "y": [1, -2]}), "parquet")[0]) as curves:
+        assert load_table(curves).y.tolist() == [[1.0, -2.0]]
+
+
 @pytest.mark.parametrize(
     ("data", "format", "error"),
     [
@@ -65,7 +71,7 @@ def test_a_table_comes_back_as_it_was(folder, make, format):
     ],
 )
 def test_its_errors_come_back_with_their_facts(folder, data, format, error):
-    sandbox.spare.prepare()
+    standing.get()
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(error) as raised:
         read(data, format)
@@ -84,88 +90,29 @@ def test_a_reader_that_dies_is_too_large():
     assert error.value.facts[0].code == "reader_died"
 
 
-@pytest.fixture(autouse=True)
-def _no_spare():
-    """Drop the reader that another test left."""
-    sandbox.spare.drop()
-    yield
-    sandbox.spare.drop()
+def test_a_reader_that_works_too_long_is_too_large():
+    """It is killed by its limit of processor time, one second."""
+    limits = ReadLimits(seconds=1, max_sheet_bytes=1 << 40, expansion=1 << 30, max_bytes=1 << 40)
+    with pytest.raises(TooLarge) as error:
+        read(an_endless_archive(1 << 13), "xlsx", limits=limits)
+    assert error.value.facts[0].code == "reader_died"
 
 
-def test_the_credentials_of_the_database_stay_outside(monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/name")
-    seen = []
-
-    def popen(*_, env, **__):
-        seen.append(env)
-        raise OSError("not started")
-
-    monkeypatch.setattr("services.files.sandbox.subprocess.Popen", popen)
-    with pytest.raises(OSError, match="not started"):
-        read(b"PAR1", "parquet")
-    assert seen
-    assert "DATABASE_URL" not in seen[0]
-
-
-def test_the_reader_does_not_load_pandas(monkeypatch, tmp_path):
-    """The pyarrow of a client's environment would, for two seconds."""
-    seen = []
-    start = subprocess.Popen
-
-    def popen(command, **options):
-        with (tmp_path / "imports").open("wb") as log:
-            command = [command[0], "-X", "importtime", *command[1:]]
-            seen.append(start(command, **options | {"stderr": log}))
-        return seen[-1]
-
-    monkeypatch.setattr("services.files.sandbox.subprocess.Popen", popen)
-    monkeypatch.setattr(sandbox.spare, "prepare", lambda: None)
-    read(a_parquet(COLUMNS), "parquet")[0].close()
-    imports = (tmp_path / "imports").read_text()
-    assert "pyarrow.lib" in imports
-    assert "pandas.core" not in imports
-
-
-def test_the_next_reader_waits_and_serves_one_file():
-    read(a_parquet(COLUMNS), "parquet")[0].close()
-    first = sandbox.spare.reader.process
-    assert first.poll() is None
-    curves, _ = read(a_parquet(COLUMNS), "parquet")
-    with closing(curves):
-        assert load_table(curves).names == ("y1", "y2")
-    assert first.returncode == 0
-    second = sandbox.spare.reader.process
-    assert second is not first
-    sandbox.spare.drop()
-    assert second.returncode is not None
-
-
-def test_a_reader_that_died_while_it_waited_is_replaced():
-    sandbox.spare.prepare()
-    process = sandbox.spare.reader.process
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    read(a_parquet(COLUMNS), "parquet")[0].close()
-
-
-def test_a_reader_that_cannot_be_prepared_fails_nothing(monkeypatch):
-    sandbox.spare.prepare()
-
-    def refuse(*_args, **_options):
-        raise BlockingIOError("no more processes")
-
-    monkeypatch.setattr("services.files.sandbox.subprocess.Popen", refuse)
-    read(a_parquet(COLUMNS), "parquet")[0].close()
-    assert sandbox.spare.reader is None
-
-
-def test_a_waiting_reader_ends_with_the_service():
-    code = "import os, sys; from services.files.sandbox import spare; spare.prepare();"
-    code += "print(spare.reader.process.pid, flush=True); os.kill(os.getpid(), 9)"
-    done = subprocess.run([sys.executable, "-c", code], stdout=PIPE, check=False)
-    process = Path(f"/proc/{int(done.stdout)}")
-    # It may become a zombie of whoever adopts it.
-    until(lambda: not process.exists() or ") Z " in (process / "stat").read_text())
+def an_endless_archive(mebibytes):
+    """A ZIP archive with one member of so many MiB of zeros, which took no time to write."""
+    packer = zlib.compressobj(wbits=-15)
+    piece = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = piece * mebibytes
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("xl/workbook.xml", packed)
+    data = bytearray(sink.getvalue())
+    # Stored becomes deflated: the method, and the unpacked size in the directory at the end.
+    at = data.rindex(b"PK\1\2")
+    struct.pack_into("<H", data, 8, zipfile.ZIP_DEFLATED)
+    struct.pack_into("<H", data, at + 10, zipfile.ZIP_DEFLATED)
+    struct.pack_into("<I", data, at + 24, min(mebibytes << 20, 0xFFFFFFFE))
+    return bytes(data)
 
 
 def test_long_options_reach_the_reader():
