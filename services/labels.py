@@ -51,9 +51,11 @@ def find_fault(attributes: Any, most_bytes: int) -> str | None:
     # The length comes first, because it bounds the work of the other checks.
     if len(text) > most_bytes:
         return f"Longer than {most_bytes} bytes of JSON."
-    if _measure_depth(attributes) > ATTRIBUTES_DEPTH:
+    # Plain searches first: they settle nearly all, and take a tenth of the time.
+    brackets = text.count(b"{") + text.count(b"[")
+    if brackets > ATTRIBUTES_DEPTH and _measure_depth(attributes) > ATTRIBUTES_DEPTH:
         return too_deep
-    if _NUL.search(text):
+    if b"\\u0000" in text and _NUL.search(text):
         return "The character NUL is not allowed."
     return None
 

@@ -33,6 +33,7 @@ from api.store.jobs import (
     read_clock,
     require_succeeded,
 )
+from api.store.labels import Label, read_labels
 from api.store.mappings import ItemFilter, Mapping, stream_items
 from api.store.selections import Selection, read_names
 from api.store.values import X, stream_rows
@@ -104,7 +105,11 @@ def _rows(session: Session, selection: Selection) -> Rows:
     """Return the rows of the selected curves, which are read while they are used."""
     dataset, columns = selection.dataset, [X, *selection.positions.tolist()]
     blocks = stream_rows(session, dataset, columns, 0, dataset.n_points)
-    return Rows((dataset.x_column, *read_names(session, selection)), blocks)
+    labels = read_labels(session, dataset.id, columns[1:])
+    if dataset.x_unit:
+        labels[X] = Label(dataset.x_unit)
+    by_place = {place: labels[index] for place, index in enumerate(columns) if index in labels}
+    return Rows((dataset.x_column, *read_names(session, selection)), blocks, by_place)
 
 
 def _mapped_rows(

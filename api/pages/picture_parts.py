@@ -18,7 +18,14 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
-from api.pages.shapes import COLOURS, MOST_LARGE_MARKS, FloatArray, find_lonely, shorten
+from api.pages.shapes import (
+    COLOURS,
+    MOST_LARGE_MARKS,
+    XY_TITLES,
+    FloatArray,
+    find_lonely,
+    shorten,
+)
 
 Format = Literal["png", "svg"]
 
@@ -99,11 +106,17 @@ class Picture:
         return out.getvalue()
 
 
-def frame_axes(axes: Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
+def frame_axes(
+    axes: Axes,
+    across: tuple[float, float],
+    up: tuple[float, float],
+    titles: tuple[str, str] = XY_TITLES,
+) -> None:
     axes.set_xlim(across)
     axes.set_ylim(up)
-    axes.set_xlabel("x", fontsize=9, color=_INK, labelpad=1)
-    axes.set_ylabel("y", fontsize=9, color=_INK, labelpad=5)
+    x, y = map(replace_unprintable, titles)
+    axes.set_xlabel(x, fontsize=9, color=_INK, labelpad=1, parse_math=False)
+    axes.set_ylabel(y, fontsize=9, color=_INK, labelpad=5, parse_math=False)
     axes.tick_params(labelsize=8, color="#888888", labelcolor=_INK)
     axes.grid(color=_PALE, linewidth=0.7)
     axes.set_axisbelow(True)

@@ -34,6 +34,7 @@ from api.pages.shapes import (
     GREY,
     MAX_LINES,
     MAX_PANELS,
+    XY_TITLES,
     DatasetScene,
     FitScene,
     FloatArray,
@@ -68,7 +69,7 @@ def draw(scene: Scene) -> Picture:
     """Draw a dataset, a fit or a mapping."""
     match scene:
         case DatasetScene():
-            return draw_dataset(scene.title, scene.lines, scene.left_out)
+            return draw_dataset(scene.title, scene.lines, scene.left_out, scene.axes)
         case FitScene():
             return draw_fit(scene.title, scene.panels, scene.left_out)
         case MappingScene():
@@ -80,7 +81,9 @@ def draw(scene: Scene) -> Picture:
 
 
 @one_at_a_time
-def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> Picture:
+def draw_dataset(
+    title: str, lines: Sequence[Line], left_out: int, titles: tuple[str, str] = XY_TITLES
+) -> Picture:
     """Draw the curves of a dataset in one figure; `left_out` more are not among `lines`."""
     lines = lines[:MAX_LINES]
     if not lines:
@@ -94,7 +97,10 @@ def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> Picture:
     axes = page.axes(LEFT, HEAD, WIDTH - LEFT - RIGHT, _FIGURE)
     drawn = [prepare_line(line.x, line.y) for line in lines]
     frame_axes(
-        axes, _find_ends(0.02, *(x for x, _ in drawn)), _find_ends(0.05, *(y for _, y in drawn))
+        axes,
+        _find_ends(0.02, *(x for x, _ in drawn)),
+        _find_ends(0.05, *(y for _, y in drawn)),
+        titles,
     )
     for index, (line, (x, y)) in enumerate(zip(lines, drawn, strict=True)):
         draw_curve(axes, index, x, y, line.name)

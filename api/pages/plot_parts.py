@@ -11,6 +11,7 @@ from bokeh.models import (
     Column,
     HoverTool,
     InlineStyleSheet,
+    PlainText,
     Range1d,
 )
 from bokeh.models.annotations import Legend, LegendItem
@@ -19,7 +20,7 @@ from bokeh.models.ui import Pane, UIElement
 from bokeh.plotting import figure as new_figure
 
 from api.pages.plot_data import DrawnCurve
-from api.pages.shapes import FloatArray, find_ends, shorten
+from api.pages.shapes import XY_TITLES, FloatArray, find_ends, shorten
 
 if TYPE_CHECKING:
     from bokeh.models.renderers import GlyphRenderer
@@ -62,7 +63,14 @@ def draw_curve(plot: Plot, curve: DrawnCurve) -> list[Renderer]:
     return [line, plot.scatter("x", "y", source=curve.dots, name=name, color=colour, size=5)]
 
 
-def make_figure(label: str, x_range: Range1d, y_range: Range1d, *, height: int) -> Plot:
+def make_figure(
+    label: str,
+    x_range: Range1d,
+    y_range: Range1d,
+    *,
+    height: int,
+    axes: tuple[str, str] = XY_TITLES,
+) -> Plot:
     """Make an empty figure with its axes and tools."""
     # No tool is active at first, so that dragging and the wheel scroll the page, on a phone too.
     plot = new_figure(
@@ -70,8 +78,9 @@ def make_figure(label: str, x_range: Range1d, y_range: Range1d, *, height: int) 
         sizing_mode="stretch_width",
         x_range=x_range,
         y_range=y_range,
-        x_axis_label="x",
-        y_axis_label="y",
+        # A plain string could be taken for a formula.
+        x_axis_label=PlainText(text=axes[0]),
+        y_axis_label=PlainText(text=axes[1]),
         tools="pan,box_zoom,wheel_zoom,reset,save",
         active_drag=None,
         active_scroll=None,

@@ -35,6 +35,7 @@ from api.pages.shapes import (
     GREY,
     MAX_LINES,
     MAX_PANELS,
+    XY_TITLES,
     DatasetScene,
     FitScene,
     Line,
@@ -61,7 +62,7 @@ def draw(scene: Scene) -> LayoutDOM:
     """Draw a dataset, a fit or a mapping."""
     match scene:
         case DatasetScene():
-            return draw_dataset(scene.title, scene.lines, scene.left_out)
+            return draw_dataset(scene.title, scene.lines, scene.left_out, scene.axes)
         case FitScene():
             return draw_fit(scene.title, scene.panels, scene.left_out)
         case MappingScene():
@@ -72,7 +73,9 @@ def draw(scene: Scene) -> LayoutDOM:
             assert_never(scene)
 
 
-def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> LayoutDOM:
+def draw_dataset(
+    title: str, lines: Sequence[Line], left_out: int, axes: tuple[str, str] = XY_TITLES
+) -> LayoutDOM:
     """Draw the curves of a dataset in one figure; `left_out` more are not among `lines`."""
     curves = [
         make_curve(line.name, index, line.x, line.y) for index, line in enumerate(lines[:MAX_LINES])
@@ -90,6 +93,7 @@ def draw_dataset(title: str, lines: Sequence[Line], left_out: int) -> LayoutDOM:
         make_range(0.02, *(curve.x for curve in curves)),
         make_range(0.05, *(curve.y for curve in curves)),
         height=520,
+        axes=axes,
     )
     entries = [(curve.name, draw_curve(plot, curve)) for curve in curves]
     add_hover(plot, [one for _, some in entries for one in some], [("curve", "$name"), *XY_ROWS])

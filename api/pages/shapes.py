@@ -30,6 +30,9 @@ _HUGE = 8e307
 _TINY = 1e-304
 """Least length of an axis; the browser divides by it, and the quotient stays finite."""
 
+XY_TITLES = ("x", "y")
+"""Titles of axes whose units are not known, or not shown."""
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale here.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 GREY = "#6b6b6b"
@@ -97,11 +100,15 @@ class MappedPoints:
 
 @dataclass(frozen=True, slots=True)
 class DatasetScene:
-    """A plot of a dataset; `left_out` more curves are not among `lines`."""
+    """A plot of a dataset; `left_out` more curves are not among `lines`.
+
+    `axes` are the titles of the axes.
+    """
 
     title: str
     lines: Sequence[Line]
     left_out: int
+    axes: tuple[str, str] = XY_TITLES
 
 
 @dataclass(frozen=True, slots=True)

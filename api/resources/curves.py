@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api import slots
 from api.http.arguments import make_invalid
 from api.http.blueprint import StrictBlueprint
 from api.http.negotiation import make_etag, read_if_match
@@ -57,6 +58,12 @@ def list_curves(query: dict[str, Any], dataset_id: str) -> Any:
     wanted = CurveFilter(query["name"], query["contains"], query["attribute"])
     with database().reading() as session:
         dataset = find(session, Dataset, dataset_id)
+    # All these look at each curve, where no index helps.
+    if dataset.n_curves > slots.SMALL_NUMBERS and (
+        wanted.contains or wanted.attributes or query["facets"]
+    ):
+        slots.enter()
+    with database().reading() as session:
         page = read_page_of_curves(
             session, dataset, wanted, after[0] if after else -1, query["limit"]
         )

@@ -30,6 +30,7 @@ from api.pages.shapes import (
     MappingScene,
     Panel,
     Scene,
+    shorten,
 )
 from api.running import database
 from api.schemas.base import Reply
@@ -37,6 +38,7 @@ from api.store.base import find
 from api.store.datasets import Dataset, read_curve_names, read_gap_counts, read_grid
 from api.store.fits import Fit, FitMatch, read_chosen
 from api.store.jobs import require_succeeded
+from api.store.labels import NO_LABEL, read_labels
 from api.store.mappings import ItemFilter, Mapping, make_point_columns, read_page_of_items
 from api.store.selections import read_curves
 from api.store.values import X, stream_rows
@@ -54,6 +56,9 @@ MOST_NUMBERS = 8_000_000
 
 WHOLE_NUMBERS = 1 << 20
 """Values up to which curves are read whole (8 MB); longer ones are thinned while they are read."""
+
+UNIT_SHOWN = 40
+"""Most characters of a unit in the title of an axis."""
 
 PICTURE_NUMBERS = 1 + slots.SMALL_NUMBERS
 """Least weight of a picture, in numbers of a plot."""
@@ -172,9 +177,17 @@ def _read_dataset(dataset_id: str, count: int) -> DatasetScene:
         dataset = find(session, Dataset, dataset_id)
         names = read_curve_names(session, dataset, range(count))
         curves = _read_curves(session, dataset, range(count))
+        labels = read_labels(session, dataset_id, range(count))
     n = dataset.n_points
     lines = [Line(names[index], x, y, n) for index, (x, y) in enumerate(curves)]
-    return DatasetScene(dataset.name, lines, dataset.n_curves - len(lines))
+    units = {labels.get(index, NO_LABEL).unit for index in range(len(lines))}
+    axes = _title("x", dataset.x_unit), _title("y", units.pop() if len(units) == 1 else None)
+    return DatasetScene(dataset.name, lines, dataset.n_curves - len(lines), axes)
+
+
+def _title(axis: str, unit: str | None) -> str:
+    """Write the title of an axis with the unit of its numbers."""
+    return f"{axis} [{shorten(unit, UNIT_SHOWN)}]" if unit else axis
 
 
 @blueprint.route("/fits/<fit_id>/plot", methods=["GET"])

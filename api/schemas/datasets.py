@@ -306,7 +306,7 @@ class AttributeFilter(fields.String):
 
 _KEY = re.compile(r"((?:[^:\\]|\\.)*):", re.DOTALL)
 
-MOST_CONDITIONS = 20
+MOST_CONDITIONS = 10
 """Most attributes in one query."""
 
 

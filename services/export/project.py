@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import functools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import orjson
 
 from services.errors import Fact, InvalidTable
 from services.scratch import scratch
@@ -27,6 +29,11 @@ CREATE TABLE mapped_test_data (
 """
 
 
+_LABELS = """
+CREATE TABLE curve_labels ("Table" TEXT, "Column" TEXT, "Unit" TEXT, "Attributes" TEXT)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of a table of numbers, some at a time.
@@ -37,10 +44,13 @@ class Rows:
         Names of the columns, x first.
     blocks : iterable of ndarray of shape (c, rows)
         The rows in order; NaN is a gap.
+    labels : mapping
+        Unit and attributes of columns by their positions, where there are any.
     """
 
     columns: tuple[str, ...]
     blocks: Iterable[FloatArray]
+    labels: Mapping[int, tuple[str | None, Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def spool_project(
@@ -52,6 +62,8 @@ def spool_project(
     datasets, x first, and their rows in order; a gap is NULL. Names that differ only in case,
     which SQLite does not distinguish, get the suffix _2, _3, ... `mapped_test_data` has the columns
     X, Y, DeltaY, IdealFunction and TrainingFunction, where functions keep their original names.
+    If columns have units or attributes, `curve_labels` holds them, attributes as JSON; `Column` is
+    the name in the table.
     SQLite stores -0.0 in a REAL column as 0.0; all other numbers keep their bits.
 
     Parameters
@@ -101,6 +113,8 @@ def _write(
     # A file that fails is deleted, so no journal is needed to roll back.
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("BEGIN")
+    if any(table.labels for table in tables.values()):
+        connection.execute(_LABELS)
     for name, table in tables.items():
         _insert_table(connection, name, table)
     connection.execute(_MAPPED)
@@ -131,7 +145,14 @@ def _check_width(name: str, table: Rows) -> None:
 
 
 def _insert_table(connection: sqlite3.Connection, name: str, table: Rows) -> None:
-    quoted = ['"' + column.replace('"', '""') + '"' for column in _make_distinct(table.columns)]
+    columns = _make_distinct(table.columns)
+    labels = (
+        (name, columns[at], unit, orjson.dumps(attributes).decode() if attributes else None)
+        for at, (unit, attributes) in sorted(table.labels.items())
+    )
+    if table.labels:
+        connection.executemany("INSERT INTO curve_labels VALUES (?, ?, ?, ?)", labels)
+    quoted = ['"' + column.replace('"', '""') + '"' for column in columns]
     connection.execute(f"CREATE TABLE {name} ({', '.join(f'{column} REAL' for column in quoted)})")
     marks = ", ".join("?" * len(quoted))
     insert = f"INSERT INTO {name} VALUES ({marks})"  # noqa: S608 - name is one of our three
