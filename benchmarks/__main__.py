@@ -16,7 +16,10 @@ import sys
 OVER_HTTP = ("fits", "small", "large")
 """Tables of the command without a name."""
 
-OTHERS = ("files", "memory", "mapping", "ingest", "library", "whole_job", "busy", "cluster")
+OTHERS = (
+    *("files", "memory", "mapping", "ingest", "library", "whole_job", "busy", "cluster"),
+    "real_files",
+)
 
 
 def main() -> None:

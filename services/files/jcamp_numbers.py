@@ -115,14 +115,18 @@ class _OrdinateReader:
         self._number = 0
         self._difference: float | None = None
         self._is_checked = False
+        self._computed: float | None = None  # the last ordinate, if its check failed
 
     def read(self, number: int, line: str) -> None:
         """Read a line that is not empty."""
         self._number, self._is_checked = number, self._difference is not None
         rest = self._read_abscissa(line)
-        self._difference = None
+        self._difference = self._computed = None
         if self._is_checked or not self._read_plain(rest):
             self._read_any(rest)
+        if self._computed is not None and len(self.found.values) == self.found.starts[-1] + 1:
+            # A check that no difference starts from may be only the end of a table.
+            self.found.values[-1] = self._computed
         self._room.check(2, len(self.found.values), number)
 
     def _read_plain(self, rest: str) -> bool:
@@ -197,9 +201,11 @@ class _OrdinateReader:
         found = self.found
         found.checks += 1
         found.starts[-1] -= 1
-        if not math.isclose(found.values.pop(), value, rel_tol=_CLOSE):
+        computed = found.values.pop()
+        if not math.isclose(computed, value, rel_tol=_CLOSE):
             found.failed += 1
             found.failed_line = found.failed_line or self._number
+            self._computed = computed
 
 
 def _value_of_last_digit(number: str) -> float:

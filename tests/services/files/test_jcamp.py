@@ -154,6 +154,10 @@ class TestChecks:
         assert "1 of 2 lines" in found.heads[0].warnings[0].detail
         assert "line 10" in found.heads[0].warnings[0].detail
 
+    def test_a_wrong_check_alone_on_its_line_changes_no_point(self):
+        found = Found(even(["0A0J1", "1B1J1", "2@"], 3))
+        assert (found.y, found.codes) == ([10, 21, 32], ["check_ordinate"])
+
     def test_sums_of_decimals_need_not_agree_in_the_last_bit(self):
         assert Found(even(["0@.1J.1", "1A.2", "2 5"], 3, DELTAX=1)).codes == []
 
