@@ -17,7 +17,7 @@ OVER_HTTP = ("fits", "small", "large")
 """Tables of the command without a name."""
 
 OTHERS = (
-    *("files", "memory", "mapping", "ingest", "library", "whole_job", "busy", "cluster"),
+    *("files", "memory", "mapping", "ingest", "library", "search", "whole_job", "busy", "cluster"),
     "real_files",
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 from marshmallow import fields, validate
 
 from api.schemas.base import (
+    Choice,
     Digits,
     FileQuery,
     ListQuery,
@@ -233,7 +234,7 @@ class DatasetReply(Reply):
     x_column = fields.String(required=True)
     x_unit = fields.String(required=True, allow_none=True)
     usable_as = fields.List(
-        fields.String(validate=validate.OneOf(["training", "library", "test"])),
+        Choice("training", "library", "test", named="CurveUse"),
         required=True,
         metadata={"description": "Only test if a row has no x, or the x of another row."},
     )

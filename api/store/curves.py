@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.store.datasets import Curve, Dataset
@@ -91,7 +91,7 @@ def count_values(
     value = _before(session, behind, "\n").label("value")
     rows = session.execute(
         select(value, func.count())
-        .where(behind != "")
+        .where(behind.is_not(None))
         .group_by(value)
         .order_by(func.count().desc(), value)
         .limit(MOST_VALUES)
@@ -100,12 +100,12 @@ def count_values(
 
 
 def _behind(session: Session, column: Any, text: str) -> ColumnElement[str]:
-    """Make the SQL expression of a column behind a text; empty if that is not there."""
+    """Make the SQL expression of a column behind a text; NULL if that is not there."""
     if session.get_bind().dialect.name != "sqlite":
         # Places of characters take PostgreSQL several times as long.
-        return func.split_part(column, text, 2)
-    place = find_text(session, column, text)
-    return case((place > 0, func.substr(column, place + len(text))), else_="")
+        return func.nullif(func.split_part(column, text, 2), "")
+    place = func.nullif(find_text(session, column, text), 0)
+    return func.substr(column, place + len(text))
 
 
 def _before(session: Session, column: Any, text: str) -> ColumnElement[str]:

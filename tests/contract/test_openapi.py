@@ -168,6 +168,8 @@ def test_every_route_of_the_contract_is_there():
     for method, path in (
         ("GET", "/v1/datasets/{dataset_id}/curves"),
         ("POST", "/v1/datasets/{dataset_id}/curves"),
+        ("PATCH", "/v1/datasets/{dataset_id}/curves"),
+        ("PATCH", "/v1/datasets/{dataset_id}/curves/{index}"),
         ("GET", "/v1/datasets/{dataset_id}/values"),
         ("GET", "/v1/fits/{fit_id}/matches"),
         ("POST", "/v1/fits/{fit_id}/evaluate"),
@@ -311,6 +313,7 @@ CALLS = (
     ("GET", "/v1/mappings", None),
     ("GET", "/v1/datasets/{dataset_id}", None),
     ("GET", "/v1/datasets/{dataset_id}/curves", None),
+    ("GET", "/v1/datasets/{dataset_id}/curves/{index}", None),
     ("GET", "/v1/datasets/{dataset_id}/values", None),
     ("GET", "/v1/fits/{fit_id}", None),
     ("GET", "/v1/fits/{fit_id}/matches", None),
@@ -330,6 +333,8 @@ CALLS = (
     ("POST", "/v1/fits/{fit_id}/evaluate", POINTS),
     ("POST", "/v1/mappings", A_MAPPING),
     ("PATCH", "/v1/datasets/{dataset_id}", {}),
+    ("PATCH", "/v1/datasets/{dataset_id}/curves", {}),
+    ("PATCH", "/v1/datasets/{dataset_id}/curves/{index}", {}),
     ("PATCH", "/v1/fits/{fit_id}", {}),
     ("PATCH", "/v1/mappings/{mapping_id}", {}),
 )
