@@ -61,11 +61,15 @@ NO_DATA_NAMES = re.compile(
     r"sources\.txt|top_level|entry_points|__|makefile|manifest|copying|citation|todo)"
 )
 MOST_BYTES = 8 << 20
-LEAST_ROWS = 20
+LEAST_ROWS, LEAST_CELLS = 20, 2
 
 NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eEdD][+-]?\d+)?")
 CLEAR = ("line", "row", "parameter", "column")
-OUTCOMES = ("stored", "stored, warned", "clear refusal", "unclear refusal", "wrong")
+OUTCOMES = (
+    *("stored", "stored, warned", "stored with header=absent"),
+    *("clear refusal", "unclear refusal", "wrong"),
+)
+"""The third is a clear refusal of a table without names whose first sentence names that option."""
 
 
 class File(NamedTuple):
@@ -155,30 +159,31 @@ def runs(lines: list[str], delimiter: str | None) -> Iterator[list[list[float]]]
 
 
 def numbers(line: str, delimiter: str | None) -> list[float]:
-    """Return the numbers of a line; none if it holds anything else."""
+    """Return the numbers of a line, NaN for empty cells; none if it holds anything else."""
     cells = [cell.strip() for cell in line.split(delimiter)]
-    while cells and not cells[-1]:
-        cells.pop()
-    if not all(map(NUMBER.fullmatch, cells)):
+    if sum(map(bool, cells)) < LEAST_CELLS or not all(map(NUMBER.fullmatch, filter(None, cells))):
         return []
-    return [float(re.sub("[dD]", "e", cell.replace(",", "."))) for cell in cells]
+    shown = [re.sub("[dD]", "e", cell.replace(",", ".")) for cell in cells]
+    return [float(cell or "nan") for cell in shown]
 
 
 def agrees(table: pa.Table, block: list[list[float]]) -> bool:
     """Tell whether every stored column is one of the block's, and at most an index is missing."""
     stored = [column.to_numpy(zero_copy_only=False) for column in table.columns]
-    columns = list(np.array(block).T)
-    found = [any(np.array_equal(one, column) for column in columns) for one in stored]
+    columns = [column for column in np.array(block).T if not np.isnan(column).all()]
+    found = [any(np.array_equal(one, some, equal_nan=True) for some in columns) for one in stored]
     return all(found) and len(columns) - len(stored) in (0, 1)
 
 
 # The service
 
 
-def post(server: Server, file: File) -> tuple[int, dict[str, Any]]:
+def post(server: Server, file: File, header: str = "auto") -> tuple[int, dict[str, Any]]:
     """Post a file as a browser would, and return the status and the reply."""
     name = Path(file.path).name.replace('"', "'")
     head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+    option = f'--b\r\nContent-Disposition: form-data; name="header"\r\n\r\n{header}\r\n'
+    head = head if header == "auto" else option + head
     body = head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.data
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
     with contextlib.closing(connection):
@@ -211,6 +216,9 @@ def judge(server: Server, file: File) -> dict[str, Any]:
     """Post a file, and say what became of it."""
     block = find_block(file.data)
     status, reply = post(server, file)
+    asks_header = any(fact.get("parameter") == "header" for fact in reply.get("errors", ()))
+    if asks_header:
+        status, reply = post(server, file, "absent")
     found = {"package": file.package, "path": file.path, "kind": kind_of(file, block)}
     if status != http.HTTPStatus.CREATED:
         facts = reply.get("errors", [])
@@ -221,6 +229,8 @@ def judge(server: Server, file: File) -> dict[str, Any]:
     table = read_values(server, reply)
     told = [warning["code"] for warning in reply["warnings"]]
     outcome = "stored, warned" if told else "stored"
+    if asks_header:
+        outcome = "stored with header=absent"
     if found["kind"] == "one plain block of numbers" and not agrees(table, block or []):
         outcome = "wrong"
     rows = {"rows": table.num_rows, "columns": table.column_names[:6], "block": len(block or [])}
