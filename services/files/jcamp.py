@@ -64,9 +64,10 @@ def read_jcamp(data: Any, into: ColumnFile, options: ReadOptions) -> list[TableH
         It holds more than the limits allow.
     """
     reader = _Reader(data, options)
-    source = Source("jcamp", decimal=options.decimal)
     with np.errstate(all="ignore"):
-        first, *others = write_spectra(reader.read(), into, source, options)
+        heads = write_spectra(reader.read(), into, Source("jcamp"), options)
+    source = Source("jcamp", decimal=reader.decimal)
+    first, *others = (replace(head, source=source) for head in heads)
     return [replace(first, warnings=(*first.warnings, *reader.warnings)), *others]
 
 
@@ -79,13 +80,14 @@ class _Block:
 
 
 class _Reader:
-    """Reads the spectra of a file; `warnings` gets what concerns all of them."""
+    """Reads the spectra of a file; `decimal` and `warnings` get what concerns all of them."""
 
     def __init__(self, data: Any, options: ReadOptions) -> None:
         self.warnings: list[TableWarning] = []
+        self.decimal = options.decimal
         self._lines = Lines(data)
         self._room = Room(options.limits, len(data))
-        self._decimal = options.decimal
+        self._asked_decimal = options.decimal
         self._left_out: list[str] = []
         self._count = 0
 
@@ -132,7 +134,8 @@ class _Reader:
         if form is None or table is None:
             self._leave_out(record)
             return
-        header = Header(table.header, self._decimal, record.line)
+        header = Header(table.header, self._asked_decimal, record.line)
+        self.decimal = header.find_decimal() or "."
         lines: Iterable[Line] = self._lines.body()
         if rest and not rest.startswith(","):
             lines = chain([(record.line, rest)], lines)

@@ -269,9 +269,11 @@ class TestDecimals:
     def test_commas_in_the_header_are_commas_in_the_table(self):
         found = Found(even(["0,5 0,25 1,5"], 2, "1,5", FIRSTX="0,5", YFACTOR="0,5"))
         assert (found.x, found.y) == ([0.5, 1.5], [0.125, 0.75])
+        assert found.heads[0].source.decimal == ","
 
     def test_a_point_in_the_header_parts_numbers_by_commas(self):
-        assert Found(even(["0,1,2"], 2, "1.0")).y == [1, 2]
+        found = Found(even(["0,1,2"], 2, "1.0"))
+        assert (found.y, found.heads[0].source.decimal) == ([1, 2], ".")
 
     def test_commas_that_can_be_either_are_settled_by_the_number_of_points(self):
         assert Found(even(["0,1,2"], 2)).y == [1, 2]
