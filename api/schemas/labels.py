@@ -12,7 +12,7 @@ from api import jsonbody
 from api.limits import limits_in_force
 from api.schemas.base import Reply, Request, Words
 from services.labels import ATTRIBUTES_BYTES, UNIT_LENGTH, find_fault
-from services.tables import NAME_LENGTH
+from services.tables import NAME_LENGTH, has_control
 
 RECORD_BYTES = 65_536
 """Most bytes of the attributes of a dataset, as JSON."""
@@ -51,9 +51,19 @@ def _parse(text: str) -> dict[str, Any]:
     return parsed
 
 
+class _Unit(Words):
+    """A unit, without control characters and line breaks."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        unit = super()._deserialize(value, *args, **kwargs)
+        if has_control(unit):
+            raise ma.ValidationError("It holds a control character or a line break.")
+        return unit
+
+
 def unit_field(**kwargs: Any) -> Words:
     """Make the field of a unit."""
-    return Words(UNIT_LENGTH, strip=True, **kwargs)
+    return _Unit(UNIT_LENGTH, strip=True, **kwargs)
 
 
 _UNIT = unit_field(allow_none=True)

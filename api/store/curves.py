@@ -19,6 +19,10 @@ MOST_VALUES = 50
 """Values that are counted of one attribute."""
 
 
+_EXACT = 2**53
+"""Whole number up to which all are float64."""
+
+
 @dataclass(frozen=True, slots=True)
 class CurveFilter:
     """Which curves of a dataset are wanted; None and nothing mean all.
@@ -134,6 +138,6 @@ def _read_values(text: str) -> list[Any]:
         return [text]
     if type(value) is int:
         return [text, value, float(value)]
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
         return [text, value, int(value)]
     return [text, value]

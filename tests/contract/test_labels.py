@@ -111,6 +111,8 @@ class TestUpload:
             ({"y_units": {"\0": "V"}}, "/y_units/\0"),
             ({"y_units": []}, "/y_units"),
             ({"x_unit": "\0"}, "/x_unit"),
+            ({"x_unit": "a\nb"}, "/x_unit"),
+            ({"y_units": {"y1": "a\u2028b"}}, "/y_units/y1"),
         ],
     )
     def test_what_is_wrong_is_named(self, either, fields, pointer):
@@ -436,6 +438,11 @@ class TestSearch:
             ("n:5", NAMES[:3]),
             ("n:5.0", NAMES[:2]),
             ("n:-0.5", ["Éther"]),
+            ("n:1e300", []),
+            ("n:1e999", []),
+            (f"n:{2**63}", []),
+            (f"n:{10**40}", []),
+            ("n:" + "[" * 900, []),
             ("ok:true", NAMES[:2]),
             ("CAS:null", ["éther"]),
             ('CAS:60-29-7"\n\\', ["Éther"]),
