@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.grids import BoolArray, IndexArray
+from services.sentinels import are_sentinels, warn_of_sentinels
 from services.tables import Curves, FloatArray, TableWarning
 
 LOST_POINT = "lost_decimal_point"
@@ -104,13 +105,25 @@ def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) ->
     columns = [curves.x[np.newaxis]] if with_x else []
     names = (curves.x_name, *curves.names)[not with_x :]
     for part in chain(columns, curves.read_parts(part_bytes)):
+        found = list(_summarize_curves(part))
+        extremes = np.array([curve[1:3] for curve in found], np.float64).T
+        strange = list(warn_of_sentinels(part, names, *extremes))
         suspects = find_lost_points(part)
-        warnings += _warn(part, names, suspects, MOST_WARNINGS - len(warnings))
-        count += len(suspects.rows)
-        summaries += _summarize_curves(part)
+        if strange:
+            suspects = _without_sentinels(suspects, part)
+        cells = [*strange, *_warn(part, names, suspects, MOST_WARNINGS)]
+        warnings += cells[: MOST_WARNINGS - len(warnings)]
+        count += len(suspects.rows) + len(strange)
+        summaries += found
         names = names[len(part) :]
         del part  # a long curve is not held while the next is read
     return TableSummary(summaries[with_x:], warnings, count)
+
+
+def _without_sentinels(suspects: Suspects, y: FloatArray) -> Suspects:
+    """Leave out cells that have a warning of their own."""
+    kept = ~are_sentinels(y[suspects.curves, suspects.rows])
+    return Suspects(suspects.curves[kept], suspects.rows[kept], suspects.numbers[kept])
 
 
 def _summarize_curves(y: FloatArray) -> Iterator[CurveSummary]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 FILE_TYPES = (*(media for media in DECLARED_BY_MEDIA_TYPE if media != JSON), OCTETS)
 """Media types of a body that is a file."""
 
-_SAYS_NOTHING = ("called *", f"declared as {OCTETS}")
-"""Descriptions of a file that say nothing about its format."""
+_CALLED = "called *"
+"""Beginning of the description of a file that has a name."""
+
+_SAYS_NOTHING = (f"declared as {OCTETS}",)
+"""Descriptions of a body that say nothing about its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class UploadedFile:
     """Bytes, and what their sender says of them.
 
     `declared` is None if the sender says nothing; `description` tells how it was said, as part of
-    a sentence. `size` is in bytes, as it was sent.
+    a sentence. `size` is in bytes, as it was sent; `parameters` are those of the media type.
     """
 
     stream: BinaryIO
@@ -55,6 +59,7 @@ class UploadedFile:
     description: str
     compression: Compression | None
     size: int
+    parameters: Mapping[str, str]
 
 
 def file_of_body(media_type: str) -> UploadedFile:
@@ -63,7 +68,8 @@ def file_of_body(media_type: str) -> UploadedFile:
     size = slots.receive(limits_in_force().body_bytes)
     stream = cast("BinaryIO", request.stream)
     declared = DECLARED_BY_MEDIA_TYPE.get(media_type)
-    return UploadedFile(stream, declared, f"declared as {media_type}", compression, size)
+    described = f"declared as {media_type}"
+    return UploadedFile(stream, declared, described, compression, size, request.mimetype_params)
 
 
 def file_of_part(part: FileStorage) -> tuple[UploadedFile, str]:
@@ -82,32 +88,33 @@ def file_of_part(part: FileStorage) -> tuple[UploadedFile, str]:
     declared, description = _declared(path.suffix.lower(), part.mimetype)
     compression = compression or read_coding()
     stem = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
-    return UploadedFile(stream, declared, description, compression, size), stem
+    file = UploadedFile(stream, declared, description, compression, size, part.mimetype_params)
+    return file, stem
 
 
 def _declared(suffix: str, media_type: str) -> tuple[Declared | None, str]:
     """Tell what the name and the media type of a part say, and how."""
     by_name, by_type = DECLARED_BY_SUFFIX.get(suffix), DECLARED_BY_MEDIA_TYPE.get(media_type)
-    if by_name and by_type and not set(by_name.contents) & set(by_type.contents):
-        raise _refusal(f"The file is called *{suffix}, but its part is declared {media_type}.")
     # The name decides, unless the type says TSV: clients guess the type by the name, and of Arrow
     # they know one type only.
     if by_type and (by_name is None or media_type == TSV):
-        return by_type, f"declared {media_type}"
-    return by_name, f"called *{suffix}"
+        return by_type, f"{_CALLED}{suffix}"
+    return by_name, f"{_CALLED}{suffix}"
 
 
 def find_format(file: UploadedFile, head: bytes) -> Format:
-    """Return the format of a file; 415 unless its content is what its sender says."""
+    """Return the format of a file; 415 if its content is none, or not what its body is declared.
+
+    A name says nothing against the content: instruments call a text what they like.
+    """
     if not head:
         raise InvalidTable("The file is empty.", [Fact("The file is empty.", "no_rows")])
     content = recognize(head)
-    if file.declared is None:
-        is_known = content in FORMAT_OF_CONTENT
-        if is_known and (content is not Content.TEXT or file.description in _SAYS_NOTHING):
-            return FORMAT_OF_CONTENT[content]
-    elif content in file.declared.contents:
+    if file.declared is not None and content in file.declared.contents:
         return file.declared.format
+    is_open = file.description.startswith(_CALLED) or file.description in _SAYS_NOTHING
+    if is_open and content in FORMAT_OF_CONTENT:
+        return FORMAT_OF_CONTENT[content]
     raise contradiction(file.description, content)
 
 

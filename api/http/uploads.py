@@ -20,13 +20,13 @@ from api.http.arguments import load, make_invalid
 from api.http.blueprint import StrictBlueprint
 from api.http.bodies import (
     expect_type,
-    make_reader_limits,
     parse_json,
     read_coding,
     read_json_body,
 )
 from api.http.labels import take_labels
 from api.http.media import FORM, JSON
+from api.http.read_options import check_options, take_options
 from api.http.uploaded_file import (
     FILE_TYPES,
     UploadedFile,
@@ -38,22 +38,21 @@ from api.http.uploaded_file import (
 )
 from api.limits import limits_in_force
 from api.running import running
-from services.errors import Fact, InvalidOption, InvalidTable, TooLarge
+from services.errors import Fact, InvalidTable, TooLarge
 from services.files import (
     USUAL_X,
     Part,
     ReadFile,
-    ReadOptions,
     Source,
     pick_x,
     read_in_sandbox,
     read_text,
 )
+from services.files.axis import warn_of_axis
 from services.files.formats import (
     HEAD_BYTES,
     TEXT_FORMATS,
     Compression,
-    Format,
     facts_of,
     media_type_of,
     recognize,
@@ -169,7 +168,11 @@ def _refuse_query(query: dict[str, Any], schema: type[ma.Schema]) -> None:
     One that holds its default counts as not given: generated clients send them all.
     """
     fields = _instance_of(schema).fields
-    given = [name for name in request.args if query[name] != _default_of(fields[name])]
+    given = [
+        name
+        for name in request.args
+        if query.get(name, ma.missing) not in (ma.missing, _default_of(fields[name]))
+    ]
     if given:
         message = "Send it as a field of the body; the query describes a plain file."
         raise make_invalid({name: [message] for name in given}, "query")
@@ -206,8 +209,11 @@ def _read_json(
         body = (fallback or {}) | body | (override or {})
     fields = load(_instance_of(expected.json_schema), body, "json")
     names, values = fields.pop("columns")
-    table = _make_table(names, values, fields.pop("x_column"), expected.usual_x)
-    return Upload(table, NO_LABELS, Source("json", compression=compression), (), fields)
+    x_column = fields.pop("x_column")
+    table = _make_table(names, values, x_column, expected.usual_x)
+    cleaned = [name.strip() for name in names]
+    warnings = tuple(warn_of_axis(cleaned, cleaned.index(table.x_name), x_column))
+    return Upload(table, NO_LABELS, Source("json", compression=compression), warnings, fields)
 
 
 def _refuse_many_columns(body: Any) -> None:
@@ -239,10 +245,13 @@ def _read_form(expected: _Expected) -> Upload:
     """Read a file and its fields; browsers send a field that was left empty as empty text."""
     parts = _parts()
     names = [name for name, _ in parts]
-    repeated = {name for name in names if names.count(name) > 1}
+    schema = _instance_of(expected.form_schema)
+    lists = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.List)}
+    repeated = {name for name in names if names.count(name) > 1} - lists
     if repeated:
         raise make_invalid({name: ["Given more than once."] for name in repeated}, "form")
-    fields = load(_instance_of(expected.form_schema), dict(parts), "form")
+    listed = {name: [text for other, text in parts if other == name] for name in lists & {*names}}
+    fields = load(schema, dict(parts) | listed, "form")
     part = fields.pop("file")
     if not isinstance(part, FileStorage):
         raise make_invalid({"file": ["Not a file; give the part a file name."]}, "form")
@@ -280,16 +289,9 @@ def _read_file(
     head, stream = peek(file.stream)
     format = find_format(file, head)
     fields = dict(fields)
-    options = ReadOptions(
-        header=fields.pop("header"),
-        sheet=fields.pop("sheet"),
-        x_column=fields.pop("x_column"),
-        stem=fields.get("name"),
-        usual_x=expected.usual_x,
-        n_points=expected.grid[1].size if expected.grid else None,
-        limits=make_reader_limits(),
-    )
-    _check_options(format, options)
+    n_points = expected.grid[1].size if expected.grid else None
+    options = take_options(fields, file.parameters, expected.usual_x, n_points)
+    check_options(format, options)
     is_packed = file.compression is not None or facts_of(format).is_compact
     slots.enter_with(file.size, is_packed=is_packed)
     match format:
@@ -318,18 +320,6 @@ def _only_part(read: ReadFile) -> Part:
         read.close()
         raise InvalidTable(detail, [Fact(detail, "several_grids")])
     return read.parts[0]
-
-
-def _check_options(format: Format, options: ReadOptions) -> None:
-    """Refuse options that mean nothing in a format."""
-    facts = facts_of(format)
-    useless = {
-        "sheet": options.sheet is not None and not facts.has_sheets,
-        "header": options.header == "absent" and not facts.has_header,
-    }
-    for name in filter(useless.get, useless):
-        detail = f"{name}: a file of this format ({format}) has none to choose."
-        raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])
 
 
 def _read_all(stream: BinaryIO) -> bytes:

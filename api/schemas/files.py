@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from marshmallow import fields
 
-from api.schemas.base import Choice, Reply, Words
+from api.schemas.base import Choice, Digits, Reply, Words
 from api.schemas.labels import LabelTexts
+from services.files.common import Header, Layout
 from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.tables import NAME_LENGTH
 
@@ -29,6 +30,19 @@ def header_field(**kwargs: Any) -> Choice:
     return Choice("present", "absent", named="HeaderRow", **kwargs)
 
 
+COMMENT_MARKS = "Default: # % // ! ; and '."
+
+
+def presence_field(description: str) -> Choice:
+    """Make the field that tells whether a row is there."""
+    return Choice(
+        *get_args(Header),
+        named="Presence",
+        load_default="auto",
+        metadata={"description": description},
+    )
+
+
 class FileFields(LabelTexts):
     """Fields beside a file of curves, in the query or in the form.
 
@@ -42,15 +56,65 @@ class FileFields(LabelTexts):
         allow_none=False,
         metadata={"default": "", "description": X_COLUMN},
     )
-    header = header_field(
-        load_default="present",
-        metadata={"description": "absent: the columns are then x, y1, y2, ..."},
+    columns = fields.List(
+        Words(NAME_LENGTH),
+        metadata={"description": "Repeat it: names, or #1, #2, ... Default: all columns."},
+    )
+    header = presence_field("Whether the first row holds names. auto: found by its cells.")
+    units = presence_field("Whether a row of units follows the names. auto: found by its cells.")
+    first_line = Digits(
+        1,
+        metadata={"description": "First line of the table, from 1. Default: found."},
+    )
+    last_line = Digits(
+        1,
+        metadata={"description": "Last line of the table, from 1. Default: found."},
+    )
+    comment = Words(
+        10,
+        load_default=None,
+        allow_none=False,
+        metadata={"default": "", "description": f"Begins lines that are left out. {COMMENT_MARKS}"},
+    )
+    delimiter = Choice(
+        *(",", ";", "tab", "|", "space"),
+        named="Delimiter",
+        metadata={"description": "space: any run of blanks and tabs. Default: found."},
+    )
+    decimal = Choice(
+        *(".", ","),
+        named="Decimal",
+        metadata={"description": "Decimal mark. Default: found."},
+    )
+    thousands = Choice(
+        *("none", "'", "space", ",", "."),
+        named="Thousands",
+        load_default="none",
+        metadata={"description": "Mark of thousands."},
+    )
+    encoding = Choice(
+        *("utf-8", "utf-16", "latin-1", "windows-1252"),
+        named="Encoding",
+        metadata={"description": "Default: by a byte order mark or the charset, else UTF-8."},
+    )
+    gap = fields.List(
+        Words(100),
+        metadata={"description": "Repeat it: more words or numbers that stand for no number."},
+    )
+    layout = Choice(
+        *get_args(Layout),
+        named="Layout",
+        load_default="columns",
+        metadata={
+            "description": "columns: one curve a column. rows: one curve a row, the first row is"
+            " x. pairs: each curve has its x column before it."
+        },
     )
     sheet = Words(
         NAME_LENGTH,
         load_default=None,
         allow_none=False,
-        metadata={"default": "", "description": "Of XLSX. Empty: the first sheet."},
+        metadata={"default": "", "description": "Of a workbook. Empty: the first with cells."},
     )
 
     def load(self, data: Any, **options: Any) -> Any:

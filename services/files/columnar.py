@@ -25,6 +25,7 @@ from services.errors import (
     error_from,
     error_from_all,
 )
+from services.files.axis import warn_of_axis
 from services.files.columnar_cells import (
     as_mask,
     describe_other,
@@ -130,7 +131,8 @@ def _read(
     _check_size(source, len(columns), options)
     _read_columns(source, columns, into)
     labels, warnings = read_field_labels((fields[c.position] for c in columns), names, x)
-    return TableHead(names, source.rows, how, x, labels, warnings)
+    doubts = warn_of_axis(names, x, options.x_column)
+    return TableHead(names, source.rows, how, x, labels, (*warnings, *doubts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,9 @@ def find_x(columns: tuple[str, ...], x_column: str | None, usual_x: Sequence[str
     InvalidTable
         There is no such column, or no curve beside it.
     """
+    if not columns:
+        detail = "There is no column; an x column and at least one curve are needed."
+        raise error_from(InvalidTable, Fact(detail, "no_columns"))
     if len(columns) == 1:
         detail = "There is only one column; an x column and at least one curve are needed."
         raise error_from(InvalidTable, Fact(detail, "one_column", column=columns[0]))

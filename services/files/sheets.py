@@ -34,7 +34,7 @@ from services.errors import (
 from services.files.common import ReadOptions, Source, TableHead, find_x
 from services.files.limits import ReadLimits
 from services.files.spool import ColumnFile
-from services.files.text import GAPS
+from services.files.words import GAPS
 from services.tables import FloatArray, clean_names
 
 _WORKBOOK, _RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 import numpy as np
 
@@ -179,12 +179,22 @@ def closed_on_error(spool: Spool) -> Iterator[Spool]:
         raise
 
 
+class ColumnSource(Protocol):
+    """Columns that can be read: a spool, some of its columns, or a file."""
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Read some columns, all rows; see `Spool.read`."""
+
+    def close(self) -> None:
+        """Release memory and disk."""
+
+
 class SpooledTable:
     """Curves that lie in a spool; see `services.tables.Curves`.
 
     Parameters
     ----------
-    spool : Spool
+    spool : ColumnSource
         At least two columns; closed with the table.
     columns : tuple of str
         Their names.
@@ -196,7 +206,7 @@ class SpooledTable:
 
     def __init__(
         self,
-        spool: Spool | ColumnFile,
+        spool: ColumnSource,
         columns: tuple[str, ...],
         x_position: int | None,
         grid: tuple[str, FloatArray] | None = None,

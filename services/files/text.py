@@ -1,9 +1,10 @@
-"""CSV and TSV files as tables.
+"""Text of any delimiter as tables.
 
-The way of a file: bytes -> pieces of whole lines (`text_pieces`) -> numbers. A piece of plain lines
-is read all at once (`text_fast`); any other cell by cell: lines -> records and cells
-(`text_records`) -> numbers (`_Rows`). Both ways give the same result. Memory holds a few pieces,
-and the numbers go into a spool.
+The way of a file: its beginning shows where the table starts (`text_head`). From there, bytes ->
+pieces of whole lines (`text_pieces`) -> numbers. A piece of plain lines is read all at once
+(`text_fast`); any other cell by cell: lines -> records and cells (`text_records`) -> numbers
+(`text_rows`). Both ways give the same result. Memory holds a few pieces, and the numbers go into a
+spool.
 
 The cells are not cut by the csv module: its strict mode refuses ``"1" , "2"``, its lenient mode
 reads ``"1"2`` as 12 and a quote that never closes as a cell, and its field limit is one for the
@@ -12,54 +13,62 @@ whole process.
 
 from __future__ import annotations
 
-import math
 import re
-from array import array
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, assert_never
 
-import numpy as np
-
-from services.errors import (
-    MOST_FACTS,
-    Fact,
-    InvalidTable,
-    TooLarge,
-    error_from,
-    error_from_all,
-    quote,
-)
+from services.errors import Fact, InvalidOption, InvalidTable, TooLarge, error_from, quote
 from services.files.common import (
     DEFAULT_OPTIONS,
     Part,
     ReadFile,
     ReadOptions,
     Source,
-    find_x,
     require_rows,
 )
+from services.files.finding import name_columns
 from services.files.formats import TextFormat
-from services.files.spool import Spool, SpooledTable, closed_on_error
-from services.files.text_fast import Plain, read_plain
+from services.files.picking import Columns, check_columns, pick_parts
+from services.files.spool import Spool, closed_on_error
+from services.files.text_curves import read_curve_rows
+from services.files.text_fast import read_plain
+from services.files.text_head import Head, comment_marks
+from services.files.text_lines import TableStart
 from services.files.text_pieces import CHUNK_BYTES, Piece, Pieces, read_ahead
-from services.files.text_records import Record, Records, is_blank, split_cells
-from services.tables import NAME_LENGTH, clean_names
+from services.files.text_records import SKIPPED_LINES, Records
+from services.files.text_rows import Rows
+from services.tables import NAME_LENGTH, TableWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
-GAPS = {"", "nan", "na", "null", "none"}
-"""Words for a gap, in any case."""
+_DELIMITERS = {"tab": "\t", "space": " "}
+"""Characters of delimiters that are given as words."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Also 12%, 1_000, 1.234,5 and 1e999, so that a data row with a refused cell is not taken for names;
-# but nothing with a tab inside, which separates cells.
-_LIKE_NUMBER = re.compile(r"[-+.,]*+(?:inf(?:inity)?|\d[-+.,e_%'\d \u00a0\u2009\u202f]*+)")
+_SURROGATE = re.compile("[\udc80-\udcff]")
+"""A byte that is no UTF-8."""
 
-_KEPT_VALUES = 1 << 16
-"""Numbers that are read before they go into the spool."""
+_LARGEST_HEAD = 1 << 20
+"""Bytes that are searched for the table before the first line is taken for its names."""
+
+_FEW_LINES = 2
+"""Lines that are too few to show a table."""
+
+_CODECS = {"latin-1": "latin-1", "windows-1252": "cp1252", "utf-8": "utf-8", "utf-16": "utf-16"}
+"""Encodings by the names that clients give them."""
+
+_CHARSETS = {
+    "iso-8859-1": "windows-1252",  # as browsers read it
+    "latin1": "windows-1252",
+    "latin-1": "windows-1252",
+    "us-ascii": "utf-8",
+    "ascii": "utf-8",
+    "utf8": "utf-8",
+    "cp1252": "windows-1252",
+}
+"""Other names of encodings in a media type."""
 
 
 def delimiters_of(format: TextFormat) -> tuple[str, ...]:
@@ -91,21 +100,7 @@ def read_text(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> ReadFile:
-    """Read a CSV or TSV file, once and from front to back.
-
-    Nothing is guessed: where two readings are possible the file is refused.
-
-    *Encoding.* What the byte order mark says (UTF-8, UTF-16), else UTF-8.
-
-    *Delimiter.* TSV: the tab. CSV: the one of ``,`` ``;`` tab ``|`` that stands in the first row
-    outside quotes. If several do, the one with which the first data row reads as numbers and gaps,
-    as many as the first row has cells; if that is not exactly one, the file is refused.
-
-    *Decimal mark.* A point where the comma is the delimiter. Otherwise the mark of the first
-    number that has one; a number with the other mark, or with two marks as in ``1.234,5``, is
-    refused. So ``1,234`` between semicolons is a little more than one, never a thousand.
-
-    *Header.* A first row of nothing but numbers (also such as are refused) and gaps is none.
+    """Read a table in a text, once and from front to back; docs/formats.md states the rules.
 
     Parameters
     ----------
@@ -128,183 +123,159 @@ def read_text(
     UnreadableFile
         The bytes are no text.
     InvalidTable
-        The text is no table of curves.
+        The text is no table of curves, or could be read in two ways.
+    InvalidOption
+        Options contradict each other.
     TooLarge
         It has more columns or rows than the limits allow.
     """
     limits = options.limits
     # The longest names allowed, each quoted, each character a doubled quote.
     longest = max(chunk_bytes, limits.max_columns * (2 * NAME_LENGTH + 3))
-    file = Pieces(stream, longest, chunk_bytes)
-    most_rows = limits.max_rows + (options.header != "absent")
-    records = Records(file.codec, file.start, longest, most_rows)
-    delimiters = delimiters_of(format)
-    first_two, pieces = records.read_two(iter(file), delimiters)
-    if not first_two:
-        raise error_from(InvalidTable, Fact("The file is empty.", "no_rows"))
-    delimiter = _find_delimiter(first_two[0], first_two[-1], delimiters)
-    names = _read_names(first_two[0], delimiter, options)
-    x = find_x(names, options.x_column, options.usual_x)
-    with closed_on_error(Spool(len(names), limits.max_bytes)) as spool:
-        rows = _Rows(names, delimiter, spool)
-        rows.read_carefully(first_two if options.header == "absent" else first_two[1:])
-        read = partial(read_plain, codec=file.codec, delimiter=delimiter, columns=len(names))
-        with closing(read_ahead(pieces, read)) as ahead:
+    file = Pieces(stream, _encoding_of(options), longest, chunk_bytes)
+    start, text = _find_start(file, format, options, longest)
+    options = replace(options, decimal=_decimal_of(start.delimiter, options))
+    before = len(text[: start.place].encode(file.codec, "surrogateescape"))
+    file.take(before)
+    marks = comment_marks(options, start.delimiter)
+    place = start.line, file.start + before
+    records = Records(file.codec, place, marks, longest, limits.max_rows)
+    read = read_curve_rows if options.layout == "rows" else _read_columns
+    parts, warnings, rows = read(start, file, records, options)
+    source = Source(
+        format,
+        encoding=file.encoding,
+        delimiter="space" if start.delimiter == " " else start.delimiter,
+        decimal=rows.decimal or ".",
+        header="absent" if start.names is None else "present",
+        thousands=options.thousands,
+        first_line=start.first_line,
+        last_line=rows.last_line,
+        skipped=(*start.skipped, *records.comments, *rows.skipped)[:SKIPPED_LINES],
+        comment=options.comment or start.comment or _mark_of(records.comments, marks),
+        gap=tuple(options.gap),
+        layout=options.layout,
+        units="absent" if start.units is None else "present",
+        x_column=options.x_column,
+        columns=tuple(options.columns) or None,
+    )
+    return ReadFile(parts, source, (*start.warnings, *warnings))
+
+
+def _encoding_of(options: ReadOptions) -> str | None:
+    """Return the codec that the client asks for or declares, None for none."""
+    if options.encoding:
+        return _CODECS[options.encoding]
+    if options.charset is None:
+        return None
+    declared = options.charset.strip().lower().replace("_", "-")
+    name = _CHARSETS.get(declared, declared)
+    if name not in _CODECS:
+        detail = f"Say encoding=: the charset {quote(options.charset)} is none of"
+        detail += f" {', '.join(_CODECS)}."
+        raise error_from(InvalidOption, Fact(detail, "unknown_charset", parameter="Content-Type"))
+    return _CODECS[name]
+
+
+def _decimal_of(delimiter: str, options: ReadOptions) -> str | None:
+    """Return the decimal mark if it is known before any number is read."""
+    implied = {",": ".", ".": ","}.get(options.thousands or "")
+    decimal = options.decimal or implied or ("." if delimiter == "," else None)
+    if options.decimal and options.decimal in (delimiter, options.thousands):
+        other = "delimiter" if options.decimal == delimiter else "mark of thousands"
+        detail = f"Say another decimal=: {options.decimal!r} is the {other}."
+        raise error_from(InvalidOption, Fact(detail, "invalid", parameter="decimal"))
+    return decimal
+
+
+def _find_start(
+    file: Pieces, format: TextFormat, options: ReadOptions, longest: int
+) -> tuple[TableStart, str]:
+    """Find the table; return its start, and the beginning of the text."""
+    candidates = delimiters_of(format)
+    if options.delimiter:
+        candidates = (_DELIMITERS.get(options.delimiter, options.delimiter),)
+    may_be_blanks = format != "tsv"
+    while True:
+        piece = file.peek()
+        text = _decode(piece, file, longest)
+        head = Head(text, options, candidates, may_be_blanks=may_be_blanks)
+        start = head.find()
+        if start is None and (len(piece.data) >= _LARGEST_HEAD or not file.widen()):
+            start = head.start_plainly()
+        if start is not None:
+            return _repair(start), text
+
+
+def _decode(piece: Piece, file: Pieces, longest: int) -> str:
+    """Decode the beginning of a text; bytes that are no UTF-8 become surrogates."""
+    errors = "surrogateescape" if file.codec == "utf-8" else "replace"
+    text = piece.data.decode(file.codec, errors)
+    if piece.is_overlong or "\0" in text or (errors == "replace" and "\ufffd" in text):
+        # This says where and why, unless the sign was in the text.
+        Records(file.codec, (1, file.start), (), longest, 0).split(piece)
+    return text
+
+
+def _repair(start: TableStart) -> TableStart:
+    """Read names and lines above that are no UTF-8 as windows-1252."""
+    names = [_repaired(cell) for cell in start.names or ()]
+    units = [_repaired(cell) for cell in start.units or ()]
+    skipped = tuple(map(_repaired, start.skipped))
+    if (names, units, skipped) == (start.names or [], start.units or [], start.skipped):
+        return start
+    detail = "The lines above the numbers are no UTF-8; they were read as windows-1252."
+    detail += " Say encoding= if that is wrong."
+    return replace(
+        start,
+        names=names or None,
+        units=units or None,
+        skipped=skipped,
+        warnings=(
+            *start.warnings,
+            TableWarning("encoding", detail, options={"encoding": "latin-1"}),
+        ),
+    )
+
+
+def _repaired(text: str) -> str:
+    if not _SURROGATE.search(text):
+        return text
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _mark_of(comments: Sequence[str], marks: Sequence[str]) -> str | None:
+    found = {mark for text in comments for mark in marks if text.lstrip().startswith(mark)}
+    return " ".join(sorted(found)) or None
+
+
+def _read_columns(
+    start: TableStart, file: Pieces, records: Records, options: ReadOptions
+) -> tuple[tuple[Part, ...], tuple[TableWarning, ...], Rows]:
+    """Read a table whose columns are curves."""
+    width, limits = start.width, options.limits
+    if width > limits.max_columns:
+        detail = f"There are {width} columns; the limit is {limits.max_columns}."
+        raise error_from(TooLarge, Fact(detail, "too_many_columns", line=start.first_line))
+    # Spreadsheets break long names into lines.
+    titles = [" ".join(name.split("\n")) for name in start.names or ()]
+    names = titles or name_columns(width, options.stem)
+    units = None if start.units is None else tuple(start.units)
+    columns = Columns(tuple(names), units, start.first_line)
+    chosen = check_columns(columns, options)
+    with closed_on_error(Spool(width, limits.max_bytes)) as spool:
+        rows = Rows(start, columns.names, spool, options, read=chosen)
+        read = partial(read_plain, codec=file.codec, delimiter=start.delimiter, columns=width)
+        with closing(read_ahead(file, read)) as ahead:
             rows.read(records, ahead)
+        if not spool.rows and len(records.comments) + start.line <= _FEW_LINES:
+            detail = "There are names, but no data rows. If the file has rows, its line ends were"
+            detail += " lost on the way: send it with curl --data-binary, not -d."
+            raise error_from(InvalidTable, Fact(detail, "no_rows"))
         require_rows(spool.rows)
-        header = "absent" if options.header == "absent" else "present"
-        source = Source(format, file.encoding, delimiter, rows.decimal or ".", header)
-        return ReadFile((Part(SpooledTable(spool, names, x)),), source)
-
-
-def _find_delimiter(first: Record, sample: Record, candidates: tuple[str, ...]) -> str:
-    """Choose the delimiter by the rule that `read_text` states."""
-    unquoted = re.sub(r'"[^"]*+"', "", first.text)
-    found = [delimiter for delimiter in candidates if delimiter in unquoted]
-    if not found:
-        split_cells(first, candidates[0])  # a quote that never closes may hide the delimiter
-        known = " ".join(map(repr, candidates))
-        detail = f"Line {first.line} has one cell only; cells are parted by one of {known}."
-        raise error_from(InvalidTable, Fact(detail, "one_column", line=first.line))
-    fitting = found if len(found) == 1 else [d for d in found if _fits(first, sample, d)]
-    if len(fitting) != 1:
-        shown = " and ".join(map(repr, found))
-        detail = f"Line {first.line} holds {shown}; which one parts the cells is not clear."
-        raise error_from(InvalidTable, Fact(detail, "ambiguous_delimiter", line=first.line))
-    return fitting[0]
-
-
-def _fits(first: Record, sample: Record, delimiter: str) -> bool:
-    """Tell whether a delimiter makes the sample as many numbers and gaps as there are names."""
-    try:
-        width, cells = len(split_cells(first, delimiter)), split_cells(sample, delimiter)
-    except InvalidTable:
-        return False
-    return len(cells) == width and all(map(_is_numeric, cells))
-
-
-def _is_numeric(cell: str) -> bool:
-    """Tell whether a cell is a gap or was meant as a number, accepted or not."""
-    text = cell.strip().lower()
-    return text in GAPS or _LIKE_NUMBER.fullmatch(text) is not None
-
-
-def _read_names(first: Record, delimiter: str, options: ReadOptions) -> tuple[str, ...]:
-    cells = split_cells(first, delimiter)
-    most = options.limits.max_columns
-    if len(cells) > most:
-        detail = f"There are {len(cells)} columns; the limit is {most}."
-        raise error_from(TooLarge, Fact(detail, "too_many_columns", line=first.line))
-    if options.header == "absent":
-        return ("x", *(f"y{position}" for position in range(1, len(cells))))
-    if all(map(_is_numeric, cells)) and any(map(str.strip, cells)):
-        detail = f"Line {first.line} holds numbers, not names; add names or say header=absent."
-        raise error_from(InvalidTable, Fact(detail, "no_header", line=first.line))
-    try:
-        return tuple(clean_names(cells))
-    except InvalidTable as error:
-        raise error_from_all([replace(fact, line=first.line) for fact in error.facts]) from None
-
-
-class _BadCellError(Exception):
-    """A cell that is no number; the arguments are the reason and its code."""
-
-
-class _Rows:
-    """Reads data rows, and remembers their decimal mark and their errors."""
-
-    def __init__(self, names: tuple[str, ...], delimiter: str, spool: Spool) -> None:
-        self._names = names
-        self._delimiter = delimiter
-        self._spool = spool
-        self._row = 0
-        self._facts: list[Fact] = []
-        self.decimal = "." if delimiter == "," else None
-
-    def read(self, records: Records, ahead: Iterator[tuple[Piece, Plain | None]]) -> None:
-        """Read all pieces: plain ones at once, the others cell by cell."""
-        # While a quote is open, the following pieces are no lines; their numbers do not count.
-        following = (piece for piece, _ in ahead)
-        for piece, plain in ahead:
-            if plain is None or not self._agrees(plain) or not records.skip(piece, plain):
-                self.read_carefully(records.read(piece, following))
-            else:
-                self.decimal = self.decimal or plain.decimal
-                self._row += plain.values.shape[1]
-                self._spool.append(plain.values)
-        if self._facts:
-            raise error_from_all(self._facts)
-
-    def _agrees(self, plain: Plain) -> bool:
-        return None in (plain.decimal, self.decimal) or plain.decimal == self.decimal
-
-    def read_carefully(self, records: Iterable[Record]) -> None:
-        """Read rows cell by cell."""
-        values = array("d")
-        for record in records:
-            if is_blank(record.text, self._delimiter):
-                continue
-            values.extend(self._read_row(self._row, record))
-            self._row += 1
-            if len(values) >= _KEPT_VALUES:
-                self._keep(values)
-                values = array("d")
-        self._keep(values)
-
-    def _keep(self, values: array[float]) -> None:
-        if not self._facts:
-            self._spool.append(np.asarray(values).reshape(-1, len(self._names)).T)
-
-    def _read_row(self, row: int, record: Record) -> list[float]:
-        """Read the numbers of a row, and note its errors."""
-        try:
-            cells = split_cells(record, self._delimiter)
-        except InvalidTable as error:
-            # After a stray quote no later cell is certain.
-            raise error_from_all([*self._facts, replace(error.facts[0], row=row)]) from None
-        width = len(self._names)
-        if len(cells) != width:
-            detail = f"Line {record.line}: the number of cells is {len(cells)} instead of {width}."
-            self._note(Fact(detail, "ragged_row", row, record.line))
-            return []
-        numbers = []
-        for at, cell in enumerate(cells):
-            try:
-                numbers.append(self._read_number(cell))
-            except _BadCellError as error:
-                reason, code = error.args
-                line = record.line + "".join(cells[:at]).count("\n")
-                detail = f"Line {line}, column {quote(self._names[at])}: {quote(cell)} {reason}."
-                self._note(Fact(detail, code, row, line, self._names[at]))
-        return numbers
-
-    def _read_number(self, cell: str) -> float:
-        text = cell.strip()
-        if text.lower() in GAPS:
-            return math.nan
-        if not _NUMBER.fullmatch(text):
-            raise _BadCellError(*_explain(text))
-        mark = "," if "," in text else "." if "." in text else self.decimal
-        if mark != self.decimal:
-            if self.decimal is not None:
-                reason = f"has {mark!r} where the decimal mark is {self.decimal!r}"
-                raise _BadCellError(reason, "decimal_mark")
-            self.decimal = mark
-        number = float(text.replace(",", "."))
-        if math.isinf(number):
-            raise _BadCellError("is too large for float64", "not_finite")
-        return number
-
-    def _note(self, fact: Fact) -> None:
-        self._facts.append(fact)
-        if len(self._facts) == MOST_FACTS:
-            raise error_from_all(self._facts)
-
-
-def _explain(text: str) -> tuple[str, str]:
-    """Say why a text is no number, and the code for that."""
-    if text.lstrip("+-").lower() in {"inf", "infinity"}:
-        return "is not finite", "not_finite"
-    if "," in text and "." in text:
-        return "is not a number; leave out thousands separators", "not_a_number"
-    return "is not a number", "not_a_number"
+        parts, warnings = pick_parts(spool, columns, options)
+    return parts, warnings, rows

@@ -28,6 +28,12 @@ _GAP = re.compile(
     rb"(?<=[,;\t|])(?i:nan|na|null|none)(?=[,;\t|\n])"
     rb"|(?<![^\n])(?i:nan|na|null|none)(?=[,;\t|])"
 )
+# Words for gaps that are so rare that they are looked for only if a piece is not plain otherwise.
+_RARE_GAP = re.compile(
+    rb"(?<=[,;\t|])(?i:--?|#?n/a|-nan|-?1\.#(?:qnan|ind))(?=[,;\t|\n])"
+    rb"|(?<![^\n])(?i:--?|#?n/a|-nan|-?1\.#(?:qnan|ind))(?=[,;\t|])"
+)
+_BLANKS = re.compile(rb"[ \t]++")
 # Possessive, and never begun inside a run of spaces, so that no run is searched twice.
 _SPACES = re.compile(rb"(?<! ) ++(?=[,;\t|\n])|(?<=[,;\t|\n]) ++|\A ++")
 
@@ -72,6 +78,10 @@ def read_plain(piece: bytes, codec: str, delimiter: str, columns: int) -> Plain 
     text = _normalize(piece, codec)
     if text is None:
         return None
+    if delimiter == " ":
+        if b'"' in text:
+            return None
+        text, delimiter = _join_blanks(text), "\t"
     decimal = "." if b"." in text else None
     if delimiter != "," and b"," in text:
         if decimal is not None:
@@ -81,7 +91,7 @@ def read_plain(piece: bytes, codec: str, delimiter: str, columns: int) -> Plain 
     values = None if bare is None else _convert_lines(bare, delimiter, columns)
     if values is None:
         # Blank lines are so rare that they are looked for only now.
-        bare = None if bare is None else _remove_blank_lines(bare)
+        bare = None if bare is None else _remove_rare(bare)
         values = None if bare is None else _convert_lines(bare, delimiter, columns)
     if values is None:
         return None
@@ -119,13 +129,19 @@ def _strip(text: bytes, delimiter: str) -> bytes | None:
     return text
 
 
-def _remove_blank_lines(text: bytes) -> bytes | None:
-    """Remove blank lines; None if there are none."""
-    if not text.startswith(b"\n") and b"\n\n" not in text:
-        return None
-    while b"\n\n" in text:
-        text = text.replace(b"\n\n", b"\n")
-    return text.removeprefix(b"\n")
+def _join_blanks(text: bytes) -> bytes:
+    """Put one tab between the cells of lines whose cells are parted by blanks."""
+    text = _BLANKS.sub(b"\t", text).replace(b"\n\t", b"\n").replace(b"\t\n", b"\n")
+    return text.removeprefix(b"\t")
+
+
+def _remove_rare(text: bytes) -> bytes | None:
+    """Remove blank lines and rare words for gaps; None if there are none."""
+    bare = _RARE_GAP.sub(b"", text)
+    while b"\n\n" in bare:
+        bare = bare.replace(b"\n\n", b"\n")
+    bare = bare.removeprefix(b"\n")
+    return None if bare == text else bare
 
 
 def _unquote(text: bytes, delimiter: str) -> bytes | None:

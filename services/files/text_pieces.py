@@ -24,6 +24,9 @@ _BOMS = (
 CHUNK_BYTES = 1 << 16
 """Bytes of the first piece: few, so that refusing a bad file early stays cheap."""
 
+HEAD_BYTES = 1 << 16
+"""Bytes that are held to find the table, and more only if these do not show it."""
+
 _LARGER = 4
 """How many times larger later pieces become, because large ones are read faster."""
 
@@ -39,25 +42,64 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """A stream in pieces, each of whole lines; it is read once."""
+    """A stream in pieces, each of whole lines; it is read once.
 
-    def __init__(self, stream: BinaryIO, longest: int, chunk_bytes: int) -> None:
+    Parameters
+    ----------
+    stream : BinaryIO
+        The bytes.
+    encoding : str or None
+        Encoding for want of a byte order mark; UTF-8 if None.
+    longest : int
+        Most characters of a line.
+    chunk_bytes : int
+        Size of the first piece. [bytes]
+    """
+
+    def __init__(
+        self, stream: BinaryIO, encoding: str | None, longest: int, chunk_bytes: int
+    ) -> None:
         self._stream = stream
         self._longest = longest
         self._chunk_bytes = chunk_bytes
-        chunk = _read_full(stream, chunk_bytes)
+        chunk = _read_full(stream, HEAD_BYTES)
         mark, self.encoding = next(
-            ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)), (b"", "utf-8")
+            ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)),
+            (b"", encoding or "utf-8"),
         )
         # Some tools put a mark before a mark; left there, it would be part of the first name.
-        self._first = re.sub(b"\\A(?:%b)+" % re.escape(mark), b"", chunk) if mark else chunk
-        self.start = len(chunk) - len(self._first)
-        self.codec = self.encoding.removesuffix("-sig")
+        self._held = re.sub(b"\\A(?:%b)+" % re.escape(mark), b"", chunk) if mark else chunk
+        self.start = len(chunk) - len(self._held)
+        self._is_ended = len(chunk) < HEAD_BYTES
+        codec = self.encoding.removesuffix("-sig")
+        self.codec = "utf-16-le" if codec == "utf-16" else codec
         self._feed, self._return = "\n".encode(self.codec), "\r".encode(self.codec)
 
+    def peek(self) -> Piece:
+        """Return the first lines, without taking them."""
+        cut = len(self._held) if self._is_ended else self._cut(self._held)
+        tail = self._held[cut:]
+        if not self._is_overlong(tail):
+            return Piece(self._held[:cut])
+        return Piece(self._held, is_overlong=True)
+
+    def widen(self) -> bool:
+        """Hold more for `peek`, if there is more and the limit allows."""
+        if self._is_ended or len(self._held) > 2 * self._longest:
+            return False
+        wanted = 3 * len(self._held)
+        more = _read_full(self._stream, wanted)
+        self._held += more
+        self._is_ended = len(more) < wanted
+        return True
+
+    def take(self, size: int) -> None:
+        """Leave out the first bytes."""
+        self._held = self._held[size:]
+
     def __iter__(self) -> Iterator[Piece]:
-        chunk, tail, read = self._first, b"", 0
-        while chunk:
+        tail, read, size = b"", 0, self._chunk_bytes
+        while chunk := self._read(size):
             data = tail + chunk
             cut = self._cut(data)
             if cut:
@@ -68,9 +110,13 @@ class Pieces:
                 return
             read += len(chunk)
             size = min(_LARGER * self._chunk_bytes, max(self._chunk_bytes, read // 4))
-            chunk = _read_full(self._stream, size)
         if tail:
             yield Piece(tail)
+
+    def _read(self, size: int) -> bytes:
+        """Return the bytes held, and then those of the stream."""
+        chunk, self._held = self._held[:size], self._held[size:]
+        return chunk or _read_full(self._stream, size)
 
     def _cut(self, data: bytes) -> int:
         """Find the end of the last line that has surely ended; 0 if there is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from services.errors import Fact, InvalidTable, TooLarge, UnreadableFile, error_from
@@ -15,10 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Text mode on Windows writes \r\r\n for \r\n, so this too is one line end.
-_LINE_END = re.compile(r"\r\r?\n|\r|\n")
+LINE_END = re.compile(r"\r\r?\n|\r|\n")
+"""End of a line."""
+
+SKIPPED_LINES = 20
+"""Most lines that are listed as left out."""
 
 # Possessive, as everything that repeats here: no line may make a pattern backtrack.
 _BLANK = re.compile(r'\s*+(?:"\s*+")?+\s*+')
+
+_BLANK_CELL = re.compile(r'"[^"]*+"|[^\s"][^\s]*+|"')
 
 
 class Record(NamedTuple):
@@ -31,46 +36,33 @@ class Record(NamedTuple):
 class Records:
     """Cuts pieces into lines, joins these to records, and keeps its place in the file."""
 
-    def __init__(self, codec: str, start: int, longest: int, most: int) -> None:
-        self._codec = codec
-        self._byte = start
+    def __init__(
+        self, codec: str, place: tuple[int, int], marks: tuple[str, ...], longest: int, most: int
+    ) -> None:
+        self.codec = codec
+        self._line, self._byte = place
+        self._marks = marks
         self._longest = longest
         self._left = most
-        self._line = 1
         self._open = False
-        # The piece that was cut last, its first line and its first byte.
-        self._last = (Piece(b""), self._line, self._byte)
+        self.comments: list[str] = []
 
-    def read_two(
-        self, pieces: Iterator[Piece], delimiters: tuple[str, ...]
-    ) -> tuple[list[Record], Iterator[Piece]]:
-        """Read the first two records that are not blank; return them and the pieces behind them."""
-        found: list[Record] = []
-        for piece in pieces:
-            filled = (r for r in self.read(piece, pieces) if not is_blank(r.text, delimiters))
-            found += islice(filled, 2 - len(found))
-            if len(found) == 2:  # noqa: PLR2004
-                return found, chain(self._put_back(found[1]), pieces)
-        return found, pieces
-
-    def _put_back(self, record: Record) -> Iterator[Piece]:
-        """Yield what follows a record in the last piece, to be read again."""
-        piece, line, byte = self._last
-        text = piece.data.decode(self._codec)
-        lines = record.line + record.text.count("\n") + 1 - line
-        end = next(islice(_LINE_END.finditer(text), lines - 1, None), None)
-        if end is not None and end.end() < len(text):
-            size = len(text[: end.end()].encode(self._codec))
-            self._line, self._byte = line + lines, byte + size
-            yield Piece(piece.data[size:])
+    @property
+    def line(self) -> int:
+        """The line behind the last one that was read, from 1."""
+        return self._line
 
     def read(self, piece: Piece, following: Iterator[Piece]) -> Iterator[Record]:
         """Yield the records of a piece, and of those that follow until no quote is open.
 
-        A record is complete when its quotes are even in number (RFC 4180).
+        A record is complete when its quotes are even in number (RFC 4180). Comments are left out.
         """
         lines = self._lines(piece, following)
         for line, text in lines:
+            if text.lstrip().startswith(self._marks):
+                if len(self.comments) < SKIPPED_LINES:
+                    self.comments.append(text)
+                continue
             parts = [text]
             length, quotes = len(text), text.count('"')
             self._open = quotes % 2 == 1
@@ -98,9 +90,8 @@ class Records:
 
     def _lines(self, piece: Piece | None, following: Iterator[Piece]) -> Iterator[tuple[int, str]]:
         while piece is not None:
-            lines = self._split(piece)
+            lines = self.split(piece)
             first = self._line
-            self._last = (piece, first, self._byte)
             self._line += len(lines)
             self._byte += len(piece.data)
             numbered = enumerate(lines, first)
@@ -109,13 +100,14 @@ class Records:
             yield from (pair for pair in numbered if pair[1]) if is_plain else numbered
             piece = next(following, None) if self._open else None
 
-    def _split(self, piece: Piece) -> list[str]:
+    def split(self, piece: Piece) -> list[str]:
+        """Return the lines of a piece; refuse what is no text."""
         text = self._decode(piece.data)
         if "\0" in text:
             what = "it holds a NUL byte; is it text, in UTF-8, or in UTF-16 with its mark?"
             raise self._unreadable(text[: text.index("\0")], what, "nul_byte")
         if "\r" in text:
-            # As `_LINE_END`, but fast for millions of them; the text holds no NUL.
+            # As `LINE_END`, but fast for millions of them; the text holds no NUL.
             for end, sign in (("\r\r\n", "\0"), ("\r\n", "\0"), ("\r", "\n"), ("\0", "\n")):
                 text = text.replace(end, sign)
         lines = text.removesuffix("\n").split("\n")
@@ -127,16 +119,16 @@ class Records:
 
     def _decode(self, data: bytes) -> str:
         try:
-            return data.decode(self._codec)
+            return data.decode(self.codec)
         except UnicodeDecodeError as error:
             at = self._byte + error.start
-            what = f"byte {at} (from 0) is no {error.encoding.upper()}; save the file as UTF-8."
-            raise self._unreadable(
-                data[: error.start].decode(error.encoding), what, "undecodable"
-            ) from None
+            what = f"byte {at} (from 0) is no {error.encoding.upper()}; save the file as UTF-8,"
+            what += " or name its encoding by encoding=."
+            before = data[: error.start].decode(error.encoding)
+            raise self._unreadable(before, what, "undecodable") from None
 
     def _unreadable(self, before: str, what: str, code: str) -> UnreadableFile:
-        line = self._line + sum(1 for _ in _LINE_END.finditer(before))
+        line = self._line + sum(1 for _ in LINE_END.finditer(before))
         return error_from(
             UnreadableFile, Fact(f"Line {line} cannot be read: {what}", code, line=line)
         )
@@ -144,7 +136,7 @@ class Records:
 
 def is_blank(text: str, delimiters: Iterable[str]) -> bool:
     """Tell whether a record holds no cell; one with delimiters is a row of gaps."""
-    return _BLANK.fullmatch(text) is not None and not any(d in text for d in delimiters)
+    return _BLANK.fullmatch(text) is not None and not any(d in text for d in delimiters if d != " ")
 
 
 @cache
@@ -158,7 +150,9 @@ def _cell_patterns(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def split_cells(record: Record, delimiter: str) -> list[str]:
-    """Cut a record into its cells, without the quotes around them."""
+    """Cut a record into its cells, without the quotes around them; a space is any run of blanks."""
+    if delimiter == " ":
+        return [cell[1:-1] if cell[0] == '"' else cell for cell in _BLANK_CELL.findall(record.text)]
     if '"' not in record.text:
         return record.text.split(delimiter)
     cell, unclosed = _cell_patterns(delimiter)
@@ -174,3 +168,11 @@ def split_cells(record: Record, delimiter: str) -> list[str]:
     if not unclosed.match(record.text, at):
         detail, code = f"Line {line}: cell {len(cells) + 1} is not quoted as a whole.", "bad_quote"
     raise error_from(InvalidTable, Fact(detail, code, line=line))
+
+
+def split_loosely(record: Record, delimiter: str) -> list[str]:
+    """Cut a record that holds no numbers: a quote inside a cell is a sign like others."""
+    try:
+        return split_cells(record, delimiter)
+    except InvalidTable:
+        return record.text.split(delimiter)

@@ -34,7 +34,7 @@ def address(path, some):
     return path.format(
         slug="grid-mismatch",
         dataset_id=some.dataset["id"],
-        index=0,
         fit_id=some.fit["id"],
         mapping_id=some.mapping["id"],
+        index=0,
     )

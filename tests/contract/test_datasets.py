@@ -351,7 +351,7 @@ class TestRefusedFiles:
         check_fact(calls.post("/v1/datasets", **a_form(("file", data, "a.csv"))), 400)
 
     def test_several_errors_are_all_named(self, calls):
-        errors = check_problem(calls.a_csv("x,y\na,1\n2,b\nc,d\n"), 422)["errors"]
+        errors = check_problem(calls.a_csv("x,y\na,1\n2,b\nc,3%\n"), 422)["errors"]
         assert [(fact["row"], fact["column"]) for fact in errors] == [
             (0, "x"),
             (1, "y"),
@@ -391,7 +391,7 @@ class TestRefusedFiles:
         two = a_form(("file", CSV, "a.csv"), ("file", CSV, "b.csv"))
         check_fact(calls.post("/v1/datasets", **two), 422, parameter="file")
 
-    @pytest.mark.parametrize("name", ["a.pdf", "a.csv.gz", "a.jpeg"])
+    @pytest.mark.parametrize("name", ["a.csv.gz", "a.txt.zst"])
     def test_a_file_of_another_kind_is_415(self, calls, name):
         assert (
             ".csv" in check_problem(calls.post("/v1/datasets", **a_file(CSV, name)), 415)["detail"]

@@ -9,6 +9,7 @@ import math
 import re
 import time
 from contextlib import closing
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,10 +18,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
+from services.errors import CurveError, InvalidOption, InvalidTable, TooLarge, UnreadableFile
 from services.export.writers import csv_lines
 from services.files import ReadLimits, ReadOptions, Source, pick_x, read_text
 from services.files.text_pieces import CHUNK_BYTES
+from services.files.words import GAPS
 from services.fingerprint import table_sha256
 from tests.examples import examples
 from tests.factories import load_table
@@ -175,6 +177,147 @@ GOOD = {
     "names in many scripts": Good(
         "время;Größe\n1;2\n".encode(), {"время": [1], "Größe": [2]}, ("utf-8", ";", ".")
     ),
+    "two columns of numbers": Good(b"\n0,1\n2,3\n", {"x": [0, 2], "y1": [1, 3]}),
+    "two columns of numbers, decimal comma": Good(
+        b"0,5;1,5\n2,5;3,5\n", {"x": [0.5, 2.5], "y1": [1.5, 3.5]}, ("utf-8", ";", ",")
+    ),
+    "one row of numbers": Good(b"0,1\n", {"x": [0], "s": [1]}, options={"stem": "s"}),
+    "a title without delimiters": Good(
+        b"x y\n1,2\n", {"x": [1], "x1": [2]}, options={"stem": "x1"}
+    ),
+    "a row of names above, said to be absent": Good(
+        b"x,y\n1,2\n", {"x": [1], "y1": [2]}, options=ABSENT
+    ),
+    "a delimiter at the end of each line": Good(b"x,y,\n1,3,\n2,4,\n", XY),
+    "a delimiter at the end of each row of numbers": Good(b"x,y\n1,3,\n2,4,\n", XY),
+    "a delimiter at the end of the names": Good(b"x,y,\n1,3\n2,4\n", XY),
+    "an empty column between": Good(b"x,,y\n1,,3\n2,,4\n", XY),
+    "empty rows at the end": Good(b"x,y\n1,3\n2,4\n,\n , \n", XY),
+    "a quote inside a name": Good(b'5" x,y"mm"\n1,2\n', {'5" x': [1], 'y"mm"': [2]}),
+    "rare words for gaps": Good(
+        b"x,a,b,c\n1,#N/A,n/a,-\n2,--,-nan,1.#QNAN\n",
+        {"x": [1, 2], "a": [NAN] * 2, "b": [NAN] * 2, "c": [NAN] * 2},
+    ),
+    "an exponent of Fortran": Good(b"x,y\n1,1.0D+00\n2,2.5d-3\n", {"x": [1, 2], "y": [1, 0.0025]}),
+    "a real minus sign": Good("x,y\n1,\u22122.5\n".encode(), {"x": [1], "y": [-2.5]}),
+    "comments": Good(b"# Sample: one\n% two\nx,y\n1,3\n# between\n2,4\n# end\n", XY),
+    "names in a comment": Good(
+        b"# wl  a\n400.0  0.1\n400.5  0.2\n",
+        {"wl": [400, 400.5], "a": [0.1, 0.2]},
+        ("utf-8", "space", "."),
+    ),
+    "blanks between, no names": Good(
+        b"  400.0  0.1\n\t400.5 \t0.2  \n",
+        {"x": [400, 400.5], "y1": [0.1, 0.2]},
+        ("utf-8", "space", "."),
+    ),
+    "blanks between decimal commas": Good(
+        b"x y\n400,5 1,25\n401,0 1,5\n",
+        {"x": [400.5, 401], "y": [1.25, 1.5]},
+        ("utf-8", "space", ","),
+    ),
+    "a preamble": Good(
+        b"Data from demo\n\nDate: Tue\nPixels: 4\n>>>Begin<<<\n178.1\t-0.1\n178.3\t0.2\n",
+        {"x": [178.1, 178.3], "s": [-0.1, 0.2]},
+        ("utf-8", "\t", "."),
+        {"stem": "s"},
+    ),
+    "a preamble and names": Good(b"Instrument A, new, 2020\nDate;1\n\nx,y\n1,3\n2,4\n", XY),
+    "lines behind the table": Good(b"x,y\n1,3\n2,4\n\nEnd of file\nBy,nobody\n", XY),
+    "a row of units": Good(
+        b"x;y\n[nm];[counts]\n300,00;6,893\n301,00;7,47\n",
+        {"x": [300, 301], "y": [6.893, 7.47]},
+        ("utf-8", ";", ","),
+    ),
+    "names, units and comments": Good(b"x,y\nnm,a.u.\nComment,sample 1\n1,3\n2,4\n", XY),
+    "a line that names the delimiter": Good(
+        b"sep=;\nx;y\n1,5;2,5\n", {"x": [1.5], "y": [2.5]}, ("utf-8", ";", ",")
+    ),
+    "an index of pandas": Good(b",x,y\n0,1,3\n1,2,4\n", XY),
+    "first and last line": Good(
+        b"V,I\n0,1\n1,2\n\nx,y\n1,3\n2,4\n5,6\n", XY, options={"first_line": 5, "last_line": 7}
+    ),
+    "another comment": Good(b"$ note, 2\nx,y\n1,3\n2,4\n", XY, options={"comment": "$"}),
+    "delimiter said": Good(
+        b"x,a;b\n1,2;3\n", {"x,a": [1.2], "b": [3]}, ("utf-8", ";", ","), {"delimiter": ";"}
+    ),
+    "decimal said": Good(
+        b"x;y\n1;1,234\n2;3,456\n",
+        {"x": [1, 2], "y": [1.234, 3.456]},
+        ("utf-8", ";", ","),
+        {"decimal": ","},
+    ),
+    "thousands said": Good(
+        b'x\ty\n998\t1\n"1,001"\t"12,345.5"\n',
+        {"x": [998, 1001], "y": [1, 12345.5]},
+        ("utf-8", "\t", "."),
+        {"thousands": ","},
+    ),
+    "thousands by blanks": Good(
+        "x;y\n1 234;1\u00a0234\u202f567,5\n".encode(),
+        {"x": [1234], "y": [1234567.5]},
+        ("utf-8", ";", ","),
+        {"thousands": "space"},
+    ),
+    "thousands by points": Good(
+        b"x;y\n1.234;1.234,5\n",
+        {"x": [1234], "y": [1234.5]},
+        ("utf-8", ";", ","),
+        {"thousands": "."},
+    ),
+    "Indian thousands": Good(
+        b"x;y\n1;12,34,567\n", {"x": [1], "y": [1234567]}, ("utf-8", ";", "."), {"thousands": ","}
+    ),
+    "gaps said": Good(
+        b"x,y,z\n1,-9999,missing\n2,-9999.0,5\n",
+        {"x": [1, 2], "y": [NAN, NAN], "z": [NAN, 5]},
+        options={"gap": ("-9999", "Missing")},
+    ),
+    "columns said": Good(
+        b"t,note,y,z\n1,good,2,3\n4,bad,5,6\n",
+        {"t": [1, 4], "z": [3, 6]},
+        options={"columns": ("z", "#1")},
+    ),
+    "x by its position": Good(b"a,b\n1,2\n", {"b": [2], "a": [1]}, options={"x_column": "#2"}),
+    "numbers as names, said so": Good(
+        b"0,1,2\n3,4,5\n", {"0": [3], "1": [4], "2": [5]}, options={"header": "present"}
+    ),
+    "one curve a row": Good(
+        b"name,400,401,402\nquartz,1,2,3\ncalcite,4,,6\n",
+        {"name": [400, 401, 402], "quartz": [1, 2, 3], "calcite": [4, NAN, 6]},
+        options={"layout": "rows"},
+    ),
+    "one curve a row, without names": Good(
+        b"400 401\n1 2\n3 4\n",
+        {"x": [400, 401], "y1": [1, 2], "y2": [3, 4]},
+        ("utf-8", "space", "."),
+        {"layout": "rows"},
+    ),
+    "latin-1 names": Good(
+        "Wellenl\u00e4nge;y\n1,5;2\n".encode("latin-1"),
+        {"Wellenl\u00e4nge": [1.5], "y": [2]},
+        ("utf-8", ";", ","),
+    ),
+    "latin-1 said": Good(
+        "\u00e4;y\n1;2\n".encode("latin-1"),
+        {"\u00e4": [1], "y": [2]},
+        ("cp1252", ";", "."),
+        {"encoding": "windows-1252"},
+    ),
+    "latin-1 declared": Good(
+        "\u00b5A;y\n1;2\n".encode("latin-1"),
+        {"\u00b5A": [1], "y": [2]},
+        ("cp1252", ";", "."),
+        {"charset": "iso-8859-1"},
+    ),
+    "a line break in a name": Good(b'x,"y\r\nin"\n1,2\n', {"x": [1], "y in": [2]}),
+    "a title with delimiters behind it": Good(
+        b"Data of one\t\t\nx\ty\n1\t3\n2\t4\n", XY, ("utf-8", "\t", ".")
+    ),
+    "a line of blanks above": Good(b"    \n\t \nx y\n1 3\n2 4\n", XY, ("utf-8", "space", ".")),
+    "not a number of Visual C": Good(
+        b"x  y\n0  -1.#IND\n1  2\n", {"x": [0, 1], "y": [NAN, 2]}, ("utf-8", "space", ".")
+    ),
     "as many as allowed": Good(
         b"x,a,b\n1,2,3\n\n1,2,3\n\n1,2,3\n\n",
         {"x": [1] * 3, "a": [2] * 3, "b": [3] * 3},
@@ -188,7 +331,6 @@ BAD = {
     "only blank lines": Bad(b'\n  \r\n""\n', "no_rows"),
     "only a header": Bad(b"x,y\n", "no_rows"),
     "one column": Bad(b"x\n1\n2\n", "one_column", line=1),
-    "header without the delimiter of the rows": Bad(b"x y\n1,2\n", "one_column", line=1),
     "header with another delimiter": Bad(b"x;y\n1,2\n", "ragged_row", 0, 2),
     "tsv with commas": Bad(b"x,y\n1,2\n", "one_column", line=1, options=TSV),
     "text": Bad(b"x,y\n1,2\n3,abc\n", "not_a_number", 1, 3, "y"),
@@ -200,7 +342,6 @@ BAD = {
     "a point alone": Bad(b"x,y\n.,2\n", "not_a_number", 0, 2, "x"),
     "an exponent alone": Bad(b"x,y\ne5,2\n", "not_a_number", 0, 2, "x"),
     "a space inside": Bad(b"x,y\n1 000,2\n", "not_a_number", 0, 2, "x"),
-    "signed NaN": Bad(b"x,y\n1,-nan\n", "not_a_number", 0, 2, "y"),
     "true": Bad(b"x,y\n1,True\n", "not_a_number", 0, 2, "y"),
     "infinity": Bad(b"x,y\n1,inf\n", "not_finite", 0, 2, "y"),
     "minus infinity": Bad(b"x,y\n1,-Infinity\n", "not_finite", 0, 2, "y"),
@@ -213,39 +354,62 @@ BAD = {
     "thousands separators only": Bad(b"x;y\n1;1.234.567\n", "not_a_number", 0, 2, "y"),
     "short row": Bad(b"x,y\n1,2\n3\n", "ragged_row", 1, 3),
     "long row": Bad(b"x,y\n1,2,3\n", "ragged_row", 0, 2),
-    "a delimiter at the end of each line": Bad(b"x,y,\n1,2,\n", "empty_name", None, 1, ""),
     "empty name": Bad(b"x,,y\n1,2,3\n", "empty_name", None, 1, ""),
-    "all names empty": Bad(b"\n,\n1,2\n", "empty_name", None, 2, ""),
     "duplicate name": Bad(b"\nx,y, y\n1,2,3\n", "duplicate_name", None, 2, "y"),
     "long name": Bad(b"x," + b"y" * 201 + b"\n1,2\n", "long_name", None, 1, "y" * 200),
-    "line break in a name": Bad(b'x,"y\n1"\n1,2\n', "bad_name", None, 1, "y\n1"),
-    "no header": Bad(b"\n0,1\n2,3\n", "no_header", line=2),
-    "no header, decimal comma": Bad(b"0,5;1,5\n2,5;3,5\n", "no_header", line=1),
+    "a control character in a name": Bad(b"x,y\x07\n1,2\n", "bad_name", None, 1, "y\x07"),
     "no header, with a gap": Bad(b"0,,NA\n1,2,3\n", "no_header", line=1),
-    "no header, with an infinity": Bad(b"0,inf\n1,2\n", "no_header", line=1),
-    "no header, with thousands": Bad(b"1.234,5;2,5\n1,5;2,5\n", "no_header", line=1),
-    "no header, with a per cent sign": Bad(b"-1,12 %\n1,2\n", "no_header", line=1),
-    "no header, with arabic digits": Bad("+.1,\u0661\n1,2\n".encode(), "no_header", line=1),
-    "no header, with an underscore": Bad(b"0,1_000\n1,2\n", "no_header", line=1),
-    "no header, one row": Bad(b"0,1\n", "no_header", line=1),
-    "header said to be absent": Bad(b"x,y\n1,2\n", "not_a_number", 0, 1, "x", options=ABSENT),
     "comma and semicolon in the header": Bad(b"x,a;b\n1,c;2\n", "ambiguous_delimiter", line=1),
     "only a header, two delimiters": Bad(b"x,a;b\n", "ambiguous_delimiter", line=1),
     "comma or tab": Bad(b"1,2\t\n3,4\t\n", "ambiguous_delimiter", line=1, options=ABSENT),
     "a bad quote under two delimiters": Bad(b'x,a;b\n"1"2,3\n', "ambiguous_delimiter", line=1),
     "quote never closed": Bad(b'x,y\n1,2\n3,"4\n5,6\n', "open_quote", 1, 3),
     "quote never closed in the header": Bad(b'x,y\n\n"1",\n"2\n,3', "open_quote", 1, 4),
-    "quote hides the delimiter": Bad(b'"x,y\n1,2\n', "open_quote", line=1),
     "quote never closed in a long file": Bad(
         b'x,y\n1,"2\n' + b"1,2\n" * 50_000, "open_quote", 0, 2
     ),
     "text after a quote": Bad(b'x,y\n1,"2"3\n', "bad_quote", 0, 2),
-    "quote inside a cell": Bad(b'x,y"mm"\n1,2\n', "bad_quote", line=1),
     "line after a cell of three lines": Bad(b'x,y\n\n"1\n\n",2\n3,z\n', "not_a_number", 1, 6, "y"),
     "line inside a row of three lines": Bad(b'x,y\n"1\n\n",z\n', "not_a_number", 0, 4, "y"),
     "line after blank lines": Bad(b"x,y\r\n\r\n   \r\n1,z\r\n", "not_a_number", 0, 4, "y"),
     "line with doubled returns": Bad(b"x,y\r\r\n1,2\r\r\n1,z\r\r\n", "not_a_number", 1, 3, "y"),
     "line with returns alone": Bad(b"x,y\r\r1,2\r1,z", "not_a_number", 1, 4, "y"),
+    "numbers without names below a title": Bad(
+        b"Order: Qx, I(Qx,Qy)\n\n1\t2\t3\t4\n4\t5\t6\t7\n", "no_header", line=3
+    ),
+    "numbers without names": Bad(b"1,2,3\n4,5,6\n", "no_header", line=1),
+    "infinity without a header": Bad(b"0,inf\n1,2\n", "not_finite", 0, 1, "y1"),
+    "per cent without a header": Bad(b"-1,12 %\n1,2\n", "not_a_number", 0, 1, "y1"),
+    "thousands without a header": Bad(b"1.234,5;2,5\n1,5;2,5\n", "not_a_number", 0, 1, "x"),
+    "two tables": Bad(b"V,I\n0,1\n1,2\n\nV,I\n0,1\n", "two_tables", 2, 6),
+    "two tables, the first wider": Bad(b"1,2,3\n4,5\n6,7\n", "two_tables", line=1, options=ABSENT),
+    "two tables of other delimiters": Bad(
+        b"#x,y\n1,2\n wl  a\n400.0  0.1\n400.5  0.2\n", "two_tables", 1, 4
+    ),
+    "a table of two exports": Bad("x,y\n1,2\n\ufeffx,y\n2,3\n".encode(), "two_tables", 1, 4),
+    "a sum below": Bad(b"x,y\n1,2\nMean,2\n", "not_a_number", 1, 3, "x"),
+    "names with numbers between": Bad(
+        b"X,CH1,Start\nSequence,Volt,1e-3\n0,1,\n1,2,\n", "unclear_row", line=2
+    ),
+    "thousands or decimals": Bad(b'x\ty\n998\t1\n999\t"1,001"\n', "ambiguous_thousands", line=3),
+    "a name in the first cell of each row": Bad(
+        b"name,400,401\nquartz,1,2\n", "not_a_number", 0, 2, "name"
+    ),
+    "no name and no number": Bad(b";\n-;", "no_columns", options={"header": "present"}),
+    "a time": Bad(b"t,y\n13:40:25.8,1\n13:40:26,2\n", "not_a_number", 0, 2, "t"),
+    "a name for a column with numbers only": Bad(b"a,,y\n1,2,3\n", "empty_name", line=1, column=""),
+    "first row bad": Bad(b"x,y\n1,abc\n2,3\n3,4\n", "not_a_number", 0, 2, "y"),
+    "an unknown column": Bad(b"x,y\n1,2\n", "unknown_column", options={"columns": ("z",)}),
+    "a position behind all": Bad(b"x,y\n1,2\n", "unknown_column", options={"columns": ("#3",)}),
+    "an odd number of columns": Bad(
+        b"x,y,z\n1,2,3\n", "odd_columns", error=InvalidOption, options={"layout": "pairs"}
+    ),
+    "a decimal mark that parts cells": Bad(
+        b"x,y\n1,2\n", "invalid", error=InvalidOption, options={"decimal": ","}
+    ),
+    "an unknown charset": Bad(
+        b"x,y\n1,2\n", "unknown_charset", error=InvalidOption, options={"charset": "koi8-r"}
+    ),
     "latin-1": Bad(b"x,y\n1,2\n\xb0,3\n", "undecodable", line=3, error=UnreadableFile),
     "half a character": Bad(b"x,y\n1,2\n\xe2\x82", "undecodable", line=3, error=UnreadableFile),
     "half a utf-16 character": Bad(
@@ -318,7 +482,17 @@ def test_refuses(case, chunk_bytes):
 
 def test_the_source_says_how():
     _, source = read("\ufeff1,5\t2".encode(), format="tsv", header="absent")
-    assert source == Source("tsv", "utf-8-sig", "\t", ",", "absent")
+    assert source == Source(
+        "tsv",
+        "utf-8-sig",
+        "\t",
+        ",",
+        "absent",
+        first_line=1,
+        last_line=1,
+        layout="columns",
+        units="absent",
+    )
 
 
 def test_minus_zero_keeps_its_sign():
@@ -540,8 +714,10 @@ def test_the_fast_way_and_the_careful_way_agree(rows, delimiter):
         try:
             table, source = read(text.encode())
         except InvalidTable as error:
+            if error.facts[0].code == "two_tables":
+                return "two_tables"  # it quotes the line between them
             return error.detail, error.facts
-        return table_sha256(table), source
+        return table_sha256(table), replace(source, skipped=())
 
     assert outcome("") == outcome('"')
 
@@ -568,19 +744,42 @@ pieces = st.one_of(
 
 def by_the_csv_module(data, source):
     """Read what is known to be a table; the slow, obvious way, for comparison."""
-    text = data.decode(source.encoding)
-    text = text.lstrip("\ufeff")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=source.delimiter, strict=True)
+    text = data.decode(source.encoding).lstrip("\ufeff")
+    lines = re.split("\r\r?\n|\r|\n", text)[source.first_line - 1 : source.last_line]
+    if source.units == "present":
+        lines = [line for line in lines if line not in source.skipped]
+    delimiter = source.delimiter
+    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, strict=True)
     rows = [[cell.strip() for cell in row] for row in reader]
     rows = [row for row in rows if row not in ([], [""])]
-    names = [f"y{position}" for position in range(len(rows[0]))]
-    names = rows.pop(0) if source.header == "present" else ["x", *names[1:]]
-    gaps = ("", "nan", "na", "null", "none")
+    names = ["x", *(f"y{position}" for position in range(1, len(rows[0])))]
+    if source.header == "present":
+        names = [" ".join(name.split("\n")) for name in rows.pop(0)]
+    if source.units == "present":
+        rows.pop(0)
+    width = len(rows[0])
+    names = [*names, *[""] * width][: max(width, len(names))]
     numbers = [
-        [NAN if cell.lower() in gaps else float(cell.replace(source.decimal, ".")) for cell in row]
+        [NAN if cell.lower() in GAPS else as_float(cell, source.decimal) for cell in row]
         for row in rows
     ]
-    return pick_x(tuple(names), np.array(numbers).T, None)
+    kept = [at for at, name in enumerate(names) if name]
+    return pick_x(tuple(names[at] for at in kept), np.array(numbers).T[kept], None)
+
+
+def as_float(cell, decimal):
+    """The number of a cell, also with an exponent of Fortran or a real minus sign."""
+    plain = cell.replace(decimal, ".").replace("\u2212", "-")
+    return float(re.sub("[dD](?=[+-]?[0-9])", "e", plain))
+
+
+def is_text(data, encoding):
+    """Tell whether bytes are text in an encoding; lines above the numbers may be none."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_outcome(data, **options):
@@ -591,11 +790,13 @@ def check_outcome(data, **options):
         return bool(error.facts) and all(fact.detail and fact.code for fact in error.facts)
     if not (np.isfinite(table.y) | np.isnan(table.y)).all():
         return False
+    if source.comment or source.delimiter == "space" or not is_text(data, source.encoding):
+        return True  # that module knows none of these
     try:
         other = by_the_csv_module(data, source)
     except (csv.Error, ValueError):
         # That module refuses spaces after a quote, or takes the quote after a space as it is.
-        return '"' in data.decode(source.encoding)
+        return b'"' in data
     return same(table, other) or '"' in "".join(other.columns)
 
 
@@ -638,7 +839,7 @@ def test_line_ends_in_any_number_count_as_always(end):
     assert table.y.tolist() == [[2.0]]
     lines = len(re.split("\r\r?\n|\r|\n", f"x,y{blank}1,2{blank}"))
     with pytest.raises(InvalidTable) as caught:
-        read(f"x,y{blank}1,2{blank}a,b".encode())
+        read(f"x,y{blank}1,2{blank}a,2".encode())
     assert caught.value.facts[0].line == lines
 
 

@@ -1,0 +1,101 @@
+"""The first lines of a text, and the place where its table starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.files.text_records import LINE_END, Record
+from services.tables import TableWarning
+
+_QUOTED_LINES = 20
+"""Most lines of a cell in quotes, in the beginning of a text."""
+
+_FILLED = re.compile(r"[^\r\n]++")
+"""A line that is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableStart:
+    """The place where the numbers of a table start, and the rows above them.
+
+    Parameters
+    ----------
+    delimiter : str
+        Character between the cells; a space stands for any run of blanks.
+    width : int
+        Cells of each row.
+    line : int
+        Line of the first row of numbers, from 1.
+    place : int
+        Position of its first character.
+    names, units : list of str or None
+        Cells of the rows of names and units.
+    names_line : int or None
+        Line of the names.
+    skipped : tuple of str
+        The first lines that were left out.
+    comment : str or None
+        Characters of comments that were found.
+    warnings : tuple of TableWarning
+        Other readings.
+    """
+
+    delimiter: str
+    width: int
+    line: int
+    place: int
+    names: list[str] | None = None
+    units: list[str] | None = None
+    names_line: int | None = None
+    skipped: tuple[str, ...] = ()
+    comment: str | None = None
+    warnings: tuple[TableWarning, ...] = ()
+
+    @property
+    def first_line(self) -> int:
+        """First line of the table, with its names."""
+        return self.names_line or self.line
+
+
+class Line(NamedTuple):
+    """A record, and the positions of its first character and of the one behind it."""
+
+    record: Record
+    start: int
+    end: int
+
+
+def join_quoted(text: str) -> Iterator[Line]:
+    """Cut a text into records that are not empty; a quote that does not close soon is a sign."""
+    spans = [match.span() for match in _FILLED.finditer(text)]
+    line, behind, at = 1, 0, 0
+    while at < len(spans):
+        start = spans[at][0]
+        line += _count_ends(text, behind, start)
+        last = _close_quotes(text, spans, at)
+        behind = spans[last][1]
+        cut = LINE_END.sub("\n", text[start:behind])
+        end = LINE_END.match(text, behind)
+        yield Line(Record(line, cut), start, end.end() if end else behind)
+        line += cut.count("\n")
+        at = last + 1
+
+
+def _count_ends(text: str, start: int, stop: int) -> int:
+    if "\r" not in text:
+        return text.count("\n", start, stop)
+    return sum(1 for _ in LINE_END.finditer(text, start, stop))
+
+
+def _close_quotes(text: str, spans: Sequence[tuple[int, int]], at: int) -> int:
+    """Return the line in which the quotes of a line are closed, or that line itself."""
+    start, stop = spans[at]
+    if text.count('"', start, stop) % 2 == 0:
+        return at
+    for last in range(at + 1, min(at + _QUOTED_LINES, len(spans))):
+        if text.count('"', start, spans[last][1]) % 2 == 0:
+            return last
+    return at
