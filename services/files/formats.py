@@ -48,7 +48,8 @@ class Content(Enum):
     ZIP = "a ZIP archive, as XLSX is"
     GZIP = "gzip"
     ZSTD = "zstd"
-    OLE = "an old or encrypted Office file"
+    OPEN_DOCUMENT = "an OpenDocument file; save the sheet as XLSX or CSV"
+    OLE = "an old or encrypted Office file; save the sheet as XLSX or CSV"
     SQLITE = "a SQLite database"
     HDF = "HDF5"
     PDF = "PDF"
@@ -286,6 +287,9 @@ the last one is the old version, whose reader refuses it by name."""
 _SPC_X_TYPES = {*range(31), 255}
 _SPC_Y_TYPES = {*range(27), *range(128, 132)}
 
+_OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis."
+"""Name and content of the first member of such an archive, which is not packed."""
+
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 
 _CONTROL = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1a\x1b"})
@@ -315,6 +319,8 @@ def recognize(head: bytes) -> Content:
     if not head.translate(None, _PRINTABLE):
         return Content.TEXT
     marked = next((content for magic, content in _MAGIC.items() if head.startswith(magic)), None)
+    if marked is Content.ZIP and head[30:].startswith(_OPEN_DOCUMENT):
+        return Content.OPEN_DOCUMENT
     if marked is None and _is_spc(head):
         return Content.SPC
     return marked or (Content.BINARY if _is_binary(head) else Content.TEXT)

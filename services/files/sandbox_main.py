@@ -189,7 +189,7 @@ def _read(
     match format:
         case "xlsx":
             with open(descriptor, "rb", closefd=False) as file:
-                heads = [sheets.read_sheet(file, numbers, options)]
+                heads = sheets.read_sheet(file, numbers, options)
         case "parquet" | "arrow":
             data = _map(descriptor, size)
             heads = [columnar.read_columnar(data, format, numbers, options)]

@@ -20,7 +20,8 @@ from tests.files import SHEET, a_parquet, a_sheet, a_workbook, sheet_xml, with_m
 def read(data, chunk_bytes=CHUNK_BYTES, **options):
     with tempfile.TemporaryFile(buffering=0) as file:
         into, options = ColumnFile(file, 0), ReadOptions(**options)
-        found = read_sheet(io.BytesIO(data), into, options, chunk_bytes=chunk_bytes)
+        (found,) = read_sheet(io.BytesIO(data), into, options, chunk_bytes=chunk_bytes)
+        into.rows = found.rows
         values = into.read(0, len(found.columns))
     return dict(zip(found.columns, values.tolist(), strict=True)), found
 
@@ -64,7 +65,16 @@ def test_every_double_of_a_sheet_keeps_its_bits():
 def test_without_a_header_the_columns_are_x_y1_y2():
     columns, _ = read(a_workbook(("A", [[1, 2, 3], [4, 5, 6]])), header="absent")
     assert columns == {"x": [1, 4], "y1": [2, 5], "y2": [3, 6]}
-    assert fact_of([[1, 2], [3, 4]]).code == "no_header"
+    assert fact_of([[1, 2, 3], [4, 5, 6]]).code == "no_header"
+    columns, found = read(a_workbook(("A", [[1, 2], [3, 4]])), stem="silicon")
+    assert columns == {"x": [1, 3], "silicon": [2, 4]}
+    assert (found.source.header, found.source.first_line) == ("absent", 1)
+    assert list(read(a_workbook(("A", [[1, 2], [3, 4]])))[0]) == ["x", "y1"]
+    assert read(a_workbook(("A", [[5, 6, 7], [4, 5, 6]])), header="present")[0] == {
+        "5": [4],
+        "6": [5],
+        "7": [6],
+    }
 
 
 def test_empty_rows_and_columns_around_the_cells_are_not_there():
@@ -103,7 +113,7 @@ def test_an_error_cell_is_no_gap(tag):
 
 def test_an_error_cell_of_another_sheet_does_not_matter():
     data = a_workbook(("A", [["x", "y"], [1, 2]]), ("B", [["x", "y"], [1, 2]]))
-    bad = '<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="e"><v>#N/A</v></c></row>'
+    bad = '<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="e"><v>#REF!</v></c></row>'
     data = with_member(data, "xl/worksheets/sheet2.xml", sheet_xml(NAMES + bad))
     assert read(data)[0] == {"x": [1.0], "y": [2.0]}
     with pytest.raises(InvalidTable):
