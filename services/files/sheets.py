@@ -32,11 +32,12 @@ from services.errors import (
 from services.files.common import Part, ReadOptions, Source, TableHead
 from services.files.finding import name_columns
 from services.files.picking import Columns, check_columns, pick_parts
+from services.files.sheet_curves import read_curve_rows, refuse_no_x
 from services.files.sheet_head import MOST_SKIPPED, Row, SheetHead, find_head, refuse_empty
 from services.files.sheet_rows import SheetRows
 from services.files.sheet_xml import CHUNK_BYTES, MOST_CELLS, Marks, column_letters, search
 from services.files.spool import ColumnFile, Spool
-from services.tables import TableWarning
+from services.tables import Table, TableWarning
 
 _EXPLANATIONS = {
     "error_cell": "an error such as #DIV/0!, not a number",
@@ -174,11 +175,7 @@ class _Sheet:
         """Read names and numbers."""
         self._check_size()
         if self._options.layout == "rows":
-            detail = (
-                "Transpose the sheet so that each curve is a column, or store it as CSV: a sheet"
-            )
-            detail += " is not read by layout=rows."
-            raise error_from(InvalidOption, Fact(detail, "invalid", parameter="layout"))
+            return self._read_curve_rows(into)
         head = find_head(self._rows(0), self._options)
         if head is None:
             self._refuse_bad_cells(None, None, None)
@@ -201,6 +198,15 @@ class _Sheet:
             detail = "There are names, but no data rows."
             raise error_from(InvalidTable, Fact(detail, "no_rows"))
         return self._write(self._make_parts(spool, head, rows), head, rows, into)
+
+    def _read_curve_rows(self, into: ColumnFile) -> list[TableHead]:
+        width = self._sheet.width
+        found = read_curve_rows(self._rows(0), width, self._options, self._first_column)
+        self._refuse_bad_cells(found and found.head, found and found.rows.ended, None)
+        if found is None:
+            raise refuse_no_x()
+        table = Table(found.values[0], found.values[1:], found.names[1:], found.names[0])
+        return self._write(((Part(table),), ()), found.head, found.rows, into)
 
     def _check_size(self) -> None:
         limits, columns, rows = self._options.limits, self._sheet.width, self._sheet.height

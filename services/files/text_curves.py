@@ -62,7 +62,7 @@ def read_curve_rows(
         with closing(read_ahead(file, read if labels is None else _nothing)) as ahead:
             rows.read(records, ahead)
         numbers.flush()
-        columns = _clean(labels or ["x", *(f"y{at}" for at in range(1, sink.rows))])
+        columns = clean_labels(labels or ["x", *(f"y{at}" for at in range(1, sink.rows))])
         table = SpooledTable(ColumnFile(numbers, width), columns, 0)
     except BaseException:
         numbers.close()
@@ -75,8 +75,23 @@ def _nothing(_piece: bytes) -> Plain | None:
     return None
 
 
-def _clean(names: list[str]) -> tuple[str, ...]:
-    """Clean the name of x and those of the curves."""
+def clean_labels(names: list[str]) -> tuple[str, ...]:
+    """Clean the name of x and those of the curves.
+
+    Parameters
+    ----------
+    names : list of str
+        The first cells of the rows.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    InvalidTable
+        There is no curve, or a name cannot be used.
+    """
     if len(names) <= 1:
         detail = "There is a row of x, but no row with a curve."
         raise error_from(InvalidTable, Fact(detail, "no_rows"))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import openpyxl
 import pytest
 
-from services.errors import InvalidOption, InvalidTable
+from services.errors import InvalidTable
 from services.files import ReadOptions
 from services.files.formats import Content, recognize
 from services.files.sheets import read_sheet
@@ -172,8 +172,32 @@ def test_words_and_numbers_for_a_gap():
     assert head.source.gap == ("missing", "-9999")
 
 
-def test_curves_in_rows_are_refused_with_what_to_do():
-    assert "Transpose" in refuse(ROWS, InvalidOption, layout="rows").detail
+def test_curves_in_rows():
+    rows = [["Run of May"], [], ["nm", 400, 401, 402], ["a", 1, None, 3], [], ["b", 4, 5, "NA"]]
+    columns, head = read([*shift(rows, 0, 1), [None, "Made by Bo"]], layout="rows")
+    assert list(columns) == ["nm", "a", "b"]
+    assert same_bits(columns["nm"], [400, 401, 402])
+    assert same_bits(columns["a"], [1, math.nan, 3])
+    assert same_bits(columns["b"], [4, 5, math.nan])
+    assert (head.source.first_line, head.source.last_line, head.source.layout) == (3, 6, "rows")
+    assert head.source.skipped == ("Run of May", "Made by Bo")
+
+
+def test_curves_in_rows_without_names():
+    columns, head = read([[1, 2, 3], [4, 5, 6], [7, 8, 9]], layout="rows")
+    assert columns == {"x": [1, 2, 3], "y1": [4, 5, 6], "y2": [7, 8, 9]}
+    assert head.source.header == "absent"
+
+
+def test_a_bad_cell_of_curves_in_rows_is_refused_by_its_place():
+    fact = refuse([["nm", 400, 401], ["a", 1, "bad"], ["b", 1, 2]], layout="rows").facts[0]
+    assert "C2" in fact.detail
+    assert fact.column == "#3"
+    assert refuse([["nm", 1, 2], ["a", 1, 2], ["a", 1, 2]], layout="rows").facts[0].code == (
+        "duplicate_name"
+    )
+    assert refuse([["nm", 1, 2]], layout="rows").facts[0].code == "no_rows"
+    assert refuse([["nm", "a"], ["b", "c"]], layout="rows").facts[0].code == "no_rows"
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 1, 2, 3, tzinfo=UTC), timedelta(hours=1)])
