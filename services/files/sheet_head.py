@@ -225,7 +225,7 @@ def _titles(first: int, needed: Sequence[int], recent: Sequence[Row]) -> Iterato
         yield row, cells
 
 
-def refuse_empty(name: str, others: Sequence[str]) -> InvalidTable:
+def refuse_empty(name: str, others: Sequence[str], options: ReadOptions) -> InvalidTable:
     """Make the error for a sheet without numbers.
 
     Parameters
@@ -234,13 +234,23 @@ def refuse_empty(name: str, others: Sequence[str]) -> InvalidTable:
         Its name.
     others : sequence of str
         Names of the other sheets.
+    options : ReadOptions
+        Options of the client.
 
     Returns
     -------
     InvalidTable
     """
-    detail = f"Name another sheet by sheet=; there are no data rows of numbers in {name!r}"
-    detail += f", and the others are {', '.join(map(repr, others[:MOST_SKIPPED]))}."
-    if not others:
-        detail = "Store numbers in the sheet; it has no data rows."
-    return error_from(InvalidTable, Fact(detail, "no_rows", parameter="sheet" if others else None))
+    where = f"there are no data rows of numbers in {quote(name)}"
+    if options.first_line or options.last_line:
+        detail, parameter = (
+            f"Say other first_line= and last_line=; {where} between them.",
+            "first_line",
+        )
+    elif others:
+        known = ", ".join(map(quote, others[:MOST_SKIPPED]))
+        detail = f"Name another sheet by sheet=; {where}, and the others are {known}."
+        parameter = "sheet"
+    else:
+        return error_from(InvalidTable, Fact(f"Store numbers in the sheet; {where}.", "no_rows"))
+    return error_from(InvalidTable, Fact(detail, "no_rows", parameter=parameter))

@@ -179,7 +179,7 @@ class _Sheet:
         head = find_head(self._rows(0), self._options)
         if head is None:
             self._refuse_bad_cells(None, None, None)
-            raise refuse_empty(self._sheet.name, self._others)
+            raise refuse_empty(self._sheet.name, self._others, self._options)
         names = head.names or ("",) * self._sheet.width
         line = None if head.names_row is None else head.names_row + 1
         read = None

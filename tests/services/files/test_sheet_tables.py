@@ -116,6 +116,11 @@ def test_numbers_behind_words_are_a_second_table():
     assert read(rows, first_line=1, last_line=4)[0] == VALUES
 
 
+def test_lines_without_numbers_are_refused_by_the_option():
+    for lines in ({"first_line": 9}, {"first_line": 4, "last_line": 2}, {"last_line": 1}):
+        assert refuse(ROWS, **lines).facts[0].parameter == "first_line"
+
+
 def test_a_bad_cell_in_the_last_row_is_no_summary():
     for cell in ("3..0", "3 %", True):
         assert refuse([*ROWS, [cell, 5]]).facts[0].column == "x"
