@@ -216,7 +216,7 @@ def judge(server: Server, file: File) -> dict[str, Any]:
     """Post a file, and say what became of it."""
     block = find_block(file.data)
     status, reply = post(server, file)
-    asks_header = any(fact.get("parameter") == "header" for fact in reply.get("errors", ()))
+    asks_header = reply.get("detail", "").startswith("Say header=absent")
     if asks_header:
         status, reply = post(server, file, "absent")
     found = {"package": file.package, "path": file.path, "kind": kind_of(file, block)}

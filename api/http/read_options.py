@@ -28,6 +28,7 @@ _NAMES = (
 )
 
 _OF_ANY_FORMAT = {"x_column"}
+_OF_SPECTRA: dict[Format, set[str]] = {"jcamp": {"columns", "decimal"}, "spc": {"columns"}}
 _OF_SHEETS = {"columns", "first_line", "gap", "header", "last_line", "layout", "units"}
 
 
@@ -59,7 +60,9 @@ def take_options(
 def check_options(format: Format, options: ReadOptions) -> None:
     """Refuse options that mean nothing in a format."""
     facts = facts_of(format)
-    taken = set(_NAMES) - {"sheet"} if facts.has_header else _OF_ANY_FORMAT
+    taken = _OF_ANY_FORMAT | _OF_SPECTRA.get(format, set())
+    if facts.has_header:
+        taken = set(_NAMES) - {"sheet"}
     if facts.has_sheets:
         taken = _OF_SHEETS | _OF_ANY_FORMAT | {"sheet"}
     usual = ReadOptions()

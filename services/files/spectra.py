@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from services.errors import Fact, InvalidTable, TooLarge, error_from, quote
-from services.files.common import ReadOptions, Source, TableHead, find_x
+from services.errors import Fact, InvalidOption, InvalidTable, TooLarge, error_from, quote
+from services.files.common import ReadOptions, Source, TableHead
 from services.files.limits import ReadLimits
+from services.files.picking import resolve
 from services.files.spool import ColumnFile
 from services.tables import NAME_LENGTH, FloatArray, Labels, TableWarning
 
@@ -24,7 +25,7 @@ _NUMBER_LENGTH = 10
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Curves of a file on one x column.
+    """Curves of a file on one x column; one with several curves is the only one of its file.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def write_spectra(
     source : Source
         How the file was read.
     options : ReadOptions
-        `stem` names a single curve.
+        `stem` names a single curve, `columns` those that are read.
 
     Returns
     -------
@@ -130,17 +131,45 @@ def write_spectra(
     Raises
     ------
     InvalidTable
-        A number is infinite, or there is no such x column.
+        A number is infinite, or there is no such column.
+    InvalidOption
+        `x_column` names a curve.
     """
     heads: list[TableHead] = []
     for spectrum in spectra:
-        head = _write(spectrum, into, source)
+        chosen = _choose(spectrum, options)
+        head = _write(chosen, into, source)
+        if len(spectrum.names) > 1:
+            # The only one of its file, with names that are different.
+            return [_rename(head, chosen.names, options)]
         into.offset += len(head.columns) * head.rows
         heads.append(head)
-    names = [name for head in heads for name in head.columns[1:]]
-    names = [options.stem or names[0]] if len(names) == 1 else names
-    unique = iter(_make_unique(names))
-    return [_rename(head, [next(unique) for _ in head.columns[1:]], options) for head in heads]
+    names = [head.columns[1] for head in heads]
+    unique = _make_unique([options.stem or names[0]] if len(names) == 1 else names)
+    kept = _find_columns(unique, options)
+    return [_rename(heads[at], (unique[at],), options) for at in kept]
+
+
+def _choose(spectrum: Spectrum, options: ReadOptions) -> Spectrum:
+    """Leave out the curves of a spectrum of several that the client does not name."""
+    if len(spectrum.names) == 1 or not options.columns:
+        return spectrum
+    kept = _find_columns(spectrum.names, options)
+    names, attributes = zip(
+        *((spectrum.names[at], spectrum.attributes[at]) for at in kept), strict=True
+    )
+    return replace(spectrum, y=spectrum.y[kept], names=names, attributes=attributes)
+
+
+def _find_columns(names: Sequence[str], options: ReadOptions) -> list[int]:
+    """Return the positions of the curves that the client names, all of them by default."""
+    if not options.columns:
+        return list(range(len(names)))
+    places = {resolve(name, (X_NAME, *names), "columns") for name in options.columns} - {0}
+    if not places:
+        detail = "Name a curve in columns; there is only x."
+        raise error_from(InvalidTable, Fact(detail, "one_column", parameter="columns"))
+    return [place - 1 for place in sorted(places)]
 
 
 def _write(spectrum: Spectrum, into: ColumnFile, source: Source) -> TableHead:
@@ -177,10 +206,11 @@ def _clean(title: str) -> str:
     return printable[: NAME_LENGTH - _NUMBER_LENGTH].strip()
 
 
-def _rename(head: TableHead, names: list[str], options: ReadOptions) -> TableHead:
+def _rename(head: TableHead, names: tuple[str, ...], options: ReadOptions) -> TableHead:
     """Give a table its final names, and its warnings the name of its first curve."""
     columns = (X_NAME, *names)
+    if options.x_column is not None and resolve(options.x_column, columns, "x_column") != 0:
+        detail = f"Leave out x_column; the x of spectra is {X_NAME}."
+        raise error_from(InvalidOption, Fact(detail, "invalid", parameter="x_column"))
     warnings = tuple(replace(warning, column=names[0]) for warning in head.warnings)
-    return replace(
-        head, columns=columns, x=find_x(columns, options.x_column, ()), warnings=warnings
-    )
+    return replace(head, columns=columns, warnings=warnings)

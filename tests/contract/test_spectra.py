@@ -67,3 +67,18 @@ def test_an_empty_file_is_refused(calls):
 def test_sheets_and_headers_mean_nothing_in_spectra(calls):
     reply = calls.post(PATH, **a_form(("file", an_spc([[1, 2]]), "a.spc"), ("sheet", "S")))
     check_fact(reply, 422, parameter="sheet")
+
+
+def test_the_client_may_choose_tables_and_the_decimal_mark(calls):
+    blocks = [a_jcamp(["1,5 2,5"], "(XY..XY)", TITLE=title) for title in "ab"]
+    form = a_form(("file", b"".join(blocks), "a.jdx"), ("columns", "b"), ("decimal", ","))
+    record = calls.post(PATH, **form).json
+    values = calls.get(f"{PATH}/{record['id']}/values").json["columns"]
+    assert values == {"x": [1.5], "b": [2.5]}
+    form = a_form(("file", an_spc([[1, 2]] * 3), "a.spc"), ("columns", "#3"))
+    assert calls.post(PATH, **form).json["n_curves"] == 1
+
+
+def test_a_decimal_mark_means_nothing_in_spc(calls):
+    reply = calls.post(PATH, **a_form(("file", an_spc([[1, 2]]), "a.spc"), ("decimal", ",")))
+    check_fact(reply, 422, parameter="decimal")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.errors import InvalidTable, TooLarge, UnreadableFile
+from services.errors import InvalidOption, InvalidTable, TooLarge, UnreadableFile
 from services.files import ReadOptions
 from services.files.jcamp import read_jcamp
 from services.files.limits import ReadLimits
@@ -358,6 +358,33 @@ class TestBlocks:
     def test_blocks_may_follow_each_other_without_an_end(self):
         blocks = [a_jcamp(["1,2"], "(XY..XY)", TITLE=title) for title in "ab"]
         assert Found(b"".join(blocks).replace(b"##END=\n", b"", 1)).names == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        ("columns", "names"),
+        [
+            (["b"], ["b"]),
+            (["#2", "x"], ["a"]),
+            (["#4", "#2"], ["a", "a (2)"]),
+            ((), [*"ab", "a (2)"]),
+        ],
+    )
+    def test_the_client_may_choose_tables(self, columns, names):
+        data = b"".join(a_jcamp(["1,2"], "(XY..XY)", TITLE=title) for title in "aba")
+        found = Found(data, columns=columns)
+        assert found.names == names
+        assert [table.tolist() for table in found.tables] == [[[1], [2]]] * len(names)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "code"),
+        [
+            ({"columns": ["b"]}, InvalidTable, "unknown_column"),
+            ({"columns": ["x"]}, InvalidTable, "one_column"),
+            ({"x_column": "a title"}, InvalidOption, "invalid"),
+            ({"x_column": "b"}, InvalidTable, "unknown_column"),
+        ],
+    )
+    def test_a_column_that_cannot_be_chosen_is_refused(self, options, error, code):
+        refused(error, even(["0 1 2"], 2), code, **options)
 
     def test_pages_of_ntuples(self):
         found = Found(NTUPLES)

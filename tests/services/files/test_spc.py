@@ -86,6 +86,14 @@ class TestNumbers:
         assert [table.tolist() for table in tables] == [[a, b] for a, b in zip(x, y, strict=True)]
         assert [head.columns for head in heads] == [("x", "1"), ("x", "2")]
 
+    def test_the_client_may_choose_subfiles(self, order):
+        data = an_spc([[1, 2], [3, 4], [5, 6]], types=(1, 2, 5), order=order)
+        (head,), (table,) = read(data, columns=["3", "#2"], stem="s", x_column="#1")
+        assert head.columns == ("x", "1", "3")
+        assert table[1:].tolist() == [[1, 2], [5, 6]]
+        assert [some["Z"] for some in head.labels.attributes] == ["0.0 min", "1.0 min"]
+        assert read(data, columns=["2"], stem="s")[0][0].columns == ("x", "2")
+
     def test_nan_is_a_gap_and_infinity_is_refused(self, order):
         _, (table,) = read(an_spc([[1, np.nan]], order=order))
         assert np.isnan(table[1]).tolist() == [False, True]
