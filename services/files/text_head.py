@@ -96,7 +96,9 @@ class Head:
         if second is None or self._options.header == "absent":
             return False
         names, row = split_loosely(first, delimiter), split_loosely(second, delimiter)
-        is_row = is_like_number(row[0]) and not self._width_of_numbers(second, delimiter)
+        is_row = (
+            bool(row) and is_like_number(row[0]) and not self._width_of_numbers(second, delimiter)
+        )
         return is_row and len(names) > 1 and not any(map(is_like_number, names))
 
     def _find_rows(self) -> TableStart | None:

@@ -849,3 +849,10 @@ def test_millions_of_blank_lines_cost_little():
         read(b"\n\r" * 4_000_000)
     # A quiet machine takes half a second; each line by itself took four.
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("first", [b"ISIS_83404.TXT", b" "])
+def test_a_line_of_blanks_is_blank_above_numbers_parted_by_blanks(first):
+    lines = [first.ljust(80), b" " * 80, *(b" %d  %d" % (at, 2 * at) for at in range(30))]
+    table, _ = read(b"\n".join(lines), stem="y")
+    assert (len(table.x), table.x[:3].tolist()) == (30, [0, 1, 2])
