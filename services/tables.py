@@ -154,7 +154,7 @@ def clean_names(names: list[str]) -> list[str]:
     seen: dict[str, int] = {}
     facts = []
     for position, name in enumerate(cleaned):
-        problem = _find_problem(name)
+        problem = find_name_fault(name)
         if problem is None and name in seen:
             both = f"Columns {seen[name] + 1} and {position + 1} are both called {name!r}"
             problem = (f"{both}; give each column a different name.", "duplicate_name")
@@ -167,7 +167,19 @@ def clean_names(names: list[str]) -> list[str]:
     return cleaned
 
 
-def _find_problem(name: str) -> tuple[str, str] | None:
+def find_name_fault(name: str) -> tuple[str, str] | None:
+    """Find out why a column cannot have a name.
+
+    Parameters
+    ----------
+    name : str
+        A name without spaces around it.
+
+    Returns
+    -------
+    tuple of two str, or None
+        A sentence and a code; None if it can.
+    """
     if not name:
         return "The name is empty; every column needs one.", "empty_name"
     if len(name) > NAME_LENGTH:

@@ -25,6 +25,7 @@ from api.http.bodies import (
     read_json_body,
 )
 from api.http.labels import take_labels
+from api.http.many_files import join_parts, take_join_options
 from api.http.media import FORM, JSON
 from api.http.read_options import check_options, take_options
 from api.http.uploaded_file import (
@@ -289,6 +290,7 @@ def _read_file(
     head, stream = peek(file.stream)
     format = find_format(file, head)
     fields = dict(fields)
+    join = take_join_options(fields)
     n_points = expected.grid[1].size if expected.grid else None
     options = take_options(fields, file.parameters, expected.usual_x, n_points)
     check_options(format, options)
@@ -300,7 +302,9 @@ def _read_file(
             beside = (fields | {"x_column": options.x_column}).items()
             override = {name: value for name, value in beside if name in given}
             data = _read_all(stream)
-            return _read_json(data, file.compression, expected, fallback, override)
+            made = _read_json(data, file.compression, expected, fallback, override)
+            fields = made.fields
+            read = ReadFile((Part(made.curves, made.labels),), made.source, made.warnings)
         case "csv" | "tsv":
             read = read_text(stream, format, options)
         case "parquet" | "arrow" | "xlsx" | "jcamp" | "spc":
@@ -308,18 +312,9 @@ def _read_file(
                 read = read_in_sandbox(whole_file, format, options, expected.grid)
         case _:
             assert_never(format)
-    part = _only_part(read)
+    part, warnings = join_parts(read, join, expected.grid, fields.get("name") or "the file")
     source = replace(read.source, compression=file.compression)
-    return Upload(part.curves, part.labels, source, read.warnings, fields)
-
-
-def _only_part(read: ReadFile) -> Part:
-    """Return the part of a file that has one x column."""
-    if len(read.parts) > 1:
-        detail = f"Send the curves in files of their own; each of {len(read.parts)} has its own x."
-        read.close()
-        raise InvalidTable(detail, [Fact(detail, "several_grids")])
-    return read.parts[0]
+    return Upload(part.curves, part.labels, source, warnings, fields)
 
 
 def _read_all(stream: BinaryIO) -> bytes:

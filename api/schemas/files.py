@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any, get_args
 
+import marshmallow as ma
 from marshmallow import fields
 
 from api.schemas.base import Choice, Digits, Reply, Words
 from api.schemas.labels import LabelTexts
+from services.choices import AlignmentKind
 from services.files.common import Header, Layout
 from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.tables import NAME_LENGTH
@@ -41,6 +45,24 @@ def presence_field(description: str) -> Choice:
         load_default="auto",
         metadata={"description": description},
     )
+
+
+class NumberText(fields.String):
+    """A finite number as text; empty counts as not given."""
+
+    def __init__(self, *, metadata: dict[str, Any], **kwargs: Any) -> None:
+        pattern = {"default": "", "pattern": f"^(?:{_NUMBER})?$"}
+        super().__init__(metadata=pattern | metadata, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        number = float(text) if re.fullmatch(_NUMBER, text) else math.inf
+        if not math.isfinite(number):
+            raise ma.ValidationError("Not a finite number.")
+        return number
+
+
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
 class FileFields(LabelTexts):
@@ -115,6 +137,27 @@ class FileFields(LabelTexts):
         load_default=None,
         allow_none=False,
         metadata={"default": "", "description": "Of a workbook. Empty: the first with cells."},
+    )
+
+    grid = Words(
+        NAME_LENGTH,
+        load_default="same",
+        allow_none=False,
+        metadata={
+            "description": "How curves of different x become one table. same: they are refused;"
+            " union: all x, with gaps; common: the x that all have; start:stop:step, as in"
+            " 400:1800:2: curves are read at start + i*step."
+        },
+    )
+    x_tolerance = NumberText(
+        load_default=None,
+        metadata={"description": "How far equal x may be apart. Empty: equal float64."},
+    )
+    alignment = Choice(
+        *get_args(AlignmentKind),
+        named="Alignment",
+        load_default="linear",
+        metadata={"description": "exact is for a grid start:stop:step only."},
     )
 
     def load(self, data: Any, **options: Any) -> Any:
