@@ -16,7 +16,18 @@ from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker
 from api.origins import admission, guard
 from api.prefix import Prefix
-from api.resources import curves, datasets, fits, home, mappings, metrics, plots, problems, service
+from api.resources import (
+    curves,
+    datasets,
+    fits,
+    home,
+    mappings,
+    metrics,
+    plots,
+    previews,
+    problems,
+    service,
+)
 from api.resources.small_evaluations import SmallEvaluations
 from api.running import Running
 from api.store.base import Database
@@ -87,6 +98,6 @@ def _document(app: Flask, prefix: str) -> Document:
         API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}} | servers,
     )
     document = Document(app)
-    for noun in (datasets, curves, fits, mappings, plots, problems, service):
+    for noun in (datasets, previews, curves, fits, mappings, plots, problems, service):
         document.register_blueprint(noun.blueprint)
     return document

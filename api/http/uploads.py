@@ -27,6 +27,7 @@ from api.http.bodies import (
 from api.http.labels import take_labels
 from api.http.many_files import join_parts, take_join_options
 from api.http.media import FORM, JSON
+from api.http.preview import Look
 from api.http.read_options import check_options, take_options
 from api.http.uploaded_file import (
     FILE_TYPES,
@@ -54,6 +55,7 @@ from services.files.formats import (
     HEAD_BYTES,
     TEXT_FORMATS,
     Compression,
+    Format,
     facts_of,
     media_type_of,
     recognize,
@@ -122,22 +124,27 @@ class _Expected:
     form_schema: type[ma.Schema]
     usual_x: Sequence[str]
     grid: tuple[str, FloatArray] | None
+    look: Look | None = None
 
 
-def read_upload(
+def read_upload(  # noqa: PLR0913 - the kinds of body, and where the curves go
     json_schema: type[ma.Schema],
     form_schema: type[ma.Schema],
     query: dict[str, Any],
     usual_x: Sequence[str] = USUAL_X,
     grid: tuple[str, FloatArray] | None = None,
+    *,
+    look: Look | None = None,
 ) -> Upload:
     """Read the curves in the body of this request.
 
     `query` holds the fields of a plain file, `usual_x` names of an x column that need not be
-    said, `grid` the name and values of x if the curves are appended to a dataset.
+    said, `grid` the name and values of x if the curves are appended to a dataset. `look` keeps
+    the beginning of a text.
     """
     media_type = expect_type(*BODY_TYPES)
-    upload = _read_upload(media_type, query, _Expected(json_schema, form_schema, usual_x, grid))
+    expected = _Expected(json_schema, form_schema, usual_x, grid, look)
+    upload = _read_upload(media_type, query, expected)
     location = {JSON: "json", FORM: "form"}.get(media_type, "query")
     try:
         labels = take_labels(upload.fields, upload.labels, upload.curves.names, location)
@@ -294,8 +301,9 @@ def _read_file(
     n_points = expected.grid[1].size if expected.grid else None
     options = take_options(fields, file.parameters, expected.usual_x, n_points)
     check_options(format, options)
-    is_packed = file.compression is not None or facts_of(format).is_compact
-    slots.enter_with(file.size, is_packed=is_packed)
+    if look := expected.look:
+        look.start(format, is_partial=fields.get("partial") == "true")
+    _take_slot(file, format)
     match format:
         case "json":
             fallback = {"name": fields["name"]} if "name" in fields else {}
@@ -306,7 +314,8 @@ def _read_file(
             fields = made.fields
             read = ReadFile((Part(made.curves, made.labels),), made.source, made.warnings)
         case "csv" | "tsv":
-            read = read_text(stream, format, options)
+            watched = look.watch(stream, format, options) if look else stream
+            read = read_text(watched, format, options)
         case "parquet" | "arrow" | "xlsx" | "jcamp" | "spc":
             with _on_disk(stream) as whole_file:
                 read = read_in_sandbox(whole_file, format, options, expected.grid)
@@ -315,6 +324,11 @@ def _read_file(
     part, warnings = join_parts(read, join, expected.grid, fields.get("name") or "the file")
     source = replace(read.source, compression=file.compression)
     return Upload(part.curves, part.labels, source, warnings, fields)
+
+
+def _take_slot(file: UploadedFile, format: Format) -> None:
+    is_packed = file.compression is not None or facts_of(format).is_compact
+    slots.enter_with(file.size, is_packed=is_packed)
 
 
 def _read_all(stream: BinaryIO) -> bytes:

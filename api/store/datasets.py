@@ -109,22 +109,17 @@ class Curve(Base):
     y_mean: Mapped[float | None]
 
 
-def add_dataset(  # noqa: PLR0913 - the fields of the record
-    session: Session,
+def describe_dataset(  # noqa: PLR0913 - the fields of the record
     curves: Curves,
     source: Source,
-    labels: Labels = NO_LABELS,
+    labels: Labels,
     *,
-    warnings: Sequence[TableWarning] = (),
+    warnings: Sequence[TableWarning],
     name: str,
     description: str = "",
     attributes: dict[str, Any] | None = None,
-) -> Dataset:
-    """Store curves as a new dataset.
-
-    Slow work that does not need the database comes first, before the first statement begins the
-    transaction.
-    """
+) -> tuple[Dataset, Labels, TableSummary]:
+    """Make the record of a new dataset, which is not stored; with labels that can be."""
     summary, sha256 = _describe(curves)
     labels, lost = keep_storable(labels, curves.names)
     faults = _warn_of_grid(curves)
@@ -146,6 +141,34 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         updated_at=created,
     )
     _warn(dataset, [*warnings, *lost, *faults], summary)
+    return dataset, labels, summary
+
+
+def add_dataset(  # noqa: PLR0913 - the fields of the record
+    session: Session,
+    curves: Curves,
+    source: Source,
+    labels: Labels = NO_LABELS,
+    *,
+    warnings: Sequence[TableWarning] = (),
+    name: str,
+    description: str = "",
+    attributes: dict[str, Any] | None = None,
+) -> Dataset:
+    """Store curves as a new dataset.
+
+    Slow work that does not need the database comes first, before the first statement begins the
+    transaction.
+    """
+    dataset, labels, summary = describe_dataset(
+        curves,
+        source,
+        labels,
+        warnings=warnings,
+        name=name,
+        description=description,
+        attributes=attributes,
+    )
     _insert(session, dataset, curves.x)
     _add_curves(session, dataset, curves, labels, summary, first=0)
     return dataset

@@ -157,7 +157,21 @@ def trim(cells: Sequence[str], row: Sequence[str]) -> list[str]:
     titles = list(cells)
     while len(titles) > len(row) and not titles[-1].strip():
         titles.pop()
-    filled = max((at for at, cell in enumerate(row, 1) if cell.strip()), default=0)
-    if filled <= len(titles) and len(titles) > 1:
+    if count_filled(row) <= len(titles) and len(titles) > 1:
         titles += [""] * (len(row) - len(titles))
     return titles
+
+
+def count_filled(row: Sequence[str]) -> int:
+    """Count the cells of a row up to the last one that is not empty.
+
+    Parameters
+    ----------
+    row : sequence of str
+        Its cells.
+
+    Returns
+    -------
+    int
+    """
+    return max((at for at, cell in enumerate(row, 1) if cell.strip()), default=0)

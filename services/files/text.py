@@ -19,6 +19,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, assert_never
 
+import numpy as np
+
 from services.errors import Fact, InvalidOption, InvalidTable, TooLarge, error_from, quote
 from services.files.common import (
     DEFAULT_OPTIONS,
@@ -28,7 +30,7 @@ from services.files.common import (
     Source,
     require_rows,
 )
-from services.files.finding import name_columns
+from services.files.finding import X_AND_CURVE, name_columns, refuse_nameless
 from services.files.formats import TextFormat
 from services.files.picking import Columns, check_columns, pick_parts
 from services.files.spool import Spool, closed_on_error
@@ -277,5 +279,18 @@ def _read_columns(
             detail += " lost on the way: send it with curl --data-binary, not -d."
             raise error_from(InvalidTable, Fact(detail, "no_rows"))
         require_rows(spool.rows)
+        if start.names is None and options.layout == "columns":
+            columns = _name_filled(spool, start, options)
         parts, warnings = pick_parts(spool, columns, options)
     return parts, warnings, rows
+
+
+def _name_filled(spool: Spool, start: TableStart, options: ReadOptions) -> Columns:
+    """Name the columns of a table without names, but for empty ones behind all numbers."""
+    filled = start.width
+    while filled > X_AND_CURVE and np.isnan(spool.read(filled - 1, filled)).all():
+        filled -= 1
+    if filled != X_AND_CURVE and options.header == "auto":
+        raise refuse_nameless(start.line)
+    names = name_columns(filled, options.stem)
+    return Columns((*names, *[""] * (start.width - filled)), None, start.first_line)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from services.errors import Fact, InvalidTable, error_from
 from services.files.common import ReadOptions
-from services.files.finding import X_AND_CURVE, find_titles, refuse_nameless, trim
+from services.files.finding import X_AND_CURVE, count_filled, find_titles, refuse_nameless, trim
 from services.files.text_lines import Line, TableStart, join_quoted
 from services.files.text_records import (
     SKIPPED_LINES,
@@ -119,7 +119,8 @@ class Head:
     def _find_block(self, delimiter: str, most: int | None = None, least: int = 1) -> int | None:
         """Return the position of the first of two rows of numbers of one width, or of any.
 
-        Only the first `most` lines count, and one row is enough only if `least` is 1.
+        A row that is as wide may stand above words. Only the first `most` lines count, and one row
+        is enough only if `least` is 1.
         """
         marks = self.marks(delimiter)
         single, before = None, None
@@ -129,11 +130,15 @@ class Head:
                 continue
             width = self._width_of_numbers(line.record, delimiter)
             if width and before is not None and before[1] == width:
-                return before[0]
-            if width and single is None and least == 1:
-                single = at
+                return single[0] if single is not None and single[1] == width else before[0]
             before = (at, width) if width else None
-        return single
+            if width and least == 1 and not self._may_be_cut(text, delimiter):
+                single = single or before
+        return None if single is None else single[0]
+
+    def _may_be_cut(self, text: str, delimiter: str) -> bool:
+        """Tell whether a line that blanks would part holds another delimiter."""
+        return delimiter == " " and any(d in text for d in self.candidates if d != " ")
 
     def _width_of_numbers(self, record: Record, delimiter: str) -> int:
         """Return the number of cells of a row of numbers, 0 for another row."""
@@ -142,6 +147,9 @@ class Head:
         try:
             cells = split_cells(record, delimiter)
         except InvalidTable:
+            return 0
+        # A tab between cells is no blank around one.
+        if any("\t" in cell for cell in cells[:-1]):
             return 0
         numbers = 0
         for cell in cells:
@@ -167,18 +175,14 @@ class Head:
                 continue
             cells = trim(split_loosely(record, delimiter), row)
             # A title has one cell, the first; names have more.
-            if len(cells) != len(row) or (
-                (above or cells[0].strip()) and not "".join(cells[1:]).strip()
-            ):
+            is_title = not "".join(cells[1:]).strip() and (above or not _is_numeric(cells[0]))
+            if len(cells) != len(row) or is_title:
                 break
-            if not above and (is_like_number(cells[0]) or self._is_row(cells)):
+            if not above and (is_like_number(cells[0]) or all(map(_is_numeric, cells))):
                 first = at  # a row of gaps, or with a cell that is refused later
             else:
                 above.append(at)
         return self._describe(first, above, delimiter, row)
-
-    def _is_row(self, cells: Sequence[str]) -> bool:
-        return all(self._is_number(cell) or self._gaps.has(cell) for cell in cells)
 
     def _describe(
         self, first: int, above: list[int], delimiter: str, row: Sequence[str]
@@ -204,7 +208,7 @@ class Head:
         elif commented := self._commented_names(first, delimiter, width):
             kept = {first - 1}
             start = replace(start, names=commented, names_line=self.lines[first - 1].record.line)
-        elif width != X_AND_CURVE and self._options.header == "auto":
+        elif count_filled(row) != X_AND_CURVE and self._options.header == "auto":
             raise refuse_nameless(line.record.line)
         skipped = [at for at in range(first) if at not in kept]
         self._refuse_numbers(skipped, start)
@@ -259,7 +263,9 @@ class Head:
         if self._separator:
             lines.insert(0, self._separator.record.text)
         filled = [text for text in lines if text.strip()]
-        found = {mark for text in filled for mark in marks if text.lstrip().startswith(mark)}
+        titles = [line.record.text for line in self.lines if line.record.line == start.names_line]
+        begins = [text.lstrip() for text in filled + titles]
+        found = {mark for text in begins for mark in marks if text.startswith(mark)}
         shown = tuple(text[:_SKIPPED_CHARACTERS] for text in filled[:SKIPPED_LINES])
         return replace(start, skipped=shown, comment=" ".join(sorted(found)) or None)
 

@@ -12,6 +12,7 @@ UPLOADS = {
     path: {"columns": columns} | more
     for path, columns, more in (
         ("/v1/datasets", CURVES, {"name": "a"}),
+        ("/v1/datasets/preview", CURVES, {"name": "a"}),
         ("/v1/datasets/{dataset_id}/curves", {"x": CURVES["x"], "y3": [0.0, 1.0, 2.0]}, {}),
     )
 }

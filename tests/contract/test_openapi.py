@@ -324,6 +324,7 @@ CALLS = (
     ("GET", "/health/ready", None),
     ("GET", "/problems/{slug}", None),
     ("POST", "/v1/datasets", {"name": "a", "columns": CURVES}),
+    ("POST", "/v1/datasets/preview", {"name": "a", "columns": CURVES}),
     (
         "POST",
         "/v1/datasets/{dataset_id}/curves",

@@ -51,7 +51,7 @@ def test_warnings_stand_in_the_record(calls):
         (b"##TITLE=a\n##END=\n", JCAMP, 422, "no_rows"),
         (an_spc([[1, 2]])[:-1], SPC, 400, "damaged"),
         (an_spc([[1, 2]], points=2**31), SPC, 413, "too_many_rows"),
-        (a_jcamp(["1,2"], "(XY..XY)") * 2, JCAMP, 422, "other_x"),
+        (a_jcamp(["1,2"], "(XY..XY)") + a_jcamp(["2,3"], "(XY..XY)"), JCAMP, 422, "other_x"),
     ],
 )
 def test_what_is_wrong_is_told(calls, data, kind, status, code):
