@@ -80,17 +80,20 @@ class FileFields(LabelTexts):
     )
     columns = fields.List(
         Words(NAME_LENGTH),
-        metadata={"description": "Repeat it: names, or #1, #2, ... Default: all columns."},
+        metadata={
+            "description": "Repeat it: names, or #1, #2, ... Default: all columns.",
+            "example": [],  # Swagger UI fills in made up words for want of it
+        },
     )
     header = presence_field("Whether the first row holds names. auto: found by its cells.")
     units = presence_field("Whether a row of units follows the names. auto: found by its cells.")
     first_line = Digits(
         1,
-        metadata={"description": "First line of the table, from 1. Default: found."},
+        metadata={"description": "First line of the table, from 1. Default: found.", "example": ""},
     )
     last_line = Digits(
         1,
-        metadata={"description": "Last line of the table, from 1. Default: found."},
+        metadata={"description": "Last line of the table, from 1. Default: found.", "example": ""},
     )
     comment = Words(
         10,
@@ -121,7 +124,10 @@ class FileFields(LabelTexts):
     )
     gap = fields.List(
         Words(100),
-        metadata={"description": "Repeat it: more words or numbers that stand for no number."},
+        metadata={
+            "description": "Repeat it: more words or numbers that stand for no number.",
+            "example": [],
+        },
     )
     layout = Choice(
         *get_args(Layout),
@@ -151,6 +157,7 @@ class FileFields(LabelTexts):
     )
     x_tolerance = NumberText(
         load_default=None,
+        allow_none=False,
         metadata={"description": "How far equal x may be apart. Empty: equal float64."},
     )
     alignment = Choice(

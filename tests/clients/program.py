@@ -49,9 +49,9 @@ from idealfit_client.models import (
     FitRequest,
     JobState,
     LimitsReply,
+    ListedMatchesReply,
     MappingReply,
     MappingRequest,
-    MatchesReply,
     OutcomeReply,
     PointsReply,
     PointStatus,
@@ -126,7 +126,7 @@ def fit_and_poll(client: Client, ids: dict[str, str]) -> FitReply:
 def read_answers(client: Client, url: str, fit: FitReply, test_id: str) -> None:
     """Matches, a mapping with its points, an evaluation, a plot and an export."""
     matches = list_matches.sync(fit.id, client=client)
-    assert isinstance(matches, MatchesReply), matches
+    assert isinstance(matches, ListedMatchesReply), matches
     assert [match.rank for match in matches.items] == [1] * fit.n_training
     request = MappingRequest(fit_id=fit.id, test_id=test_id)
     mapping = create_mapping.sync(client=client, body=request)
