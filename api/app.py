@@ -10,7 +10,7 @@ from api import errors, slots
 from api.config import Settings
 from api.connections.bodies import WholeBodies
 from api.disk import Disk
-from api.http.application import Application
+from api.http.application import Application, Identifier
 from api.http.openapi import Document
 from api.jobs.functions import FunctionCache
 from api.jobs.rankers import LocalRanker
@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     app = Application(__name__, static_folder=None)
     app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = Identifier
     app.config.update(
         # The library refuses a body that ends right at its limit.
         MAX_CONTENT_LENGTH=settings.limits.body_bytes + 1,

@@ -7,12 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, request
+from werkzeug.routing import UnicodeConverter
 
 from api import metrics
 from api.errors import choose_request_id, replace_by_problem
 from api.headers import protect, vary_by_accept
 from api.http.bodies import BoundedRequest
 from api.http.negotiation import VARIES
+
+
+class Identifier(UnicodeConverter):
+    """An id in a path; a word that is a path of its own is none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.regex = f"(?!preview$){self.regex}"
 
 
 class Application(Flask):

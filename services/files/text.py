@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, BinaryIO, assert_never
 
 import numpy as np
 
-from services.errors import Fact, InvalidOption, InvalidTable, TooLarge, error_from, quote
+from services.errors import (
+    Fact,
+    InvalidOption,
+    InvalidTable,
+    TooLarge,
+    UnreadableFile,
+    error_from,
+    quote,
+)
 from services.files.common import (
     DEFAULT_OPTIONS,
     Part,
@@ -131,6 +139,17 @@ def read_text(
     TooLarge
         It has more columns or rows than the limits allow.
     """
+    try:
+        return _read(stream, format, options, chunk_bytes)
+    except UnreadableFile as error:
+        if options.encoding is None:
+            raise
+        detail = f"Leave out encoding=, or name another one: {error.facts[0].detail}"
+        fact = replace(error.facts[0], detail=detail, parameter="encoding")
+        raise error_from(InvalidOption, fact) from None
+
+
+def _read(stream: BinaryIO, format: TextFormat, options: ReadOptions, chunk_bytes: int) -> ReadFile:
     limits = options.limits
     # The longest names allowed, each quoted, each character a doubled quote.
     longest = max(chunk_bytes, limits.max_columns * (2 * NAME_LENGTH + 3))

@@ -414,6 +414,9 @@ BAD = {
     "a decimal mark that parts cells": Bad(
         b"x,y\n1,2\n", "invalid", error=InvalidOption, options={"decimal": ","}
     ),
+    "an encoding that does not fit": Bad(
+        b"x,y\n1,2\n3", "undecodable", line=1, error=InvalidOption, options={"encoding": "utf-16"}
+    ),
     "an unknown charset": Bad(
         b"x,y\n1,2\n", "unknown_charset", error=InvalidOption, options={"charset": "koi8-r"}
     ),
