@@ -28,6 +28,13 @@ NEVER_2XX = {"POST /v1/fits/{fit_id}/cancel", "POST /v1/mappings/{mapping_id}/ca
 """Fits and mappings are done in their request, so none can be cancelled."""
 
 
+OF_CURVES = {
+    "PATCH /v1/datasets/{dataset_id}/curves",
+    "PATCH /v1/datasets/{dataset_id}/curves/{index}",
+}
+"""Names and positions of curves are beyond the document; tests/contract/test_labels.py has them."""
+
+
 def files(delimiter):
     """CSV and TSV as text: often a table, sometimes nearly one."""
     number = st.floats(allow_nan=False, allow_infinity=False).map(repr) | st.integers().map(str)
@@ -129,7 +136,7 @@ def test_no_request_that_the_document_suggests_finds_a_fault(app, records):
     assert phases == {"EXAMPLES", "COVERAGE", "FUZZING", "STATEFUL_TESTING"}
     assert sum(map(Counter.total, statuses.values())) > 1000
     succeeded = {label for label, found in statuses.items() if any(s < 300 for s in found)}
-    assert set(statuses) - succeeded <= NEVER_2XX
+    assert set(statuses) - succeeded <= NEVER_2XX | OF_CURVES
 
 
 @pytest.mark.slow
