@@ -30,7 +30,9 @@ def join_parts(
     try:
         for part in read.parts:
             joiner.check(part)
-            joiner.add(part, part.curves.names, origin)
+            # Of one file, the first curve tells its parts apart.
+            where = part.curves.names[0] if len(read.parts) > 1 else origin
+            joiner.add(part, part.curves.names, where)
         return joiner.finish(), (*read.warnings, *joiner.warnings)
     except BaseException:
         joiner.close()

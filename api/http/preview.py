@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from services.errors import CurveError, Fact, InvalidOption
+from api.limits import limits_in_force
+from services.errors import CurveError, Fact, InvalidOption, TooLarge, error_from
 from services.files import ReadOptions, read_text
 from services.files.formats import TEXT_FORMATS, Format, TextFormat
+from services.files.text import first_lines
+from services.files.text_pieces import read_full
 from services.fingerprint import table_sha256
 from services.tables import Curves, FloatArray, TableWarning
 
@@ -31,8 +33,6 @@ _HEAD_BYTES = 1 << 15
 
 _TRIED_BYTES = 1 << 13
 """Bytes of a text that are read in other ways."""
-
-_LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
 _MOST_CURVES = 50
 """Most cells of the first row of a reading."""
@@ -61,9 +61,12 @@ class Look:
         """Return the same stream; its beginning is kept."""
         self._format, self._options = format, options
         if self.is_partial:
-            data = stream.read()
-            end = max(data.rfind(b"\n"), data.rfind(b"\r"))
-            stream = io.BytesIO(data[: end + 1] or data)
+            most = limits_in_force().json_body_bytes
+            data = read_full(stream, most + 1)
+            if len(data) > most:
+                detail = f"Send less of the text: partial=true takes {most} bytes."
+                raise error_from(TooLarge, Fact(detail, "too_many_bytes", parameter="partial"))
+            stream = io.BytesIO(_whole_lines(data) or data)
         return cast("BinaryIO", io.BufferedReader(_Watched(stream, self)))
 
     def keep(self, data: bytes) -> None:
@@ -74,18 +77,8 @@ class Look:
         """Return the first lines of the text."""
         if not self._head:
             return []
-        text = self._text()
-        return [line[:_LINE_CHARACTERS] for line in _LINE_END.split(text)[:LINES]]
-
-    def _text(self) -> str:
-        for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-            if self._head.startswith(mark):
-                return self._head[: len(self._head) // 2 * 2].decode(encoding, "replace")
-        try:
-            return self._head.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            is_cut = error.start > len(self._head) - 4
-            return self._head.decode("utf-8-sig" if is_cut else "cp1252", "replace")
+        lines = first_lines(_whole_lines(self._head, _HEAD_BYTES), self._options)
+        return [line[:_LINE_CHARACTERS] for line in lines[:LINES]]
 
     def readings(
         self, warnings: tuple[TableWarning, ...] = (), error: CurveError | None = None
@@ -124,9 +117,7 @@ class Look:
 
     def _try(self, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Read the beginning with other options; return what tells tables apart, None if none."""
-        data = self._head[:_TRIED_BYTES]
-        if len(data) == _TRIED_BYTES:
-            data = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+        data = _whole_lines(self._head, _TRIED_BYTES)
         format = self._format or "csv"
         try:
             read = read_text(io.BytesIO(data), format, replace(self._options, **options))
@@ -136,6 +127,14 @@ class Look:
             curves = [part.curves for part in read.parts]
             table = tuple(table_sha256(some) for some in curves)
             return table, {"x_column": curves[0].x_name, "first_row": _first_row(curves)}
+
+
+def _whole_lines(data: bytes, most: int = 0) -> bytes:
+    """Return the first `most` bytes, without a line that is cut; all of a text that is shorter."""
+    if len(data) < most:
+        return data
+    data = data[: most or None]
+    return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
 
 
 def _first_row(parts: list[Curves]) -> dict[str, float | None]:

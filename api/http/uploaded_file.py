@@ -102,14 +102,17 @@ def _declared(suffix: str, media_type: str) -> tuple[Declared | None, str]:
     return by_name, f"{_CALLED}{suffix}"
 
 
-def find_format(file: UploadedFile, head: bytes) -> Format:
+def find_format(file: UploadedFile, head: bytes, encoding: str | None) -> Format:
     """Return the format of a file; 415 if its content is none, or not what its body is declared.
 
-    A name says nothing against the content: instruments call a text what they like.
+    A name says nothing against the content: instruments call a text what they like. UTF-16 without
+    a mark looks like no text, so `encoding` has to say it.
     """
     if not head:
         raise InvalidTable("The file is empty.", [Fact("The file is empty.", "no_rows")])
     content = recognize(head)
+    if content is Content.BINARY and encoding == "utf-16":
+        content = Content.TEXT
     if file.declared is not None and content in file.declared.contents:
         return file.declared.format
     is_open = file.description.startswith(_CALLED) or file.description in _SAYS_NOTHING

@@ -295,7 +295,7 @@ def _read_file(
 ) -> Upload:
     """Read a table in a file; `given` names the fields that the client sent with it."""
     head, stream = peek(file.stream)
-    format = find_format(file, head)
+    format = find_format(file, head, fields.get("encoding"))
     fields = dict(fields)
     join = take_join_options(fields)
     n_points = expected.grid[1].size if expected.grid else None

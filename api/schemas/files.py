@@ -14,6 +14,7 @@ from api.schemas.labels import LabelTexts
 from services.choices import AlignmentKind
 from services.files.common import Header, Layout
 from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
+from services.files.text import ENCODINGS
 from services.tables import NAME_LENGTH
 
 X_COLUMN = "Default: the column called x in any case, else the first."
@@ -118,7 +119,7 @@ class FileFields(LabelTexts):
         metadata={"description": "Mark of thousands."},
     )
     encoding = Choice(
-        *("utf-8", "utf-16", "latin-1", "windows-1252"),
+        *ENCODINGS,
         named="Encoding",
         metadata={"description": "Default: by a byte order mark or the charset, else UTF-8."},
     )

@@ -17,6 +17,7 @@ import re
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, assert_never
 
 import numpy as np
@@ -47,12 +48,12 @@ from services.files.text_fast import read_plain
 from services.files.text_head import Head, comment_marks
 from services.files.text_lines import TableStart
 from services.files.text_pieces import CHUNK_BYTES, Piece, Pieces, read_ahead
-from services.files.text_records import SKIPPED_LINES, Records
+from services.files.text_records import LINE_END, SKIPPED_LINES, Records, find_marks
 from services.files.text_rows import Rows
 from services.tables import NAME_LENGTH, TableWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 _DELIMITERS = {"tab": "\t", "space": " "}
 """Characters of delimiters that are given as words."""
@@ -66,8 +67,8 @@ _LARGEST_HEAD = 1 << 20
 _FEW_LINES = 2
 """Lines that are too few to show a table."""
 
-_CODECS = {"latin-1": "latin-1", "windows-1252": "cp1252", "utf-8": "utf-8", "utf-16": "utf-16"}
-"""Encodings by the names that clients give them."""
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "windows-1252")
+"""Encodings by the names that clients give them, and Python too."""
 
 _CHARSETS = {
     "iso-8859-1": "windows-1252",  # as browsers read it
@@ -173,7 +174,7 @@ def _read(stream: BinaryIO, format: TextFormat, options: ReadOptions, chunk_byte
         first_line=start.first_line,
         last_line=rows.last_line,
         skipped=(*start.skipped, *records.comments, *rows.skipped)[:SKIPPED_LINES],
-        comment=options.comment or start.comment or _mark_of(records.comments, marks),
+        comment=options.comment or start.comment or find_marks(records.comments, marks),
         gap=tuple(options.gap),
         layout=options.layout,
         units="absent" if start.units is None else "present",
@@ -183,19 +184,40 @@ def _read(stream: BinaryIO, format: TextFormat, options: ReadOptions, chunk_byte
     return ReadFile(parts, source, (*start.warnings, *warnings))
 
 
+def first_lines(data: bytes, options: ReadOptions = DEFAULT_OPTIONS) -> list[str]:
+    """Decode the first lines of a text, to be shown.
+
+    Parameters
+    ----------
+    data : bytes
+        Whole lines, at most `HEAD_BYTES`; other bytes than text are shown as they can be.
+    options : ReadOptions
+        Its encoding and charset.
+
+    Returns
+    -------
+    list of str
+        The lines, without their ends.
+    """
+    file = Pieces(BytesIO(data), _encoding_of(options), len(data), CHUNK_BYTES)
+    errors = "surrogateescape" if file.codec == "utf-8" else "replace"
+    text = file.peek().data.decode(file.codec, errors)
+    return [_repaired(line) for line in LINE_END.split(text)]
+
+
 def _encoding_of(options: ReadOptions) -> str | None:
-    """Return the codec that the client asks for or declares, None for none."""
+    """Return the encoding that the client asks for or declares, None for none."""
     if options.encoding:
-        return _CODECS[options.encoding]
+        return options.encoding
     if options.charset is None:
         return None
     declared = options.charset.strip().lower().replace("_", "-")
     name = _CHARSETS.get(declared, declared)
-    if name not in _CODECS:
+    if name not in ENCODINGS:
         detail = f"Say encoding=: the charset {quote(options.charset)} is none of"
-        detail += f" {', '.join(_CODECS)}."
+        detail += f" {', '.join(ENCODINGS)}."
         raise error_from(InvalidOption, Fact(detail, "unknown_charset", parameter="Content-Type"))
-    return _CODECS[name]
+    return name
 
 
 def _decimal_of(delimiter: str, options: ReadOptions) -> str | None:
@@ -264,14 +286,9 @@ def _repaired(text: str) -> str:
         return text
     data = text.encode("utf-8", "surrogateescape")
     try:
-        return data.decode("cp1252")
+        return data.decode("windows-1252")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-def _mark_of(comments: Sequence[str], marks: Sequence[str]) -> str | None:
-    found = {mark for text in comments for mark in marks if text.lstrip().startswith(mark)}
-    return " ".join(sorted(found)) or None
 
 
 def _read_columns(

@@ -13,7 +13,9 @@ from services.files.text_lines import Line, TableStart, join_quoted
 from services.files.text_records import (
     SKIPPED_LINES,
     Record,
+    find_marks,
     is_blank,
+    is_comment,
     split_cells,
     split_loosely,
 )
@@ -122,17 +124,15 @@ class Head:
         A row that is as wide may stand above words. Only the first `most` lines count, and one row
         is enough only if `least` is 1.
         """
-        marks = self.marks(delimiter)
         single, before = None, None
         for at, line in enumerate(self.lines[:most]):
-            text = line.record.text
-            if is_blank(text, (delimiter,)) or text.lstrip().startswith(marks):
+            if self._is_left_out(line, (delimiter,)):
                 continue
             width = self._width_of_numbers(line.record, delimiter)
             if width and before is not None and before[1] == width:
                 return single[0] if single is not None and single[1] == width else before[0]
             before = (at, width) if width else None
-            if width and least == 1 and not self._may_be_cut(text, delimiter):
+            if width and least == 1 and not self._may_be_cut(line.record.text, delimiter):
                 single = single or before
         return None if single is None else single[0]
 
@@ -223,8 +223,8 @@ class Head:
         """Refuse rows of numbers above the table."""
         for at in skipped:
             record = self.lines[at].record
-            is_comment = record.text.lstrip().startswith(self.marks(start.delimiter))
-            if not is_comment and are_numbers(record.text):
+            marks = self.marks(start.delimiter)
+            if not is_comment(record.text, marks) and are_numbers(record.text):
                 detail = f"Say first_line={start.first_line} if the table starts there: line"
                 detail += f" {record.line} holds numbers, but not as many as the rows below."
                 raise error_from(InvalidTable, Fact(detail, "two_tables", line=record.line))
@@ -237,7 +237,7 @@ class Head:
         if len(filled) != 1:
             return False
         record = self.lines[filled[0]].record
-        if record.text.lstrip().startswith(self.marks(delimiter)):
+        if is_comment(record.text, self.marks(delimiter)):
             return False
         width = len(split_cells(self.lines[first].record, delimiter))
         widths = {d: len(split_loosely(record, d)) for d in self.candidates if d in record.text}
@@ -264,10 +264,8 @@ class Head:
             lines.insert(0, self._separator.record.text)
         filled = [text for text in lines if text.strip()]
         titles = [line.record.text for line in self.lines if line.record.line == start.names_line]
-        begins = [text.lstrip() for text in filled + titles]
-        found = {mark for text in begins for mark in marks if text.startswith(mark)}
         shown = tuple(text[:_SKIPPED_CHARACTERS] for text in filled[:SKIPPED_LINES])
-        return replace(start, skipped=shown, comment=" ".join(sorted(found)) or None)
+        return replace(start, skipped=shown, comment=find_marks(filled + titles, marks))
 
     def start_plainly(self) -> TableStart:
         """Take the first line for names and the second for numbers, for want of a block."""
@@ -296,8 +294,7 @@ class Head:
 
     def _is_left_out(self, line: Line, delimiters: Sequence[str]) -> bool:
         text = line.record.text
-        marks = comment_marks(self._options, "".join(delimiters))
-        return is_blank(text, delimiters) or text.lstrip().startswith(marks)
+        return is_blank(text, delimiters) or is_comment(text, self.marks("".join(delimiters)))
 
 
 def comment_marks(options: ReadOptions, delimiter: str) -> tuple[str, ...]:
@@ -320,7 +317,7 @@ def comment_marks(options: ReadOptions, delimiter: str) -> tuple[str, ...]:
 
 
 def _find_delimiter(first: Record, sample: Record, candidates: Sequence[str]) -> str:
-    """Choose the delimiter by the rule that `read_text` states."""
+    """Choose the delimiter in the first line; of several, the one that makes the sample a row."""
     unquoted = re.sub(r'"[^"]*+"', "", first.text)
     found = [delimiter for delimiter in candidates if delimiter in unquoted]
     if not found:

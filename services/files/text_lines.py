@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 
 def join_quoted(text: str) -> Iterator[Line]:
-    """Cut a text into records that are not empty; a quote that does not close soon is a sign."""
+    """Cut a text into records that are not empty; a quote that stays open opens nothing."""
     spans = [match.span() for match in _FILLED.finditer(text)]
     line, behind, at = 1, 0, 0
     while at < len(spans):

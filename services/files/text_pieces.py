@@ -62,7 +62,7 @@ class Pieces:
         self._stream = stream
         self._longest = longest
         self._chunk_bytes = chunk_bytes
-        chunk = _read_full(stream, HEAD_BYTES)
+        chunk = read_full(stream, HEAD_BYTES)
         mark, self.encoding = next(
             ((mark, name) for mark, name in _BOMS if chunk.startswith(mark)),
             (b"", encoding or "utf-8"),
@@ -88,7 +88,7 @@ class Pieces:
         if self._is_ended or len(self._held) > 2 * self._longest:
             return False
         wanted = 3 * len(self._held)
-        more = _read_full(self._stream, wanted)
+        more = read_full(self._stream, wanted)
         self._held += more
         self._is_ended = len(more) < wanted
         return True
@@ -116,7 +116,7 @@ class Pieces:
     def _read(self, size: int) -> bytes:
         """Return the bytes held, and then those of the stream."""
         chunk, self._held = self._held[:size], self._held[size:]
-        return chunk or _read_full(self._stream, size)
+        return chunk or read_full(self._stream, size)
 
     def _cut(self, data: bytes) -> int:
         """Find the end of the last line that has surely ended; 0 if there is none."""
@@ -135,8 +135,20 @@ class Pieces:
         return len(tail.decode(self.codec, "replace")) > self._longest
 
 
-def _read_full(stream: BinaryIO, size: int) -> bytes:
-    """Read so many bytes, or all that are left, even if the stream gives fewer at a time."""
+def read_full(stream: BinaryIO, size: int) -> bytes:
+    """Read so many bytes, or all that are left, even if the stream gives fewer at a time.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        The stream.
+    size : int
+        Number of bytes.
+
+    Returns
+    -------
+    bytes
+    """
     first = stream.read(size)
     if len(first) in (0, size):
         return first

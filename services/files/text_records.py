@@ -59,7 +59,7 @@ class Records:
         """
         lines = self._lines(piece, following)
         for line, text in lines:
-            if text.lstrip().startswith(self._marks):
+            if is_comment(text, self._marks):
                 if len(self.comments) < SKIPPED_LINES:
                     self.comments.append(text)
                 continue
@@ -122,9 +122,9 @@ class Records:
             return data.decode(self.codec)
         except UnicodeDecodeError as error:
             at = self._byte + error.start
-            what = f"byte {at} (from 0) is no {error.encoding.upper()}; save the file as UTF-8,"
+            what = f"byte {at} (from 0) is no {self.codec.upper()}; save the file as UTF-8,"
             what += " or name its encoding by encoding=."
-            before = data[: error.start].decode(error.encoding)
+            before = data[: error.start].decode(self.codec)
             raise self._unreadable(before, what, "undecodable") from None
 
     def _unreadable(self, before: str, what: str, code: str) -> UnreadableFile:
@@ -132,6 +132,17 @@ class Records:
         return error_from(
             UnreadableFile, Fact(f"Line {line} cannot be read: {what}", code, line=line)
         )
+
+
+def is_comment(text: str, marks: tuple[str, ...]) -> bool:
+    """Tell whether a line begins with one of the marks of comments."""
+    return text.lstrip().startswith(marks)
+
+
+def find_marks(lines: Iterable[str], marks: tuple[str, ...]) -> str | None:
+    """Return the marks with which some of the lines begin, with blanks between; None for none."""
+    found = {mark for text in lines for mark in marks if is_comment(text, (mark,))}
+    return " ".join(sorted(found)) or None
 
 
 def is_blank(text: str, delimiters: Iterable[str]) -> bool:

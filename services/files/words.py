@@ -180,11 +180,7 @@ def unit_of(cell: str) -> str | None:
     text = cell.strip()
     if BRACKETED.fullmatch(text):
         text = text[1:-1].strip()
-    return text[:UNIT_LENGTH] or None
-
-
-UNIT_LENGTH = 100
-"""Most characters of a unit."""
+    return text or None
 
 
 _ADVICE = (

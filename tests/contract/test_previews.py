@@ -85,6 +85,29 @@ def test_a_part_of_a_text(calls):
     assert reply.json == shown
 
 
+def test_a_part_of_a_text_is_bounded(limited):
+    calls = limited(json_body_bytes=1000)
+    reply = preview(calls, b"x,y\n" + b"1,2\n" * 300, partial="true")
+    (fact,) = check_problem(reply, 413)["errors"]
+    assert (fact["code"], fact["parameter"]) == ("too_many_bytes", "partial")
+    assert preview(calls, b"x,y\n" + b"1,2\n" * 200, partial="true").status == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "fields"),
+    [
+        ("\u00b0C,y\n1,2\n", "windows-1252", {}),
+        ("\u00b0C,y\n1,2\n", "latin-1", {"encoding": "latin-1"}),
+        ("\u00b0C,y\r\n1,2\r\n", "utf-16", {}),
+        ("\u00b0C,y\r1,2\r", "utf-16-le", {"encoding": "utf-16"}),
+        ("\u00b0C,y\n1,2\n", "utf-8-sig", {}),
+    ],
+)
+def test_lines_are_shown_as_they_are_read(calls, text, encoding, fields):
+    shown = preview(calls, text.encode(encoding), **fields).json
+    assert (shown["columns"], shown["lines"]) == (["\u00b0C", "y"], ["\u00b0C,y", "1,2", ""])
+
+
 def test_only_a_text_can_be_partial(calls):
     data = a_parquet({"x": [1.0], "y": [2.0]})
     problem = check_problem(preview(calls, data, "a.parquet", partial="true"), 422)

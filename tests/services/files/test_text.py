@@ -307,13 +307,13 @@ GOOD = {
     "latin-1 said": Good(
         "\u00e4;y\n1;2\n".encode("latin-1"),
         {"\u00e4": [1], "y": [2]},
-        ("cp1252", ";", "."),
+        ("windows-1252", ";", "."),
         {"encoding": "windows-1252"},
     ),
     "latin-1 declared": Good(
         "\u00b5A;y\n1;2\n".encode("latin-1"),
         {"\u00b5A": [1], "y": [2]},
-        ("cp1252", ";", "."),
+        ("windows-1252", ";", "."),
         {"charset": "iso-8859-1"},
     ),
     "a line break in a name": Good(b'x,"y\r\nin"\n1,2\n', {"x": [1], "y in": [2]}),
