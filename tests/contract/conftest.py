@@ -36,18 +36,21 @@ def some(calls):
     )
 
 
-@pytest.fixture
-def limited(tmp_path, sqlite_template):
-    """Factory of calls of an app with other limits."""
-    apps = []
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory, sqlite_template):
+    """Factory of calls of an app with other limits; the tests of a module share each app."""
+    apps = {}
 
     def make(**limits):
-        shutil.copy(sqlite_template, tmp_path / "idealfit.db")
-        apps.append(create_app(Settings(data=tmp_path, limits=Limits(**limits))))
-        return over_wsgi(apps[-1])
+        limits = Limits(**limits)
+        if limits not in apps:
+            folder = tmp_path_factory.mktemp("limited")
+            shutil.copy(sqlite_template, folder / "idealfit.db")
+            apps[limits] = create_app(Settings(data=folder, limits=limits))
+        return over_wsgi(apps[limits])
 
     yield make
-    for app in apps:
+    for app in apps.values():
         running(app).database.close()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import ipc
 from pyarrow import parquet as pq
@@ -23,6 +23,7 @@ from api.resources.small_evaluations import SmallEvaluations
 from services.mapping.options import MapOptions
 from tests.calls import POINTS, check_problem
 from tests.contract.test_downloads import CSV, FILES, PARQUET
+from tests.examples import examples
 
 
 def pass_on(way, environ, start_response):
@@ -139,7 +140,7 @@ class TestReply:
         points=st.integers(1, 50),
         policy=st.sampled_from(["all", "nearest", "first"]),
     )
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     def test_the_estimate_is_never_too_low(self, names, limit, points, policy):
         long = -2.2250738585072014e-308
         named = [{"training": name, "ideal": name, "limit": limit} for name in names]

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api import metrics
@@ -23,6 +23,7 @@ from api.resources.small_evaluations import MOST_BYTES, SmallEvaluations
 from api.running import running
 from tests.calls import over_socket, over_wsgi
 from tests.contract.test_evaluations import ask_always, pass_on
+from tests.examples import examples
 from tests.server import Server
 from tests.waiting import PATIENCE
 
@@ -155,7 +156,7 @@ class TestBoth:
     """One request by both ways, whichever the tests of this module take."""
 
     @given(number=st.integers(0, 1), request=REQUESTS)
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     def test_the_reply_is_the_same(self, app, fits, number, request):
         method, path, body, given_ = request
         request = method, path.format(fits[number]), body, given_
