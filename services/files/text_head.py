@@ -60,10 +60,13 @@ class Head:
             self.lines = [line for line in self.lines if line.record.line <= options.last_line]
         self.candidates = tuple(candidates)
         self._may_be_blanks = may_be_blanks and (" " in text or "\t" in text)
+        self._marks: dict[str, tuple[str, ...]] = {}
 
     def marks(self, delimiter: str) -> tuple[str, ...]:
         """Return the characters with which comments begin."""
-        return comment_marks(self._options, delimiter)
+        if delimiter not in self._marks:
+            self._marks[delimiter] = comment_marks(self._options, delimiter)
+        return self._marks[delimiter]
 
     def find(self) -> TableStart | None:
         """Find a block of numbers, and the names above it; None if there is none."""

@@ -71,10 +71,11 @@ class Line(NamedTuple):
 def join_quoted(text: str) -> Iterator[Line]:
     """Cut a text into records that are not empty; a quote that stays open opens nothing."""
     spans = [match.span() for match in _FILLED.finditer(text)]
+    has_returns = "\r" in text
     line, behind, at = 1, 0, 0
     while at < len(spans):
         start = spans[at][0]
-        line += _count_ends(text, behind, start)
+        line += _count_ends(text, behind, start, has_returns=has_returns)
         last = _close_quotes(text, spans, at)
         behind = spans[last][1]
         cut = LINE_END.sub("\n", text[start:behind])
@@ -84,8 +85,8 @@ def join_quoted(text: str) -> Iterator[Line]:
         at = last + 1
 
 
-def _count_ends(text: str, start: int, stop: int) -> int:
-    if "\r" not in text:
+def _count_ends(text: str, start: int, stop: int, *, has_returns: bool) -> int:
+    if not has_returns:
         return text.count("\n", start, stop)
     return sum(1 for _ in LINE_END.finditer(text, start, stop))
 
