@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import click
 
-from services.choices import AlignmentKind, Criterion, Outside, Policy, Transform
+from services.choices import AlignmentKind, Criterion, Outside, Policy, Sign, Transform
 
 # ruff: noqa: PLC0415 - a command loads what it runs when it is called
 
@@ -192,6 +192,7 @@ def _fit_options(command: Any) -> Any:
             help="For exact alignment.  [default: 1e-6 steps]",
         ),
         _choice("alignment", AlignmentKind, "exact", "How x is found in the library's grid."),
+        _choice("sign", Sign, "any", "Whether a fitted scale may be negative."),
         _choice("transform", Transform, "none", "What a library curve stands for."),
         _choice("criterion", Criterion, "sse", "What ranks the library curves."),
     ):

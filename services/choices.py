@@ -14,6 +14,9 @@ Criterion = Literal["sse", "mae", "max"]
 Transform = Literal["none", "offset", "scale", "affine"]
 """Family of curves that a library curve stands for."""
 
+Sign = Literal["any", "positive"]
+"""Scales that a transform may fit."""
+
 AlignmentKind = Literal["exact", "linear"]
 """Way in which an x is found in the library's grid."""
 

@@ -161,8 +161,21 @@ def eligible(n, whole, min_overlap):
 # --------------------------------------------------------------------------- Transform
 
 
-def member(transform, y, f):
+def member(transform, y, f, sign="any"):
     """Compute (a, b) by the plain formulas, for ordinary numbers (method.md, "Transform")."""
+    a, b = member_of_any_sign(transform, y, f)
+    if sign == "any" or a > 0:
+        return a, b
+    return 0.0, mean_of(y) if transform == "affine" else 0.0
+
+
+def mean_of(y):
+    """Compute ȳ, exact for a constant (method.md, "Transform")."""
+    return float(y[0]) if max(y) == min(y) else float(np.sum(y) / len(y))
+
+
+def member_of_any_sign(transform, y, f):
+    """Compute (a, b) whatever the sign of a (method.md, "Transform")."""
     n = len(y)
     if transform == "none":
         return 1.0, 0.0
@@ -383,7 +396,7 @@ def _judge_curve(where, y_row, curve, options):
     if len(y) == 0 or not eligible(len(y), needed(where, y_row), options.min_overlap):
         return None
     with np.errstate(all="ignore"):
-        a, b = member(options.transform, y, f)
+        a, b = member(options.transform, y, f, options.sign)
     return judge(y, f, options, a, b) | {"scale": a, "offset": b}
 
 

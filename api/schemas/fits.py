@@ -28,7 +28,7 @@ from api.schemas.base import (
     name_field,
     next_field,
 )
-from services.choices import AlignmentKind, Criterion, Outside, Transform
+from services.choices import AlignmentKind, Criterion, Outside, Sign, Transform
 from services.tables import NAME_LENGTH
 
 MOST_RANK = 2**31 - 1
@@ -66,6 +66,7 @@ FIT_EXAMPLE = {
     "ideal_id": "5d8e1c0a2b3f4d5e8f7a6b5c4d3e2f10",
     "criterion": "sse",
     "transform": "none",
+    "sign": "any",
     "alignment": "exact",
     "x_tolerance": 1e-07,
     "outside": "reject",
@@ -150,6 +151,11 @@ def transform_field(**kwargs: Any) -> Choice:
     return Choice(*get_args(Transform), named="Transform", **kwargs)
 
 
+def sign_field(**kwargs: Any) -> Choice:
+    """Make the field of the scales that a transform may fit."""
+    return Choice(*get_args(Sign), named="Sign", **kwargs)
+
+
 def alignment_field(**kwargs: Any) -> Choice:
     """Make the field of the way in which a library curve is read at another x."""
     return Choice(*get_args(AlignmentKind), named="Alignment", **kwargs)
@@ -174,6 +180,7 @@ class FitRequest(Request):
     name = name_field(load_default=None, allow_none=True)
     criterion = criterion_field(load_default="sse")
     transform = transform_field(load_default="none")
+    sign = sign_field(load_default="any")
     alignment = alignment_field(load_default="exact")
     x_tolerance = Real(load_default=None, allow_none=True, metadata={"minimum": 0})
     outside = outside_field(load_default="reject")
@@ -256,6 +263,7 @@ class FitItem(JobReply):
     ideal_id = fields.String(required=True)
     criterion = criterion_field(required=True)
     transform = transform_field(required=True)
+    sign = sign_field(required=True)
     alignment = alignment_field(required=True)
     x_tolerance = fields.Float(required=True, allow_none=True)
     outside = outside_field(required=True)

@@ -41,6 +41,7 @@ class Fit(Job):
     n_training: Mapped[int]
     n_ideal: Mapped[int]
     engine: Mapped[str] = mapped_column(String(32))
+    sign: Mapped[str] = mapped_column(String(8))
 
     @property
     def options(self) -> FitOptions:
@@ -53,6 +54,7 @@ class Fit(Job):
             self.outside,  # type: ignore[arg-type]
             self.min_overlap,
             self.top_k,
+            self.sign,  # type: ignore[arg-type]
         )
 
 

@@ -301,8 +301,9 @@ class CompleteSide:
         """Compute the likeness of every pair; see `TrainingSide`."""
         library.multiply(self.matrix, part, out)
         if fits_scale(self.options.transform):
-            # A scale may be negative, so take the sign that makes the pair likelier.
-            np.abs(out, out=out)
+            if self.options.sign == "any":
+                # A scale may be negative, so take the sign that makes the pair likelier.
+                np.abs(out, out=out)
             library.add_rests(self.rest, part, out)
 
     def find_floor(self, limits: FloatArray, library: LibrarySide) -> RealArray:

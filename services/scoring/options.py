@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from services.choices import AlignmentKind, Criterion, Outside, Transform
+from services.choices import AlignmentKind, Criterion, Outside, Sign, Transform
 
 
 def fits_scale(transform: Transform) -> bool:
@@ -50,6 +50,8 @@ class FitOptions:
         Share of the pairs that a library curve with gaps must have, above 0 and at most 1.
     top_k : int
         Matches kept for each training curve.
+    sign : str
+        ``any`` or ``positive``: whether a fitted scale may be negative.
     """
 
     criterion: Criterion = "sse"
@@ -59,3 +61,4 @@ class FitOptions:
     outside: Outside = "reject"
     min_overlap: float = 1.0
     top_k: int = 1
+    sign: Sign = "any"

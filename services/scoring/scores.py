@@ -69,7 +69,7 @@ def _score_rows(y: FloatArray, f: FloatArray, options: FitOptions) -> FloatArray
     if options.transform == "none":
         r = y - f
     else:
-        scale, offset = fit_family(y, f, options.transform)
+        scale, offset = fit_family(y, f, options)
         r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
     # np.max and np.sum call `reduce` after checks of their arguments, which cost more than it.
     match options.criterion:
@@ -148,7 +148,7 @@ def compute_figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figure
             found["scale"] = 1
             r = y - f
         else:
-            scale, offset = fit_family(y, f, options.transform)
+            scale, offset = fit_family(y, f, options)
             # Adding 0.0 makes -0.0 positive; r is the same with either.
             found["scale"], found["offset"] = scale + 0.0, offset + 0.0
             r = y - (scale[:, np.newaxis] * f + offset[:, np.newaxis])
@@ -191,7 +191,7 @@ def _compute_r2(y: FloatArray, squares: FloatArray, shift: IndexArray) -> FloatA
     return np.asarray(r2)
 
 
-def fit_family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[FloatArray, FloatArray]:
+def fit_family(y: FloatArray, f: FloatArray, options: FitOptions) -> tuple[FloatArray, FloatArray]:
     """Fit scale and offset of each row of f by least squares (docs/method.md, Transform).
 
     Parameters
@@ -200,17 +200,39 @@ def fit_family(y: FloatArray, f: FloatArray, transform: Transform) -> tuple[Floa
         One training curve for all rows, or one for each. [unit of y]
     f : ndarray of shape (m, n)
         Library curves, complete and C-contiguous. [unit of y]
-    transform : str
-        The family.
+    options : FitOptions
+        The family is its ``transform`` and ``sign``.
 
     Returns
     -------
     scale, offset : ndarray of shape (m,)
         The member that stands for f.
     """
+    transform = options.transform
     if not (fits_scale(transform) or fits_offset(transform)):
         return np.ones(len(f)), np.zeros(len(f))
-    y = np.atleast_2d(y)
+    scale, offset = _fit_member(np.atleast_2d(y), f, transform)
+    if options.sign == "positive" and not (scale > 0).all():
+        return _fit_positive(np.atleast_2d(y), scale, offset, transform)
+    return scale, offset
+
+
+def _fit_positive(
+    y: FloatArray, scale: FloatArray, offset: FloatArray, transform: Transform
+) -> tuple[FloatArray, FloatArray]:
+    """Replace scales that are not positive by 0; the offset is then the mean of y."""
+    level = np.zeros(len(y))
+    if fits_offset(transform):
+        shift, constant = _find_shift(y)
+        level = np.ldexp(_average(_remove_shift(y, shift), constant), shift)
+    is_positive = scale > 0
+    return np.where(is_positive, scale, 0.0), np.where(is_positive, offset, level)
+
+
+def _fit_member(
+    y: FloatArray, f: FloatArray, transform: Transform
+) -> tuple[FloatArray, FloatArray]:
+    """Fit scale and offset of any sign; `transform` is not ``none``."""
     (y_shift, constant_y), (f_shift, constant_f) = _find_shift(y), _find_shift(f)
     if not fits_scale(transform):
         y_shift = f_shift = np.maximum(y_shift, f_shift)
@@ -265,7 +287,7 @@ def _fit_line(
     Returns scale, offset and an exponent: the slope is scale times 2**exponent.
     """
     n = y.shape[-1]
-    y_mean = np.where(constant_y, y[:, 0], _sum_rows(y) / n)
+    y_mean = _average(y, constant_y)
     f_mean = _sum_rows(f) / n
     f_centred, y_centred = f - f_mean[:, np.newaxis], y - y_mean[:, np.newaxis]
     # The rounded mean leaves a rest. On ordinary curves it is 0, and the plain formula holds to
@@ -280,6 +302,11 @@ def _fit_line(
     slope = np.ldexp(scale, exponent)
     offset = np.where(constant_f, y_mean, y_mean - slope * f_mean - slope * f_rest)
     return scale, offset, exponent
+
+
+def _average(rows: FloatArray, constant: BoolArray) -> FloatArray:
+    """Compute the mean of each row, exact for a constant one."""
+    return np.where(constant, rows[:, 0], _sum_rows(rows) / rows.shape[-1])
 
 
 def _find_shift(rows: FloatArray) -> tuple[IndexArray, BoolArray]:

@@ -32,6 +32,7 @@ RECORD = {
     "ideal_id",
     "criterion",
     "transform",
+    "sign",
     "alignment",
     "x_tolerance",
     "outside",
@@ -118,6 +119,7 @@ class TestRecord:
             "ideal_id": ideal["id"],
             "criterion": "sse",
             "transform": "none",
+            "sign": "any",
             "alignment": "exact",
             "x_tolerance": 1e-6,
             "outside": "reject",
@@ -146,6 +148,7 @@ class TestRecord:
             "name": " my fit ",
             "criterion": "mae",
             "transform": "affine",
+            "sign": "positive",
             "x_tolerance": 0.125,
             "outside": "omit",
             "min_overlap": 0.5,
@@ -196,6 +199,13 @@ class TestOptions:
     @pytest.mark.parametrize("top_k", [1, 4])
     def test_criterion_and_transform(self, calls, criterion, transform, top_k):
         check_fit(calls, a_problem(), criterion=criterion, transform=transform, top_k=top_k)
+
+    @pytest.mark.parametrize("transform", ["none", "offset", "scale", "affine"])
+    @pytest.mark.parametrize("sign", ["any", "positive"])
+    def test_sign(self, calls, transform, sign):
+        training, library = a_problem()
+        turned = a_table(library.x, *-library.y, names=library.names)
+        check_fit(calls, (training, turned), transform=transform, sign=sign, top_k=3)
 
     @pytest.mark.parametrize("criterion", ["sse", "mae", "max"])
     @pytest.mark.parametrize("min_overlap", [1.0, 0.5])

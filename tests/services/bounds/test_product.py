@@ -28,7 +28,7 @@ from services.bounds.sketch import (
     make_plain_basis,
     make_sketch,
 )
-from services.choices import Criterion, Transform
+from services.choices import Criterion, Sign, Transform
 from services.grids import align
 from services.scoring.options import FitOptions
 from services.scoring.scores import score_pairs
@@ -51,6 +51,7 @@ QUESTIONS = st.builds(
     criterion=st.sampled_from(CRITERIA),
     transform=st.sampled_from(TRANSFORMS),
     min_overlap=st.sampled_from([1.0, 0.5]),
+    sign=st.sampled_from(get_args(Sign)),
 )
 
 

@@ -82,6 +82,7 @@ def test_no_pair_that_could_be_among_the_best_is_missed(data):
     options = FitOptions(
         transform=data.draw(st.sampled_from(["none", "offset", "scale", "affine"])),
         top_k=data.draw(st.sampled_from([1, 2, 7])),
+        sign=data.draw(st.sampled_from(["any", "positive"])),
     )
     cuts = sorted(data.draw(st.sets(st.integers(1, m - 1), max_size=4)))
     with np.errstate(all="ignore"):

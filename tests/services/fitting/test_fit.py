@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.choices import Criterion, Transform
+from services.choices import Criterion, Sign, Transform
 from services.errors import GridError, InvalidOption, NoFit
 from services.fitting import fit
 from services.scoring.options import FitOptions
@@ -413,6 +413,46 @@ def test_affine_sees_a_slope_between_neighbouring_floats(y, f, slope):
     assert match.scale == pytest.approx(slope, rel=1e-12)
 
 
+# --------------------------------------------------------------------------- Sign
+
+
+@pytest.mark.parametrize(
+    ("transform", "f", "line", "sse"),
+    [
+        ("affine", [6, 5, 3, 1, 0], (0.0, 3.8), 22.8),
+        ("scale", [-1, -2, -4, -7, -5], (0.0, 0.0), 95),
+        ("affine", [0, 1, 3, 5, 6], (11 / 13, 82 / 65), 4.184615384615385),
+        ("offset", [6, 5, 3, 1, 0], (1, 0.8), 92.8),
+    ],
+)
+def test_a_positive_sign_leaves_no_scale_below_0(transform, f, line, sse):
+    training, library = a_training([1, 2, 4, 7, 5]), a_library(f)
+    match = fit_one(training, library, transform=transform, sign="positive")
+    assert (match.scale, match.offset) == pytest.approx(line, rel=1e-15)
+    assert match.sse == pytest.approx(sse, rel=1e-14)
+
+
+def test_curves_that_are_upside_down_tie_behind_one_that_is_not():
+    y = [1, 2, 4, 7, 5]
+    library = a_library([-v for v in y], [2, 1, 4, 7, 3], [5, 4, 2, 1, 0])
+    assert choose(a_training(y), library, transform="affine", top_k=3)[0] == 0
+    options = {"transform": "affine", "sign": "positive", "top_k": 3}
+    assert choose(a_training(y), library, **options) == [1, 0, 2]
+    _, second, third = fit_all(a_training(y), library, **options)
+    assert (second.score, second.r2) == (third.score, third.r2) == (22.8, 0)
+
+
+@pytest.mark.parametrize("power", [-1060, -600, 600, 1000])
+@pytest.mark.parametrize("transform", ["scale", "affine"])
+def test_powers_of_two_do_not_harm_the_sign(transform, power):
+    y, f = np.array([3.0, 1.0, 2.0, 7.0]), -np.array([3.0, 1.0, 2.0, 6.0])
+    options = {"transform": transform, "sign": "positive", "criterion": "max"}
+    plain = fit_one(a_training(y), a_library(f), **options)
+    big = fit_one(a_training(y * 2.0**power), a_library(f), **options)
+    assert (big.scale, big.offset) == (0, plain.offset * 2.0**power)
+    assert big.score == plain.score * 2.0**power
+
+
 # --------------------------------------------------------------------------- Criterion
 
 
@@ -680,6 +720,7 @@ def draw_options(draw, problem, transforms):
         outside=draw(st.sampled_from(["reject", "omit", "omit"])),
         min_overlap=draw(st.sampled_from([1.0, 1.0, 0.75, 0.5, 1 / 3, 0.2, 5e-324])),
         top_k=draw(st.sampled_from([1, 2, 3, 50])),
+        sign=draw(st.sampled_from(get_args(Sign))),
     )
 
 
@@ -771,6 +812,10 @@ def test_scale_and_offset_are_those_of_rational_numbers(question):
         if not np.all(np.isfinite(f)) or not math.isfinite(match.score):
             continue
         scale, offset = naive.exact_member(options.transform, y, f)
+        if options.sign == "positive" and match.scale == 0:
+            level = naive.mean_of(y) if options.transform == "affine" else 0.0
+            assert match.offset == pytest.approx(level, rel=1e-15) or not math.isfinite(level)
+            continue
         if options.transform == "affine" and max(f) > min(f):
             bounds = naive.affine_bound(y, f)
         elif options.transform == "affine":

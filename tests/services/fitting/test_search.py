@@ -13,7 +13,7 @@ from services.bounds.sketch import (
     make_basis,
     make_sketch,
 )
-from services.choices import Criterion, Transform
+from services.choices import Criterion, Sign, Transform
 from services.errors import GridError, NoFit
 from services.fitting.blocks import Block, Library
 from services.fitting.cache import Cache
@@ -29,6 +29,7 @@ from tests.services.curves import draw_curves, some_basis
 
 CRITERIA = get_args(Criterion)
 TRANSFORMS = get_args(Transform)
+SIGNS = get_args(Sign)
 
 
 def rank_slowly(prepared, y):
@@ -118,6 +119,7 @@ def draw_options(draw, problem):
         outside="omit",
         min_overlap=draw(st.sampled_from([1.0, 0.5, 1 / 3])),
         top_k=draw(st.sampled_from([1, 2, 3, 50])),
+        sign=draw(st.sampled_from(SIGNS)),
     )
 
 
@@ -151,6 +153,7 @@ def test_larger_libraries_are_ranked_the_same_by_every_way(sides, data):
         data.draw(st.sampled_from(TRANSFORMS)),
         min_overlap=data.draw(st.sampled_from([1.0, 0.9])),
         top_k=data.draw(st.sampled_from([1, 1, 2, 10])),
+        sign=data.draw(st.sampled_from(SIGNS)),
     )
     blocks = in_blocks(library, data.draw(st.sets(st.integers(1, 150), max_size=3)))
     blocks = data.draw(st.permutations([block for block in blocks if len(block.indices)]))
