@@ -55,7 +55,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         # The library refuses a body that ends right at its limit.
         MAX_CONTENT_LENGTH=settings.limits.body_bytes + 1,
-        MAX_FORM_PARTS=settings.limits.form_parts,
+        # It counts files too; `read_upload` counts both.
+        MAX_FORM_PARTS=settings.limits.form_parts + settings.limits.files,
         # The library counts what it has read ahead too; `read_upload` counts the fields alone.
         MAX_FORM_MEMORY_SIZE=settings.limits.form_text_bytes + READ_AHEAD,
         PROPAGATE_EXCEPTIONS=False,

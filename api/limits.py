@@ -71,7 +71,11 @@ class Limits:
         100_000, "Arrays and objects in one JSON body. Brackets within strings count too."
     )
     json_texts: int = _limit(500_000, "Names and strings in one JSON body.")
-    form_parts: int = _limit(32, "Parts of a form.")
+    files: int = _limit(
+        10_000, "Files of one upload: those of a form, or members of a ZIP archive."
+    )
+    files_seconds: int = _limit(600, "Seconds by the clock for reading many files of one upload.")
+    form_parts: int = _limit(32, "Fields of a form, besides its files.")
     form_text_bytes: int = _limit(500_000, "Bytes of the text fields of a form.")
     header_seconds: int = _limit(
         10,

@@ -27,6 +27,8 @@ class Fact:
         JSON pointer into the request body.
     parameter : str or None
         Name of a query parameter, form field or header.
+    file : str or None
+        Path of one of many files.
     """
 
     detail: str
@@ -36,6 +38,7 @@ class Fact:
     column: str | None = None
     pointer: str | None = None
     parameter: str | None = None
+    file: str | None = None
 
 
 class CurveError(Exception):

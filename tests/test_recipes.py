@@ -31,7 +31,7 @@ RECIPES = {
     ),
     "Add a file format": (
         ("services/files/formats.py", 'Literal["csv", "tsv"]', 'Literal["csv", "tsv", "psv"]'),
-        {"services/files/formats.py", "services/files/text.py", "api/http/uploads.py"},
+        {"services/files/formats.py", "services/files/text.py", "api/http/one_file.py"},
     ),
 }
 """First edit of each recipe, and the files that mypy names after it."""

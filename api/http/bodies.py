@@ -12,12 +12,12 @@ from werkzeug.formparser import FormDataParser
 
 from api import jsonbody
 from api.errors import Problem
+from api.http.form_files import FormFiles
 from api.limits import Limits, limits_in_force
 from api.processes import cores
 from services.files import ReadLimits
 from services.files.compressed import Unpacked
 from services.files.formats import COMPRESSIONS, Compression
-from services.scratch import scratch
 
 
 def parse_json(data: bytes, limits: Limits | None = None) -> Any:
@@ -26,10 +26,6 @@ def parse_json(data: bytes, limits: Limits | None = None) -> Any:
         return jsonbody.parse(data, limits or limits_in_force())
     except jsonbody.JSONError as error:
         raise Problem(error.status, error.detail, error.facts) from None
-
-
-_IN_MEMORY = 1 << 19
-"""Largest file of a form that is kept in memory, in bytes; a larger one is written to the disk."""
 
 
 _PIECE = 1 << 16
@@ -78,6 +74,8 @@ def make_reader_limits() -> ReadLimits:
         memory_bytes=most.read_memory_bytes,
         seconds=most.read_seconds,
         processes=cores(),
+        max_files=most.files,
+        files_seconds=most.files_seconds,
     )
 
 
@@ -126,22 +124,17 @@ class BoundedRequest(Request):
         return cast("IO[bytes]", Unpacked(cast("BinaryIO", stream), coding, make_reader_limits()))
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
-        stream = cast("IO[bytes]", scratch.spooled(_IN_MEMORY))
-        self._made.append(stream)
-        return stream
+        return self._form_files.begin()
 
     @functools.cached_property
-    def _made(self) -> list[IO[bytes]]:
-        """Files of the form, so that they are closed even if the form is refused."""
-        return []
+    def _form_files(self) -> FormFiles:
+        return FormFiles()
 
-    def _load_form_data(self) -> None:
-        try:
-            super()._load_form_data()
-        except BaseException:
-            for stream in self._made:
-                stream.close()
-            raise
+    def close(self) -> None:
+        """Close the files of the form, even if it was refused."""
+        super().close()
+        if "_form_files" in self.__dict__:
+            self._form_files.close()
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()

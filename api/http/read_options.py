@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from api.http.bodies import make_reader_limits
@@ -59,14 +60,33 @@ def take_options(
 
 def check_options(format: Format, options: ReadOptions) -> None:
     """Refuse options that mean nothing in a format."""
-    facts = facts_of(format)
-    taken = _OF_ANY_FORMAT | _OF_SPECTRA.get(format, set())
-    if facts.has_header:
-        taken = set(_NAMES) - {"sheet"}
-    if facts.has_sheets:
-        taken = _OF_SHEETS | _OF_ANY_FORMAT | {"sheet"}
+    for name in sorted(find_given(options) - _taken_by(format)):
+        detail = f"Leave out {name}: a file of this format ({format}) has none to choose."
+        raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])
+
+
+def find_given(options: ReadOptions) -> set[str]:
+    """Find the names of the options that are not the default."""
     usual = ReadOptions()
-    for name in _NAMES:
-        if name not in taken and (getattr(options, name) or None) != (getattr(usual, name) or None):
-            detail = f"Leave out {name}: a file of this format ({format}) has none to choose."
-            raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])
+    return {
+        name
+        for name in _NAMES
+        if (getattr(options, name) or None) != (getattr(usual, name) or None)
+    }
+
+
+def restrict(options: ReadOptions, format: Format) -> ReadOptions:
+    """Return the options without those that mean nothing in a format."""
+    usual = ReadOptions()
+    others = find_given(options) - _taken_by(format)
+    return replace(options, **{name: getattr(usual, name) for name in others})
+
+
+def _taken_by(format: Format) -> set[str]:
+    """Return the names of the options that mean something in a format."""
+    facts = facts_of(format)
+    if facts.has_sheets:
+        return _OF_SHEETS | _OF_ANY_FORMAT | {"sheet"}
+    if facts.has_header:
+        return set(_NAMES) - {"sheet"}
+    return _OF_ANY_FORMAT | _OF_SPECTRA.get(format, set())

@@ -13,8 +13,9 @@ from werkzeug.datastructures import FileStorage
 
 from api import slots
 from api.errors import Problem
-from api.http.bodies import make_reader_limits, read_coding
-from api.http.media import JSON, OCTETS, TSV
+from api.http.bodies import read_coding
+from api.http.form_files import FormFile
+from api.http.media import JSON, OCTETS, TSV, ZIP
 from api.limits import limits_in_force
 from services.errors import Fact, InvalidTable
 from services.files.compressed import Unpacked
@@ -31,12 +32,12 @@ from services.files.formats import (
     Format,
     recognize,
 )
-from services.tables import NAME_LENGTH
+from services.files.limits import ReadLimits
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-FILE_TYPES = (*(media for media in DECLARED_BY_MEDIA_TYPE if media != JSON), OCTETS)
+FILE_TYPES = (*(media for media in DECLARED_BY_MEDIA_TYPE if media != JSON), ZIP, OCTETS)
 """Media types of a body that is a file."""
 
 _CALLED = "called *"
@@ -72,24 +73,39 @@ def file_of_body(media_type: str) -> UploadedFile:
     return UploadedFile(stream, declared, described, compression, size, request.mimetype_params)
 
 
-def file_of_part(part: FileStorage) -> tuple[UploadedFile, str]:
-    """Return a part of a form as a file, unpacked by its suffix, and the stem of its name."""
-    path = PurePosixPath((part.filename or "").replace("\\", "/"))
-    stream = cast("BinaryIO", part.stream)
-    size = stream.seek(0, io.SEEK_END)
-    stream.seek(0)
-    compression = COMPRESSION_OF_SUFFIX.get(path.suffix.lower())
+def file_of_part(part: FileStorage, limits: ReadLimits) -> UploadedFile:
+    """Return a part of a form as a file, unpacked by its suffix."""
+    stream = cast("FormFile", part.stream)
+    path, media_type, parameters = path_of_part(part), part.mimetype, part.mimetype_params
+    return describe_file(stream.detach(), path, stream.size, limits, media_type, parameters)
+
+
+def path_of_part(part: FileStorage) -> str:
+    """Return the path of a file in a form, with slashes."""
+    return (part.filename or "").replace("\\", "/")
+
+
+def describe_file(  # noqa: PLR0913, PLR0917 - all that is known of a file
+    stream: BinaryIO,
+    path: str,
+    size: int,
+    limits: ReadLimits,
+    media_type: str = "",
+    parameters: Mapping[str, str] | None = None,
+) -> UploadedFile:
+    """Return a file with a name, unpacked by its suffix."""
+    name = PurePosixPath(path)
+    compression = COMPRESSION_OF_SUFFIX.get(name.suffix.lower())
     if compression:
-        content = recognize(peek(stream)[0])
+        head, stream = peek(stream)
+        content = recognize(head)
         if content is not Content(compression):
-            raise contradiction(f"called *{path.suffix}", content)
-        stream = cast("BinaryIO", Unpacked(stream, compression, make_reader_limits()))
-        path = PurePosixPath(path.stem)
-    declared, description = _declared(path.suffix.lower(), part.mimetype)
+            raise contradiction(f"called *{name.suffix}", content)
+        stream = cast("BinaryIO", Unpacked(stream, compression, limits))
+        name = PurePosixPath(name.stem)
+    declared, description = _declared(name.suffix.lower(), media_type)
     compression = compression or read_coding()
-    stem = path.stem.replace("\0", "").strip()[:NAME_LENGTH]
-    file = UploadedFile(stream, declared, description, compression, size, part.mimetype_params)
-    return file, stem
+    return UploadedFile(stream, declared, description, compression, size, parameters or {})
 
 
 def _declared(suffix: str, media_type: str) -> tuple[Declared | None, str]:
@@ -119,6 +135,15 @@ def find_format(file: UploadedFile, head: bytes, encoding: str | None) -> Format
     if is_open and content in FORMAT_OF_CONTENT:
         return FORMAT_OF_CONTENT[content]
     raise contradiction(file.description, content)
+
+
+def may_be_archive(file: UploadedFile, head: bytes) -> bool:
+    """Tell whether a file can be an archive of files, by its first bytes.
+
+    A workbook begins in the same way; a body that is declared as one is not looked into.
+    """
+    is_open = file.declared is None or file.description.startswith(_CALLED)
+    return is_open and recognize(head) is Content.ZIP
 
 
 def contradiction(description: str, content: Content) -> Problem:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import io
-import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, assert_never, cast
+from dataclasses import replace
+from typing import Any
 
 import marshmallow as ma
 from flask import request
@@ -18,79 +16,45 @@ from api import slots
 from api.errors import Problem
 from api.http.arguments import load, make_invalid
 from api.http.blueprint import StrictBlueprint
-from api.http.bodies import (
-    expect_type,
-    parse_json,
-    read_coding,
-    read_json_body,
-)
+from api.http.bodies import expect_type, make_reader_limits, read_coding, read_json_body
+from api.http.json_tables import instance_of, read_json_table
 from api.http.labels import take_labels
-from api.http.many_files import join_parts, take_join_options
+from api.http.many_files import (
+    files_of_archive,
+    files_of_form,
+    find_same_grid,
+    join_parts,
+    read_many,
+    take_join_options,
+)
 from api.http.media import FORM, JSON
+from api.http.one_file import on_disk, read_all, read_file
 from api.http.preview import Look
 from api.http.read_options import check_options, take_options
+from api.http.upload import Expected, Upload
 from api.http.uploaded_file import (
     FILE_TYPES,
     UploadedFile,
-    contradiction,
     file_of_body,
     file_of_part,
     find_format,
+    may_be_archive,
+    path_of_part,
     peek,
 )
 from api.limits import limits_in_force
 from api.running import running
-from services.errors import Fact, InvalidTable, TooLarge
-from services.files import (
-    USUAL_X,
-    Part,
-    ReadFile,
-    Source,
-    pick_x,
-    read_in_sandbox,
-    read_text,
-)
-from services.files.axis import warn_of_axis
-from services.files.formats import (
-    HEAD_BYTES,
-    TEXT_FORMATS,
-    Compression,
-    Format,
-    facts_of,
-    media_type_of,
-    recognize,
-)
+from services.errors import Fact
+from services.files import USUAL_X, Part, ReadFile
+from services.files.archives import Archive
+from services.files.formats import TEXT_FORMATS, Format, facts_of, media_type_of
 from services.files.text import delimiters_of
-from services.scratch import SpooledFile, scratch
-from services.tables import (
-    NO_LABELS,
-    Curves,
-    FloatArray,
-    Labels,
-    Table,
-    TableWarning,
-    clean_names,
-)
+from services.files.titles import find_stem
+from services.tables import NAME_LENGTH, FloatArray
 
 BODY_TYPES = (JSON, FORM, *FILE_TYPES)
 
 CSV_EXAMPLE = "x,y1,y2\n0.0,1.0,3.0\n0.1,1.1,2.9\n0.2,,2.8\n"
-
-_COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Curves, how they were read, and the fields that came with them.
-
-    The curves may lie in a temporary file, which is gone once they are closed.
-    """
-
-    curves: Curves
-    labels: Labels
-    source: Source
-    warnings: tuple[TableWarning, ...]
-    fields: dict[str, Any]
 
 
 def takes_uploads(
@@ -102,7 +66,7 @@ def takes_uploads(
     """Document the kinds of body that `read_upload` reads."""
     content: dict[str, Any] = {
         JSON: {"schema": json_schema, "example": example},
-        FORM: {"schema": form_schema, "example": {"file": CSV_EXAMPLE}},
+        FORM: {"schema": form_schema, "example": {"file": [CSV_EXAMPLE]}},
     }
     content |= {media: {"schema": {"type": "string", "format": "binary"}} for media in FILE_TYPES}
     for name in TEXT_FORMATS:
@@ -114,17 +78,6 @@ def takes_uploads(
         return blueprint.problems(400, 413, 415, 422)(blueprint.doc(requestBody=body)(function))
 
     return decorator
-
-
-@dataclass(frozen=True, slots=True)
-class _Expected:
-    """Schemas of the body, names of an x column that need not be said, and the grid, if known."""
-
-    json_schema: type[ma.Schema]
-    form_schema: type[ma.Schema]
-    usual_x: Sequence[str]
-    grid: tuple[str, FloatArray] | None
-    look: Look | None = None
 
 
 def read_upload(  # noqa: PLR0913 - the kinds of body, and where the curves go
@@ -143,7 +96,7 @@ def read_upload(  # noqa: PLR0913 - the kinds of body, and where the curves go
     the beginning of a text.
     """
     media_type = expect_type(*BODY_TYPES)
-    expected = _Expected(json_schema, form_schema, usual_x, grid, look)
+    expected = Expected(json_schema, form_schema, usual_x, grid, look)
     upload = _read_upload(media_type, query, expected)
     location = {JSON: "json", FORM: "form"}.get(media_type, "query")
     try:
@@ -154,7 +107,7 @@ def read_upload(  # noqa: PLR0913 - the kinds of body, and where the curves go
     return replace(upload, labels=labels)
 
 
-def _read_upload(media_type: str, query: dict[str, Any], expected: _Expected) -> Upload:
+def _read_upload(media_type: str, query: dict[str, Any], expected: Expected) -> Upload:
     running().disk.require()
     if (request.content_length or 0) > limits_in_force().body_bytes:
         raise RequestEntityTooLarge
@@ -166,7 +119,7 @@ def _read_upload(media_type: str, query: dict[str, Any], expected: _Expected) ->
         compression = read_coding()
         size = slots.receive(limits_in_force().json_body_bytes)
         slots.enter_with(size, is_packed=compression is not None)
-        return _read_json(read_json_body(), compression, expected)
+        return read_json_table(read_json_body(), compression, expected)
     return _read_form(expected)
 
 
@@ -175,7 +128,7 @@ def _refuse_query(query: dict[str, Any], schema: type[ma.Schema]) -> None:
 
     One that holds its default counts as not given: generated clients send them all.
     """
-    fields = _instance_of(schema).fields
+    fields = instance_of(schema).fields
     given = [
         name
         for name in request.args
@@ -191,82 +144,32 @@ def _default_of(field: ma.fields.Field[Any]) -> Any:
     return value() if callable(value) else value
 
 
-@functools.cache
-def _instance_of(schema: type[ma.Schema]) -> ma.Schema:
-    """Make one instance for all requests: each new one copies every field."""
-    return schema()
-
-
-# JSON
-
-
-def _read_json(
-    data: bytes,
-    compression: Compression | None,
-    expected: _Expected,
-    fallback: dict[str, Any] | None = None,
-    override: dict[str, Any] | None = None,
-) -> Upload:
-    """Read a table as JSON; fields beside it fill in for its own, or replace them."""
-    content = recognize(data[:HEAD_BYTES])
-    if content not in facts_of("json").contents:
-        raise contradiction(f"declared as {JSON}", content)
-    body = parse_json(data)
-    _refuse_many_columns(body)
-    if isinstance(body, dict):
-        body = (fallback or {}) | body | (override or {})
-    fields = load(_instance_of(expected.json_schema), body, "json")
-    names, values = fields.pop("columns")
-    x_column = fields.pop("x_column")
-    table = _make_table(names, values, x_column, expected.usual_x)
-    cleaned = [name.strip() for name in names]
-    warnings = tuple(warn_of_axis(cleaned, cleaned.index(table.x_name), x_column))
-    return Upload(table, NO_LABELS, Source("json", compression=compression), warnings, fields)
-
-
-def _refuse_many_columns(body: Any) -> None:
-    """Refuse too many columns before they become arrays."""
-    columns = body.get("columns") if isinstance(body, dict) else None
-    if isinstance(columns, dict) and len(columns) > limits_in_force().columns:
-        detail = f"There are {len(columns)} columns; the limit is {limits_in_force().columns}."
-        raise TooLarge(detail, [Fact(detail, "too_many_columns", pointer="/columns")])
-
-
-def _make_table(
-    names: list[str], values: FloatArray, x_column: str | None, usual_x: Sequence[str]
-) -> Table:
-    most = limits_in_force()
-    if values.shape[1] > most.rows:
-        detail = f"There are {values.shape[1]} rows; the limit is {most.rows}."
-        raise TooLarge(detail, [Fact(detail, "too_many_rows", pointer="/columns")])
-    cleaned = tuple(clean_names(names))
-    if x_column is not None and x_column.strip() not in cleaned:
-        detail = f"There is no column {x_column[:40]!r} to take x from."
-        raise InvalidTable(detail, [Fact(detail, "unknown_column", pointer="/x_column")])
-    return pick_x(cleaned, values, x_column, usual_x)
-
-
 # Forms
 
 
-def _read_form(expected: _Expected) -> Upload:
-    """Read a file and its fields; browsers send a field that was left empty as empty text."""
+def _read_form(expected: Expected) -> Upload:
+    """Read files and fields; browsers send a field that was left empty as empty text."""
     parts = _parts()
-    names = [name for name, _ in parts]
-    schema = _instance_of(expected.form_schema)
+    files = [part for name, part in parts if name == "file"]
+    texts = [(name, text) for name, text in parts if name != "file"]
+    schema = instance_of(expected.form_schema)
+    counts = Counter(name for name, _ in texts)
     lists = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.List)}
-    repeated = {name for name in names if names.count(name) > 1} - lists
-    if repeated:
+    if repeated := [name for name in counts if counts[name] > 1 and name not in lists]:
         raise make_invalid({name: ["Given more than once."] for name in repeated}, "form")
-    listed = {name: [text for other, text in parts if other == name] for name in lists & {*names}}
-    fields = load(schema, dict(parts) | listed, "form")
-    part = fields.pop("file")
-    if not isinstance(part, FileStorage):
+    listed: dict[str, list[str]] = {name: [] for name in counts if name in lists}
+    for name, text in texts:
+        if name in listed:
+            listed[name].append(text)
+    fields = load(schema, dict(texts) | listed | ({"file": files} if files else {}), "form")
+    if not all(isinstance(file, FileStorage) for file in fields.pop("file")):
         raise make_invalid({"file": ["Not a file; give the part a file name."]}, "form")
-    file, stem = file_of_part(part)
+    if len(files) > 1:
+        return read_many(files_of_form(files), fields, expected)
+    file = file_of_part(files[0], make_reader_limits())
     if not fields.get("name", "-"):
-        fields["name"] = stem
-    return _read_file(file, fields, {name for name in names if fields.get(name)}, expected)
+        fields["name"] = find_stem(path_of_part(files[0])).replace("\0", "")[:NAME_LENGTH]
+    return _read_file(file, fields, {name for name in counts if fields.get(name)}, expected)
 
 
 def _parts() -> list[tuple[str, Any]]:
@@ -278,7 +181,10 @@ def _parts() -> list[tuple[str, Any]]:
         raise Problem(
             400, "The form cannot be read; its boundary is missing or it ends early."
         ) from None
-    if sum(len(text.encode()) for _, text in texts) > limits_in_force().form_text_bytes:
+    most = limits_in_force()
+    if sum(len(text.encode()) for _, text in texts) > most.form_text_bytes:
+        raise RequestEntityTooLarge
+    if len(texts) > most.form_parts:
         raise RequestEntityTooLarge
     if undecodable := next((name for name, text in texts if "\ufffd" in name + text), None):
         # The library puts this sign where bytes are not UTF-8.
@@ -291,65 +197,54 @@ def _parts() -> list[tuple[str, Any]]:
 
 
 def _read_file(
-    file: UploadedFile, fields: dict[str, Any], given: set[str], expected: _Expected
+    file: UploadedFile, fields: dict[str, Any], given: set[str], expected: Expected
 ) -> Upload:
-    """Read a table in a file; `given` names the fields that the client sent with it."""
+    """Read a file, or those of an archive; `given` names the fields that were sent with it."""
     head, stream = peek(file.stream)
-    format = find_format(file, head, fields.get("encoding"))
+    if not may_be_archive(file, head):
+        format = find_format(file, head, fields.get("encoding"))
+        return _read_one(replace(file, stream=stream), format, fields, given, expected)
+    slots.enter_with(file.size, is_packed=True)
+    with on_disk(stream) as whole_file:
+        archive = Archive(whole_file, make_reader_limits())
+        if archive.is_workbook:
+            whole_file.seek(0)
+            workbook = replace(file, stream=whole_file)
+            return _read_one(workbook, "xlsx", fields, given, expected)
+        return read_many(files_of_archive(archive), fields, expected)
+
+
+def _read_one(
+    file: UploadedFile,
+    format: Format,
+    fields: dict[str, Any],
+    given: set[str],
+    expected: Expected,
+) -> Upload:
+    """Read a table in a file."""
     fields = dict(fields)
+    fields.pop("skip_unreadable")
+    names = [name.strip() for name in fields.pop("names", ())]
     join = take_join_options(fields)
-    n_points = expected.grid[1].size if expected.grid else None
+    grid = find_same_grid(join, expected.grid)
+    n_points = grid[1].size if grid else None
     options = take_options(fields, file.parameters, expected.usual_x, n_points)
     check_options(format, options)
     if look := expected.look:
         look.start(format, is_partial=fields.get("partial") == "true")
-    _take_slot(file, format)
-    match format:
-        case "json":
-            fallback = {"name": fields["name"]} if "name" in fields else {}
-            beside = (fields | {"x_column": options.x_column}).items()
-            override = {name: value for name, value in beside if name in given}
-            data = _read_all(stream)
-            made = _read_json(data, file.compression, expected, fallback, override)
-            fields = made.fields
-            read = ReadFile((Part(made.curves, made.labels),), made.source, made.warnings)
-        case "csv" | "tsv":
-            watched = look.watch(stream, format, options) if look else stream
-            read = read_text(watched, format, options)
-        case "parquet" | "arrow" | "xlsx" | "jcamp" | "spc":
-            with _on_disk(stream) as whole_file:
-                read = read_in_sandbox(whole_file, format, options, expected.grid)
-        case _:
-            assert_never(format)
-    part, warnings = join_parts(read, join, expected.grid, fields.get("name") or "the file")
-    source = replace(read.source, compression=file.compression)
-    return Upload(part.curves, part.labels, source, warnings, fields)
-
-
-def _take_slot(file: UploadedFile, format: Format) -> None:
     is_packed = file.compression is not None or facts_of(format).is_compact
     slots.enter_with(file.size, is_packed=is_packed)
-
-
-def _read_all(stream: BinaryIO) -> bytes:
-    """Read JSON to its end; 413 where it is too long."""
-    most = limits_in_force().json_body_bytes
-    data = io.BytesIO()
-    while data.tell() <= most and (more := stream.read(_COPY_BYTES)):
-        data.write(more)
-    if data.tell() > most:
-        raise Problem(413, f"JSON may have {most} bytes; send a CSV file instead.")
-    return data.getvalue()
-
-
-def _on_disk(stream: BinaryIO) -> BinaryIO:
-    """Return the same bytes as a file of the operating system, gone once it is closed."""
-    if isinstance(stream, SpooledFile):
-        return cast("BinaryIO", stream)
-    file = scratch.file()  # closed by the caller
-    try:
-        shutil.copyfileobj(stream, file, _COPY_BYTES)
-    except BaseException:
-        file.close()
-        raise
-    return file
+    if format == "json":
+        fallback = {"name": fields["name"]} if "name" in fields else {}
+        beside = (fields | {"x_column": options.x_column}).items()
+        override = {name: value for name, value in beside if name in given}
+        data = read_all(file.stream)
+        made = read_json_table(data, file.compression, expected, fallback, override)
+        fields = made.fields
+        read = ReadFile((Part(made.curves, made.labels),), made.source, made.warnings)
+    else:
+        read = read_file(file, format, options, expected, grid)
+    origin = fields.get("name") or "the file"
+    part, warnings = join_parts(read, join, expected.grid, origin, names)
+    source = replace(read.source, compression=file.compression)
+    return Upload(part.curves, part.labels, source, warnings, fields)

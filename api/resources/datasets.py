@@ -39,7 +39,7 @@ from api.schemas.datasets import (
     ValuesQuery,
     ValuesReply,
 )
-from api.schemas.files import FileFields
+from api.schemas.files import MoreCurvesFields
 from api.schemas.labels import check_attributes
 from api.store.base import InUse, find, find_version, now
 from api.store.datasets import (
@@ -79,8 +79,8 @@ MORE_EXAMPLE = {"x": [0.0, 0.1, 0.2], "y3": [1.0, 1.5, 2.0]}
 def create_dataset(query: dict[str, Any]) -> Any:
     """Store a dataset
 
-    One x column and one or more curves: as JSON, as a form with a file, or the file itself
-    as body with the other fields in the query. Values never change.
+    One x column and one or more curves: as JSON, as a form with one file or many, or the file
+    itself as body with the other fields in the query. Values never change.
     """
     upload = read_upload(DatasetRequest, DatasetForm, query)
     fields = upload.fields | {"name": upload.fields["name"] or "dataset"}
@@ -92,6 +92,7 @@ def create_dataset(query: dict[str, Any]) -> Any:
             upload.source,
             upload.labels,
             warnings=upload.warnings,
+            files=upload.files,
             **fields,
         )
     location = url_for("datasets.read_dataset", dataset_id=dataset.id)
@@ -174,7 +175,7 @@ def delete_dataset(dataset_id: str) -> Any:
 
 
 @blueprint.route("/<dataset_id>/curves", methods=["POST"])
-@blueprint.arguments(FileFields, location="query")
+@blueprint.arguments(MoreCurvesFields, location="query")
 @blueprint.problems(404)
 @blueprint.matches("Append to this version only.")
 @takes_uploads(blueprint, CurvesRequest, CurvesForm, {"columns": MORE_EXAMPLE})
@@ -206,6 +207,7 @@ def append_to_dataset(query: dict[str, Any], dataset_id: str) -> Any:
                 upload.labels,
                 summary,
                 warnings=upload.warnings,
+                files=upload.files,
             )
     return dataset, {"ETag": make_etag(dataset.version)}
 

@@ -11,7 +11,8 @@ from flask import Response
 from api.errors import PROBLEM_JSON, request_id
 from api.http.blueprint import StrictBlueprint
 from api.http.preview import ROWS, Look, first_rows
-from api.http.uploads import Upload, read_upload, takes_uploads
+from api.http.upload import Upload
+from api.http.uploads import read_upload, takes_uploads
 from api.problems import curve_problem, status_of
 from api.schemas.datasets import (
     COLUMNS_EXAMPLE,
@@ -81,7 +82,9 @@ def _preview(upload: Upload, look: Look) -> dict[str, Any]:
         upload.curves, upload.source, upload.labels, warnings=upload.warnings, **fields
     )
     columns, rows = first_rows(upload.curves, ROWS)
+    source = dataset.source | {"files": upload.files}
     record = dataset.as_dict() | {
+        "source": source,
         "usable_as": dataset.usable_as,
         "complete": not look.is_partial,
         "columns": columns,

@@ -300,6 +300,7 @@ class FactReply(Reply):
     row = fields.Integer(metadata={"description": "Data row, from 0."})
     line = fields.Integer(metadata={"description": "Line of a text file, from 1."})
     column = fields.String(metadata={"description": "Name of the column."})
+    file = fields.String(metadata={"description": "Path of one of many files."})
 
 
 class ProblemReply(Reply):

@@ -24,7 +24,14 @@ from api.schemas.base import (
     read_numbers,
     read_rows,
 )
-from api.schemas.files import FileFields, SourceReply, file_field, x_column_field
+from api.schemas.files import (
+    FileFields,
+    MoreCurvesFields,
+    SourceReply,
+    WarningReply,
+    file_field,
+    x_column_field,
+)
 from api.schemas.labels import (
     Attributes,
     AttributesText,
@@ -177,7 +184,7 @@ class CurvesRequest(LabelFields):
     x_column = x_column_field()
 
 
-class CurvesForm(FileFields):
+class CurvesForm(MoreCurvesFields):
     """More curves as a form."""
 
     file = file_field()
@@ -212,18 +219,6 @@ class CurvesPatch(Request):
         return read
 
 
-class WarningReply(Reply):
-    """A reading that may be wrong; without column and row, of the whole table."""
-
-    code = fields.String(required=True)
-    column = fields.String(required=True, allow_none=True)
-    row = fields.Integer(required=True, allow_none=True)
-    detail = fields.String(required=True)
-    options = fields.Dict(
-        allow_none=True, metadata={"description": "Options that would read it in the other way."}
-    )
-
-
 class DatasetReply(Reply):
     """A dataset's record."""
 
@@ -253,6 +248,12 @@ class DatasetReply(Reply):
     version = fields.Integer(required=True)
     created_at = Moment(required=True)
     updated_at = Moment(required=True)
+
+    def dump(self, obj: Any, **options: Any) -> dict[str, Any]:
+        """Write the fields; the reports on files are beside the source, where lists leave them."""
+        written = super().dump(obj, **options)
+        written["source"]["files"] = None if isinstance(obj, dict) else obj.files
+        return written
 
 
 class DatasetsReply(Reply):

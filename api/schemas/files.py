@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import asdict
 from typing import Any, get_args
 
 import marshmallow as ma
 from marshmallow import fields
 
-from api.schemas.base import Choice, Digits, Reply, Words
+from api.schemas.base import Choice, Digits, Given, Reply, Words
 from api.schemas.labels import LabelTexts
 from services.choices import AlignmentKind
-from services.files.common import Header, Layout
+from services.files.common import Header, Layout, Source
 from services.files.formats import COMPRESSION_OF_SUFFIX, COMPRESSIONS, FILE_NAMES, FORMATS
 from services.files.text import ENCODINGS
 from services.tables import NAME_LENGTH
@@ -168,9 +169,28 @@ class FileFields(LabelTexts):
         metadata={"description": "exact is for a grid start:stop:step only."},
     )
 
+    skip_unreadable = Choice(
+        *("true", "false"),
+        named="YesOrNo",
+        load_default="false",
+        metadata={"description": "true: of many files, those that cannot be read are left out."},
+    )
+
     def load(self, data: Any, **options: Any) -> Any:
         """Load the fields that are not empty."""
         return super().load(without_empty(data), **options)
+
+
+class MoreCurvesFields(FileFields):
+    """Fields beside a file of curves that are appended."""
+
+    names = fields.List(
+        Words(NAME_LENGTH),
+        metadata={
+            "description": "Repeat it: new names for the curves of one file. Default: its own.",
+            "example": [],
+        },
+    )
 
 
 def without_empty(fields: Any) -> Any:
@@ -181,22 +201,54 @@ def without_empty(fields: Any) -> Any:
 
 
 def file_field() -> fields.Raw:
-    """Make the field for the file in a form."""
+    """Make the field for the files in a form."""
     return fields.Raw(
         required=True,
         metadata={
-            "type": "string",
-            "format": "binary",
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
             "description": f"{FILE_NAMES}; or compressed, with"
-            f" {' or '.join(COMPRESSION_OF_SUFFIX)} behind it.",
+            f" {' or '.join(COMPRESSION_OF_SUFFIX)} behind it. Several, or a ZIP archive of them,"
+            " become one table.",
         },
     )
+
+
+class WarningReply(Reply):
+    """A reading that may be wrong; without column and row, of the whole table."""
+
+    code = fields.String(required=True)
+    column = fields.String(required=True, allow_none=True)
+    row = fields.Integer(required=True, allow_none=True)
+    detail = fields.String(required=True)
+    options = fields.Dict(
+        allow_none=True, metadata={"description": "Options that would read it in the other way."}
+    )
+
+
+class FileReply(Reply):
+    """A report on one of many files."""
+
+    name = fields.String(required=True, metadata={"description": "Its path in the upload."})
+    format = fields.String(
+        required=True, allow_none=True, metadata={"description": "null: it cannot be read."}
+    )
+    curves = fields.List(
+        fields.String(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "Names of its curves, the first 100; null in a long report."},
+    )
+    warnings = fields.List(fields.Nested(WarningReply), required=True)
 
 
 class SourceReply(Reply):
     """How the file was read."""
 
-    format = fields.String(required=True, metadata={"description": f"{', '.join(FORMATS)}."})
+    format = fields.String(
+        required=True,
+        metadata={"description": f"{', '.join(FORMATS)}; mixed: many files of several formats."},
+    )
     encoding = fields.String(required=True, allow_none=True)
     delimiter = fields.String(required=True, allow_none=True)
     decimal = fields.String(required=True, allow_none=True)
@@ -221,6 +273,16 @@ class SourceReply(Reply):
     units = fields.String(allow_none=True, metadata={"description": "present or absent, as found."})
     x_column = fields.String(allow_none=True, metadata={"description": "As asked."})
     columns = fields.List(fields.String(), allow_none=True, metadata={"description": "As asked."})
-    files = fields.List(
-        fields.Dict(), allow_none=True, metadata={"description": "A report on each of many files."}
+    files = Given(
+        FileReply,
+        many=True,
+        allow_none=True,
+        metadata={"description": "A report on each of many files; null in lists of datasets."},
     )
+
+    def dump(self, obj: Any, **options: Any) -> dict[str, Any]:
+        """Write the fields; a record of an earlier version has fewer."""
+        return super().dump(_UNKNOWN | obj, **options)
+
+
+_UNKNOWN = {"files": None} | asdict(Source("mixed"))

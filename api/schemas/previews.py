@@ -5,8 +5,8 @@ from __future__ import annotations
 from marshmallow import fields
 
 from api.schemas.base import Choice, Reply
-from api.schemas.datasets import DatasetFields, WarningReply
-from api.schemas.files import SourceReply, file_field
+from api.schemas.datasets import DatasetFields
+from api.schemas.files import SourceReply, WarningReply, file_field
 
 
 class PreviewFields(DatasetFields):

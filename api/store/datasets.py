@@ -29,7 +29,7 @@ from api.store.blocks import BLOCK_BYTES, NUMBER, add_blocks
 from api.store.labels import add_labels
 from api.store.lists import index_lists
 from api.store.sketches import add_sketches
-from services.errors import Fact, GridError, InvalidTable
+from services.errors import Fact, GridError, InvalidTable, error_from
 from services.files import Source
 from services.fingerprint import extend_sha256, table_sha256
 from services.grids import find_grid_faults
@@ -40,6 +40,9 @@ from services.tables import NO_LABELS, Curves, FloatArray, Labels, TableWarning
 MORE_WARNINGS = "more_warnings"
 """Code of the warning that says how many warnings were not kept."""
 
+MOST_FILES = 10_000
+"""Most reports on files that a record keeps, however often curves are appended."""
+
 LARGE_TABLE = 4 << 20
 """Bytes of values from which another thread computes the fingerprint."""
 
@@ -49,7 +52,7 @@ class Dataset(Record):
 
     __tablename__ = "datasets"
     __table_args__ = index_lists()
-    unlisted = ("n_warnings",)
+    unlisted = ("n_warnings", "files")
 
     description: Mapped[str] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(Document)
@@ -65,6 +68,7 @@ class Dataset(Record):
     source: Mapped[dict[str, Any]] = mapped_column(Document)
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(Document)
     n_warnings: Mapped[int]
+    files: Mapped[list[dict[str, Any]] | None] = mapped_column(Document)
     updated_at: Mapped[datetime] = mapped_column(Timestamp)
 
     @property
@@ -134,6 +138,7 @@ def describe_dataset(  # noqa: PLR0913 - the fields of the record
         is_grid=not faults,
         sha256=sha256,
         source=asdict(source),
+        files=None,
         warnings=[],
         n_warnings=0,
         version=1,
@@ -151,6 +156,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
     labels: Labels = NO_LABELS,
     *,
     warnings: Sequence[TableWarning] = (),
+    files: list[dict[str, Any]] | None = None,
     name: str,
     description: str = "",
     attributes: dict[str, Any] | None = None,
@@ -169,6 +175,7 @@ def add_dataset(  # noqa: PLR0913 - the fields of the record
         description=description,
         attributes=attributes,
     )
+    dataset.files = files
     _insert(session, dataset, curves.x)
     _add_curves(session, dataset, curves, labels, summary, first=0)
     return dataset
@@ -215,6 +222,7 @@ def append_curves(  # noqa: PLR0913 - everything about the curves
     summary: TableSummary | None = None,
     *,
     warnings: Sequence[TableWarning] = (),
+    files: list[dict[str, Any]] | None = None,
 ) -> None:
     """Append curves to a dataset, which the caller has locked.
 
@@ -246,6 +254,8 @@ def append_curves(  # noqa: PLR0913 - everything about the curves
     dataset.updated_at = now()
     _warn(dataset, [*warnings, *lost, *_warn_of_unit(dataset, labels)], summary)
     dataset.x_unit = dataset.x_unit or labels.x_unit
+    if files:
+        dataset.files = [*(dataset.files or []), *files][:MOST_FILES]
     session.flush()
     _add_curves(session, dataset, curves, labels, summary, first=first)
 
@@ -307,20 +317,15 @@ def _warn(dataset: Dataset, warnings: Sequence[TableWarning], summary: TableSumm
 
 
 def _check_same_x(x: FloatArray, table: Curves) -> None:
-    if x.size != table.x.size:
-        raise GridError(
-            f"The dataset has {x.size} rows, the new curves have {table.x.size};"
-            " send the same x in the same order.",
-            [Fact("Another number of rows.", "other_x", column=table.x_name)],
-        )
-    other = np.flatnonzero(~((x == table.x) | (np.isnan(x) & np.isnan(table.x))))
-    if other.size:
-        row = int(other[0])
-        detail = f"x is {float(table.x[row])!r} here and {float(x[row])!r} in the dataset."
-        raise GridError(
-            f"Row {row}: {detail} Send the same x in the same order.",
-            [Fact(detail, "other_x", row=row, column=table.x_name)],
-        )
+    other, wanted = table.x, "Send the same x in the same order:"
+    if x.size != other.size:
+        detail = f"{wanted} the dataset has {x.size} rows, the new curves have {other.size}."
+        raise error_from(GridError, Fact(detail, "other_x", column=table.x_name))
+    differs = np.flatnonzero(~((x == other) | (np.isnan(x) & np.isnan(other))))
+    if differs.size:
+        row = int(differs[0])
+        detail = f"{wanted} row {row} has {float(other[row])!r}, in the dataset {float(x[row])!r}."
+        raise error_from(GridError, Fact(detail, "other_x", row=row, column=table.x_name))
 
 
 def read_grid(session: Session, dataset: Dataset) -> FloatArray:

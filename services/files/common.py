@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class Source:
 
     Parameters
     ----------
-    format : Format
-        Format of the file.
+    format : Format or str
+        Format of the file; ``mixed`` of many files that have several.
     encoding : str or None
         ``utf-8``, ``utf-8-sig`` (with a byte order mark), ``utf-16-le``, ``utf-16-be``,
         ``latin-1`` or ``windows-1252``.
@@ -55,11 +55,9 @@ class Source:
         The x column, if the client named it.
     columns : tuple of str or None
         The columns that the client named.
-    files : tuple of dict or None
-        A report on each of many files.
     """
 
-    format: Format
+    format: Format | Literal["mixed"]
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
@@ -76,7 +74,6 @@ class Source:
     units: str | None = None
     x_column: str | None = None
     columns: tuple[str, ...] | None = None
-    files: tuple[dict[str, Any], ...] | None = None
 
 
 Header = Literal["auto", "present", "absent"]

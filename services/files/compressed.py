@@ -78,6 +78,8 @@ class Unpacked(io.RawIOBase):
         self._limits = limits
         self._pieces = self._unpack()
         self._ready = memoryview(b"")
+        self.unpacked = 0
+        """Bytes that were unpacked so far."""
 
     def readable(self) -> bool:
         """Return True."""
@@ -108,7 +110,7 @@ class Unpacked(io.RawIOBase):
         return count
 
     def _unpack(self) -> Iterator[bytes]:
-        received = unpacked = members = 0
+        received = members = 0
         new_member = self._codec.new_member
         member, data, sent = new_member(), b"", self._sent()
         while True:
@@ -120,8 +122,8 @@ class Unpacked(io.RawIOBase):
             if member is None:
                 member = new_member()
             piece = self._decompress(member, data)
-            unpacked += len(piece)
-            self._limits.check_expansion(received, unpacked)
+            self.unpacked += len(piece)
+            self._limits.check_expansion(received, self.unpacked)
             yield piece
             data = b""
             if member.eof:

@@ -100,8 +100,8 @@ class SameX:
             self._x, self._origin = x, quote(origin)
         elif fault := self._find_difference(x):
             detail = (
-                f"{quote(origin)} has another x than {self._origin}: {fault}. Say"
-                " grid=union, grid=common or grid=start:stop:step to join different x."
+                "Say grid=union, grid=common or grid=start:stop:step to join different x:"
+                f" {quote(origin)} has another x than {self._origin}, {fault}."
             )
             raise error_from(GridError, Fact(detail, "other_x", column=part.curves.x_name))
         for values in part.curves.read_parts(_READ_BYTES):

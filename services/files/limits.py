@@ -36,6 +36,10 @@ class ReadLimits:
         Binary files that are read at the same time on this machine.
     wait_seconds : float
         How long a binary file waits for its turn. [s]
+    max_files : int
+        Files of one upload.
+    files_seconds : int
+        Time for reading many files. [s]
     """
 
     max_columns: int = 10_000
@@ -48,6 +52,8 @@ class ReadLimits:
     seconds: int = 120
     processes: int = 2
     wait_seconds: float = 10.0
+    max_files: int = 10_000
+    files_seconds: int = 600
 
     def check_expansion(self, received: int, unpacked: int) -> None:
         """Refuse a file that is much larger unpacked than it was sent.

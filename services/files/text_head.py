@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, dropwhile, islice, takewhile
+from math import inf
 
 from services.errors import Fact, InvalidTable, error_from
 from services.files.common import ReadOptions
 from services.files.finding import X_AND_CURVE, count_filled, find_titles, refuse_nameless, trim
-from services.files.text_lines import Line, TableStart, join_quoted
+from services.files.text_lines import Line, Lines, TableStart, join_quoted
 from services.files.text_records import (
     SKIPPED_LINES,
     Record,
@@ -49,16 +51,19 @@ class Head:
         self._options = options
         self._gaps = Gaps(options.gap)
         self._thousands = Thousands(options.thousands) if options.thousands else None
-        self.lines = list(join_quoted(text))
+        lines = join_quoted(text)
+        begin, end = options.first_line or 0, options.last_line or inf
         self._separator: Line | None = None
-        if options.first_line is not None:
-            self.lines = [line for line in self.lines if line.record.line >= options.first_line]
-        elif self.lines and (match := _SEPARATOR.fullmatch(self.lines[0].record.text.strip(' "'))):
-            candidates = match[1] if options.delimiter is None else candidates
-            self._separator = self.lines.pop(0)
-        if options.last_line is not None:
-            self.lines = [line for line in self.lines if line.record.line <= options.last_line]
+        if options.first_line is None and (line := next(lines, None)):
+            if match := _SEPARATOR.fullmatch(line.record.text.strip(' "')):
+                candidates = match[1] if options.delimiter is None else candidates
+                self._separator = line
+            else:
+                lines = chain([line], lines)
+        lines = dropwhile(lambda line: line.record.line < begin, lines)
+        self.lines = Lines(takewhile(lambda line: line.record.line <= end, lines))
         self.candidates = tuple(candidates)
+        self._found = {delimiter for delimiter in self.candidates if delimiter in text} | {" "}
         self._may_be_blanks = may_be_blanks and (" " in text or "\t" in text)
         self._marks: dict[str, tuple[str, ...]] = {}
 
@@ -75,9 +80,10 @@ class Head:
         found = {d: at for d in self.candidates if (at := self._find_block(d)) is not None}
         if self._options.delimiter is None and self._may_be_blanks:
             # A blank inside a cell must not part it, so one row is enough only if nothing else is.
-            first = min(found.values(), default=len(self.lines))
-            at = self._find_block(" ", first + 2, least=1 + bool(found))
-            found = found if at is None or at >= first else {" ": at}
+            most = min(found.values()) + 2 if found else None
+            at = self._find_block(" ", most, least=1 + bool(found))
+            if at is not None and at < min(found.values(), default=inf):
+                found = {" ": at}
         if not found:
             return None
         first = min(found.values())
@@ -128,7 +134,9 @@ class Head:
         is enough only if `least` is 1.
         """
         single, before = None, None
-        for at, line in enumerate(self.lines[:most]):
+        if delimiter not in self._found:
+            return None
+        for at, line in enumerate(islice(self.lines, most)):
             if self._is_left_out(line, (delimiter,)):
                 continue
             width = self._width_of_numbers(line.record, delimiter)
@@ -266,7 +274,8 @@ class Head:
         if self._separator:
             lines.insert(0, self._separator.record.text)
         filled = [text for text in lines if text.strip()]
-        titles = [line.record.text for line in self.lines if line.record.line == start.names_line]
+        upto = takewhile(lambda line: line.record.line <= (start.names_line or 0), self.lines)
+        titles = [line.record.text for line in upto if line.record.line == start.names_line]
         shown = tuple(text[:_SKIPPED_CHARACTERS] for text in filled[:SKIPPED_LINES])
         return replace(start, skipped=shown, comment=find_marks(filled + titles, marks))
 
@@ -297,7 +306,8 @@ class Head:
 
     def _is_left_out(self, line: Line, delimiters: Sequence[str]) -> bool:
         text = line.record.text
-        return is_blank(text, delimiters) or is_comment(text, self.marks("".join(delimiters)))
+        # The cheaper question first: there are as many answers as lines and delimiters.
+        return is_comment(text, self.marks("".join(delimiters))) or is_blank(text, delimiters)
 
 
 def comment_marks(options: ReadOptions, delimiter: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from services.files.text_records import LINE_END, Record
 from services.tables import TableWarning
@@ -68,20 +69,61 @@ class Line(NamedTuple):
     end: int
 
 
+class Lines(Sequence[Line]):
+    """Lines that are cut from a text when they are asked for: mostly the first few are enough."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self._rest = lines
+        self._cut: list[Line] = []
+
+    def __getitem__(self, at: Any) -> Any:
+        """Return one line; a slice would cut all of them."""
+        if not self._reach(at):
+            raise IndexError(at)
+        return self._cut[at]
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield the lines, from the first."""
+        at = 0
+        while self._reach(at):
+            yield self._cut[at]
+            at += 1
+
+    def __len__(self) -> int:
+        """Return their number, for which all are cut."""
+        self._cut += self._rest
+        return len(self._cut)
+
+    def _reach(self, at: int) -> bool:
+        self._cut += islice(self._rest, max(0, at + 1 - len(self._cut)))
+        return at < len(self._cut)
+
+
 def join_quoted(text: str) -> Iterator[Line]:
     """Cut a text into records that are not empty; a quote that stays open opens nothing."""
-    spans = [match.span() for match in _FILLED.finditer(text)]
-    has_returns = "\r" in text
-    line, behind, at = 1, 0, 0
-    while at < len(spans):
-        start = spans[at][0]
+    has_quotes, has_returns = '"' in text, "\r" in text
+    line, behind = 1, 0
+    for start, stop in _find_records(text) if has_quotes else _find_filled(text):
         line += _count_ends(text, behind, start, has_returns=has_returns)
-        last = _close_quotes(text, spans, at)
-        behind = spans[last][1]
-        cut = LINE_END.sub("\n", text[start:behind])
-        end = LINE_END.match(text, behind)
-        yield Line(Record(line, cut), start, end.end() if end else behind)
+        cut, behind = text[start:stop], stop
+        if has_quotes:
+            cut = LINE_END.sub("\n", cut)
+        end = LINE_END.match(text, stop)
+        yield Line(Record(line, cut), start, end.end() if end else stop)
         line += cut.count("\n")
+
+
+def _find_filled(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of each line that is not empty."""
+    return (match.span() for match in _FILLED.finditer(text))
+
+
+def _find_records(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of each record, which are several lines where a quote is open."""
+    spans, at = list(_find_filled(text)), 0
+    while at < len(spans):
+        last = _close_quotes(text, spans, at)
+        yield spans[at][0], spans[last][1]
         at = last + 1
 
 

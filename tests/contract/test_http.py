@@ -690,7 +690,7 @@ class TestBodies:
     def test_a_form_of_too_many_or_too_long_parts_is_413(self, limited):
         calls = limited(form_parts=3, form_text_bytes=100)
         file = ("file", "x,y\n1,2\n", "a.csv")
-        parts = [(f"field{i}", "a") for i in range(3)]
+        parts = [(f"field{i}", "a") for i in range(4)]
         check_problem(calls.post("/v1/datasets", **a_form(file, *parts)), 413)
         long = ("description", "a" * 200)
         check_problem(calls.post("/v1/datasets", **a_form(file, long)), 413)

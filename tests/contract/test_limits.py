@@ -18,6 +18,7 @@ from api.config import Settings
 from api.limits import Limits
 from api.running import running
 from services.tables import NAME_LENGTH
+from tests.archives import ZIP, a_zip
 from tests.calls import CURVES, a_form, check_problem, over_wsgi
 from tests.files import PARQUET, a_parquet, a_text
 
@@ -50,9 +51,19 @@ def nested(depth):
 
 
 def fields_of(count):
-    """A form of so many parts."""
+    """A form of so many fields, and a file."""
     texts = [("name", "a"), ("description", "b"), ("x_column", "x"), ("header", "present")]
-    return a_form(*texts[: count - 1], ("file", b"x,y\n1,2\n", "a.csv"))
+    return a_form(*texts[:count], ("file", b"x,y\n1,2\n", "a.csv"))
+
+
+def files_of(count):
+    """A form of so many files."""
+    return a_form(*(("file", b"x,y\n1,2\n", f"{i}.csv") for i in range(count)))
+
+
+def members_of(count):
+    """An archive of so many files."""
+    return a_file(a_zip({f"{i}.csv": b"x,y\n1,2\n" for i in range(count)}), ZIP)
 
 
 def a_fit(calls, **options):
@@ -115,6 +126,7 @@ CASES = {
             "/v1/datasets", {"name": "a", "columns": SMALL, "attributes": {"a": [""] * (n - 7)}}
         ),
     ),
+    "files": (3, upload(files_of)),
     "form_parts": (3, upload(fields_of)),
     "form_text_bytes": (
         5000,
@@ -131,6 +143,7 @@ ELSEWHERE = {
     "sheet_bytes": "tests/services/files/test_sheets.py",
     "read_memory_bytes": "tests/services/files/test_sandbox.py",
     "read_seconds": "tests/services/files/test_sandbox.py",
+    "files_seconds": "tests/contract/test_many_files.py",
     "body_stall_seconds": "tests/contract/test_http.py",
     "points": "tests/contract/test_evaluations.py",
     "reply_bytes": "tests/contract/test_evaluations.py",
@@ -180,6 +193,12 @@ def test_a_limit_is_in_force_as_its_variable_says(under, name):
     above = ask(calls, value + 1)
     assert above.status in {413, 422}
     check_problem(above, above.status)
+
+
+def test_members_of_an_archive_are_files(under):
+    calls = under("files", 3)
+    assert calls.post("/v1/datasets", **members_of(3)).status == 201
+    check_problem(calls.post("/v1/datasets", **members_of(4)), 413)
 
 
 def test_the_document_shows_the_limits_in_force(under):

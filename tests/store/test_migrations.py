@@ -6,6 +6,8 @@ from sqlalchemy import inspect, select, text
 
 from api.jobs.kinds import FITS, JOBS
 from api.jobs.run import submit
+from api.schemas.datasets import DatasetReply
+from api.schemas.files import SourceReply
 from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find
@@ -112,3 +114,16 @@ def test_datasets_from_before_know_whether_their_x_is_a_grid(database):
     with database.reading() as session:
         found = {each.name: each.is_grid for each in session.scalars(select(Dataset))}
     assert found == {name: name in {"grid", "one"} for name in columns}
+
+
+def test_datasets_from_before_have_a_source_with_all_fields(database):
+    """Versions before knew less of how a file was read."""
+    with database.writing() as session:
+        dataset = add_dataset(session, a_table([1.0], [1.0]), SOURCE, name="old")
+        dataset.source = {"format": "csv", "delimiter": ";"}
+    with database.reading() as session:
+        (found,) = session.scalars(select(Dataset))
+        source = DatasetReply().dump(found)["source"]
+    assert source.keys() == SourceReply().dump_fields.keys()
+    assert (source["format"], source["delimiter"], source["thousands"]) == ("csv", ";", None)
+    assert (source["skipped"], source["files"]) == ((), None)
