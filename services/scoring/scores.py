@@ -12,12 +12,10 @@ import numpy as np
 
 from services.choices import Criterion, Transform
 from services.grids import BoolArray, IndexArray
+from services.powers import count_excess_bits
 from services.scoring.matches import FIGURES, Figures
 from services.scoring.options import FitOptions, fits_offset, fits_scale
 from services.tables import FloatArray
-
-_SAFE_EXPONENT = 400
-"""Exponent up to which numbers can be squared, and millions of squares added, in float64."""
 
 _LEAST_SURE_SUM = 2.0**-900
 """Size below which a sum of products may have lost terms, or their digits, to underflow."""
@@ -167,7 +165,7 @@ def compute_figures(y: FloatArray, f: FloatArray, options: FitOptions) -> Figure
 def _add_figures(found: Figures, y: FloatArray, size: FloatArray) -> None:
     """Add rmse and r2, and mae where only its sum overflows; `size` is the magnitude of r."""
     n = size.shape[-1]
-    squares, shift = found["sse"], _count_excess_bits(found["max_deviation"])
+    squares, shift = found["sse"], count_excess_bits(found["max_deviation"])
     if shift.any():
         size = _remove_shift(size, shift)
         squares = _sum_rows(size * size)
@@ -312,10 +310,4 @@ def _average(rows: FloatArray, constant: BoolArray) -> FloatArray:
 def _find_shift(rows: FloatArray) -> tuple[IndexArray, BoolArray]:
     """Find the power of two to take out of each row, and whether the row is constant."""
     highest, lowest = np.maximum.reduce(rows, axis=-1), np.minimum.reduce(rows, axis=-1)
-    return _count_excess_bits(np.maximum(highest, -lowest)), highest == lowest
-
-
-def _count_excess_bits(largest: FloatArray) -> IndexArray:
-    _, exponent = np.frexp(largest)
-    safe = np.minimum(np.maximum(exponent, -_SAFE_EXPONENT), _SAFE_EXPONENT)
-    return np.asarray(exponent - safe)
+    return count_excess_bits(np.maximum(highest, -lowest)), highest == lowest
