@@ -28,3 +28,15 @@ Policy = Literal["all", "nearest", "first"]
 
 Reason = Literal["deviation", "x_not_covered", "missing_value"]
 """Reason why no function admits a point."""
+
+Normalization = Literal["snv", "unit", "minmax", "max", "area"]
+"""Size of a curve that `normalize` makes 1."""
+
+Per = Literal["x", "row"]
+"""Unit of x of a derivative: the unit of the data, or one row."""
+
+XUnit = Literal["nm", "um", "cm-1", "eV", "Hz"]
+"""Unit of x that `convert` knows."""
+
+YUnit = Literal["transmittance", "percent_transmittance", "absorbance"]
+"""Quantity of y that `convert` knows."""

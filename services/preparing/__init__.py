@@ -1,0 +1,1 @@
+"""Steps that prepare curves before they are compared (docs/method.md, "Prepare")."""
