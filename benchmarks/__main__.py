@@ -18,7 +18,7 @@ OVER_HTTP = ("fits", "small", "large")
 
 OTHERS = (
     *("files", "memory", "mapping", "ingest", "library", "search", "whole_job", "busy", "cluster"),
-    "real_files",
+    *("real_files", "prepare"),
 )
 
 
