@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -181,6 +182,57 @@ def _choice(name: str, words: Any, default: str, text: str) -> Any:
     )
 
 
+class ReadingCommand(click.Command):
+    """A command with options for reading files, which are made when they are needed.
+
+    `also` names the options of joining files, if it joins them.
+    """
+
+    also: tuple[str, ...] = ()
+
+    @cached_property
+    def _reading(self) -> list[click.Option]:
+        from api.reading import READ_NAMES, make_options
+
+        return make_options([*self.also, *READ_NAMES])
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the arguments and all options."""
+        return [*super().get_params(ctx), *self._reading]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options for reading files under a title of their own."""
+        for title, params in (
+            ("Options", super().get_params(ctx)),
+            ("How files are read", self._reading),
+        ):
+            options = [param for param in params if isinstance(param, click.Option)]
+            records = [option.get_help_record(ctx) for option in options]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record])
+
+
+def _files_read(*names: str) -> Any:
+    return click.option(
+        "--for",
+        "read_for",
+        type=click.Choice(names),
+        multiple=True,
+        help='Repeat it: the files that the options under "How files are read" are for.'
+        "  [default: all]",
+    )
+
+
+def _take_files(options: dict[str, Any], **paths: Path | None) -> list[Any]:
+    """Take the fields for reading out of the options; return each path with those for it."""
+    from api.reading import take_fields
+
+    given, named = take_fields(options), options.pop("read_for") or paths
+    return [
+        (path, given if name in named else {}) for name, path in paths.items() if path is not None
+    ]
+
+
 def _fit_options(command: Any) -> Any:
     for option in (
         click.option("--min-overlap", type=float, callback=_number, default=1.0, show_default=True),
@@ -200,12 +252,13 @@ def _fit_options(command: Any) -> Any:
     return command
 
 
-@cli.command()
+@cli.command(cls=ReadingCommand)
 @click.argument("unknown", type=FILE)
 @click.argument("library", type=FILE)
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Matches.")
 @click.option("--out", type=FOLDER, help="Folder for plot.html and matches.csv.")
 @_fit_options
+@_files_read("unknown", "library")
 def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: Any) -> None:
     """Tell which curves of LIBRARY fit those of UNKNOWN best.
 
@@ -215,10 +268,11 @@ def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: A
     """
     from api.local import identify
 
-    identify(unknown, library, out, options | {"top_k": top_k})
+    files = _take_files(options, unknown=unknown, library=library)
+    identify(files, out, options | {"top_k": top_k})
 
 
-@cli.command()
+@cli.command(cls=ReadingCommand)
 @click.argument("training", type=FILE)
 @click.argument("ideal", type=FILE)
 @click.argument("test", type=FILE, required=False)
@@ -226,6 +280,7 @@ def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: A
 @_fit_options
 @_choice("policy", Policy, "all", "Which of the functions that admit a point.")
 @click.option("--tolerance-factor", type=float, callback=_number, default=2**0.5, show_default="√2")
+@_files_read("training", "ideal", "test")
 def run(training: Path, ideal: Path, test: Path | None, out: Path | None, **options: Any) -> None:
     """Fit TRAINING to the library IDEAL and map the points of TEST.
 
@@ -235,13 +290,14 @@ def run(training: Path, ideal: Path, test: Path | None, out: Path | None, **opti
     """
     from api.local import classify, identify
 
+    files = _take_files(options, training=training, ideal=ideal, test=test)
     mapped = {name: options.pop(name) for name in ("policy", "tolerance_factor")}
     if test is None:
-        identify(training, ideal, out, options)
+        identify(files, out, options)
     elif out is None:
         raise click.UsageError("Say where the files go: --out FOLDER.")
     else:
-        classify((training, ideal, test), out, options, mapped)
+        classify(files, out, options, mapped)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,18 @@ from werkzeug.test import TestResponse
 from api.app import create_app
 from api.config import Settings
 from api.http.media import CSV, FORM, HTML, SQLITE
+from api.reading import name_options
 from api.running import running
 from api.store.base import Database
 from api.store.migrate import migrate
 
 PAGE = 500
+
+NO_GRID = {"missing_x", "repeated_x"}
+"""Warnings that say nothing new: test points may be so, and a fit of other curves is refused."""
+
+Given = tuple[Path, dict[str, Any]]
+"""A file, and the fields that say how to read it."""
 
 WIDEST = Console(width=1 << 20)
 """As wide as any table, to measure how wide one is."""
@@ -42,12 +49,20 @@ class Service:
     def __init__(self, client: FlaskClient) -> None:
         self._client = client
 
-    def store(self, path: Path) -> str:
-        """Store a file; the id of the dataset."""
+    def store(self, path: Path, fields: dict[str, Any]) -> str:
+        """Store a file, read as the fields say; the id of the dataset.
+
+        Warnings are printed at once, because an error that follows may have the same cause.
+        """
         with path.open("rb") as stream:
-            form = {"file": (stream, path.name)}
+            form = fields | {"file": (stream, path.name)}
             reply = self._client.post("/v1/datasets", data=form, content_type=FORM)
-        return str(_record(reply, f"{path}: ")["id"])
+        record = _record(reply, f"{path}: ")
+        for warning in record["warnings"]:
+            if warning["code"] in NO_GRID:
+                continue
+            click.echo(f"Warning: {path}: {name_options(warning['detail'])}", err=True)
+        return str(record["id"])
 
     def post(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
         """Post JSON; the record."""
@@ -78,11 +93,14 @@ def _record(reply: TestResponse, about: str = "") -> dict[str, Any]:
     if reply.status_code < 400:  # noqa: PLR2004 - an error from here on
         return document
     detail = document["detail"]
-    pointer = document["errors"][0].get("pointer", "") if document["errors"] else ""
+    fact = document["errors"][0] if document["errors"] else {}
+    pointer, path = fact.get("pointer", ""), fact.get("file")
     if pointer and detail.startswith(f"{pointer}: "):
         # A field of the body is an option here.
         detail = f"--{pointer[1:].replace('_', '-')}{detail.removeprefix(pointer)}"
-    raise click.ClickException(f"{about}{detail}")
+    if path is not None:
+        about, detail = f"{about}{path}: ", detail.removeprefix(f"{path}: ")
+    raise click.ClickException(f"{about}{name_options(detail)}")
 
 
 @contextmanager
@@ -112,10 +130,10 @@ def _steps() -> Iterator[Any]:
         raise click.ClickException(f"{error.filename or 'A file'}: {error.strerror}") from None
 
 
-def identify(unknown: Path, library: Path, out: Path | None, options: dict[str, Any]) -> None:
+def identify(files: Sequence[Given], out: Path | None, options: dict[str, Any]) -> None:
     """Fit the curves of a file to a library; print the matches and write them, too."""
     with service() as api, _steps() as tell:
-        fit = _fit(api, (unknown, library), options, tell)
+        fit = _fit(api, files, options, tell)
         rows = list(api.rows(f"{fit}/matches"))
         written = [("plot.html", f"{fit}/plot", HTML), ("matches.csv", f"{fit}/matches", CSV)]
         paths = _write(api, out, written, tell) if out else []
@@ -124,13 +142,12 @@ def identify(unknown: Path, library: Path, out: Path | None, options: dict[str, 
 
 
 def classify(
-    files: tuple[Path, Path, Path], out: Path, options: dict[str, Any], mapped: dict[str, Any]
+    files: Sequence[Given], out: Path, options: dict[str, Any], mapped: dict[str, Any]
 ) -> None:
     """Fit, and map the points of a third file; print the chosen functions and write the points."""
     with service() as api, _steps() as tell:
         fit = _fit(api, files[:2], options, tell)
-        tell(f"Reading {files[2].name}")
-        test_id = api.store(files[2])
+        test_id = _store(api, files[2], tell)
         tell("Mapping")
         body = mapped | {"fit_id": fit.rpartition("/")[2], "test_id": test_id}
         mapping = api.post("/v1/mappings", body)
@@ -146,12 +163,24 @@ def classify(
     _print_paths(paths)
 
 
-def _fit(api: Service, files: Sequence[Path], options: dict[str, Any], tell: Any) -> str:
+def _store(api: Service, given: Given, tell: Any) -> str:
+    path, fields = given
+    tell(f"Reading {path.name}")
+    try:
+        return api.store(path, fields)
+    except click.ClickException as error:
+        if "Leave out --" not in error.message:
+            raise
+        message = f"{error.message} Name the files it is for by --for."
+        raise click.ClickException(message) from None
+
+
+def _fit(api: Service, files: Sequence[Given], options: dict[str, Any], tell: Any) -> str:
     """Fit two files; return the address of the fit."""
-    ids = {}
-    for role, path in zip(("training_id", "ideal_id"), files, strict=True):
-        tell(f"Reading {path.name}")
-        ids[role] = api.store(path)
+    ids = {
+        role: _store(api, given, tell)
+        for role, given in zip(("training_id", "ideal_id"), files, strict=True)
+    }
     tell("Fitting")
     return f"/v1/fits/{api.post('/v1/fits', options | ids)['id']}"
 

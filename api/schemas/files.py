@@ -144,7 +144,7 @@ class FileFields(LabelTexts):
         NAME_LENGTH,
         load_default=None,
         allow_none=False,
-        metadata={"default": "", "description": "Of a workbook. Empty: the first with cells."},
+        metadata={"default": "", "description": "Of a workbook. Default: the first with cells."},
     )
 
     grid = Words(
@@ -160,7 +160,7 @@ class FileFields(LabelTexts):
     x_tolerance = NumberText(
         load_default=None,
         allow_none=False,
-        metadata={"description": "How far equal x may be apart. Empty: equal float64."},
+        metadata={"description": "How far equal x may be apart. Default: equal float64."},
     )
     alignment = Choice(
         *get_args(AlignmentKind),
