@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import marshmallow as ma
 import numpy as np
@@ -49,6 +49,10 @@ class Plain(ma.Schema):
                 self._refuse(name, "dump_default")
             if isinstance(field, fields.Method | fields.Function | fields.Constant):
                 self._refuse(name, type(field).__name__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: it never changes, and flask-smorest copies all that is documented."""
+        return self
 
     def _refuse(self, name: str, option: str) -> None:
         raise TypeError(f"{type(self).__name__}.{name}: {option} would have no effect.")
