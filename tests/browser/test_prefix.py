@@ -49,18 +49,14 @@ def test_the_first_page_leads_to_a_plot(page, site):
     page.wait_for_selector("canvas")
 
 
-def test_the_docs_call_the_service(page, site):
+def test_the_docs_call_the_service_and_may_change_something(page, site):
     page.goto(f"{site}/docs#/service/readLimits")
     page.wait_for_selector(".opblock.is-open")
     page.get_by_role("button", name="Try it out").click()
     with page.expect_response(f"{site}/v1/limits") as response:
         page.get_by_role("button", name="Execute").click()
     assert response.value.status == 200
-
-
-def test_the_docs_may_change_something(page, site):
-    """A request of our own page, with the Origin and the Sec-Fetch-Site that a browser sends."""
-    page.goto(f"{site}/docs")
+    # A request of our own page, with the Origin and the Sec-Fetch-Site that a browser sends.
     reply = page.evaluate(
         """async (site) => (await fetch(`${site}/v1/datasets?name=a`, {
             method: "POST", headers: {"Content-Type": "text/csv"}, body: "x,y\\n1,2\\n"
