@@ -24,10 +24,13 @@ settings.load_profile("default")
 SLOW = Path(__file__).with_name("slow.txt")
 """Names of the tests that took more than a second of processor time, as `make slow` wrote them."""
 
+SLOW_SHARE = 100
+"""A slow test takes about as long as so many others."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Mark the slow tests, and begin with the files that have most of them.
+    """Mark the slow tests, and begin with the files that take longest.
 
     Several processes then end at the same time.
     """
@@ -36,8 +39,10 @@ def pytest_collection_modifyitems(config, items):
         if item.nodeid.partition("[")[0] in names:
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
-        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])
+        shares = Counter()
+        for item in items:
+            shares[item.path] += SLOW_SHARE if item.get_closest_marker("slow") else 1
+        items.sort(key=lambda item: -shares[item.path])
 
 
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
@@ -110,9 +115,64 @@ def new_postgres_url(admin, name):
     return _on(admin.url.render_as_string(hide_password=False), name)
 
 
+LAYOUT = """
+    SELECT (SELECT max(xmin::text::bigint) FROM pg_attribute), (SELECT max(oid) FROM pg_class),
+        (SELECT max(xmin::text::bigint) FROM pg_constraint), (SELECT max(oid) FROM pg_proc),
+        (SELECT max(xmin::text::bigint) FROM pg_index), (SELECT count(*) FROM pg_trigger),
+        (SELECT count(*) FROM pg_db_role_setting), (SELECT max(version_num) FROM alembic_version),
+        (SELECT count(*) FROM pg_statistic)
+"""
+"""Another row after any change of the tables, also if it was taken back, and after ANALYZE."""
+
+FILLED = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
+"""
+
+CLIENTS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.fixture(scope="session")
+def spare_databases():
+    """Names of empty PostgreSQL databases that tests have used."""
+    return []
+
+
+def read_layout(url):
+    """Read what a change of the tables in a PostgreSQL database would change."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = tuple(connection.execute(text(LAYOUT)).one())
+    engine.dispose()
+    return found
+
+
+def empty(url, layout):
+    """Empty a PostgreSQL database; False if it has other tables, or is still in use."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        is_as_made = tuple(connection.execute(text(LAYOUT)).one()) == layout
+        is_spare = is_as_made and not connection.scalar(text(CLIENTS))
+        if is_spare and (filled := connection.scalars(text(FILLED)).all()):
+            connection.execute(text(f"TRUNCATE {', '.join(filled)} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return is_spare
+
+
 @pytest.fixture
 def new_database_url(request, tmp_path):
-    """Factory of the URL of a migrated database on 'sqlite' or 'postgres'."""
+    """Factory of the URL of a migrated database on 'sqlite' or 'postgres'.
+
+    One on PostgreSQL may be one that an earlier test has used: to empty it takes a tenth of the
+    processor time that making one takes.
+    """
     made = []
 
     def make(engine):
@@ -124,12 +184,22 @@ def new_database_url(request, tmp_path):
         # Otherwise the quick tests would start it.
         assert request.node.get_closest_marker("postgres"), "mark this test with postgres"
         admin = request.getfixturevalue("postgres")
-        name = f"test_{os.getpid()}_{time.monotonic_ns()}"
-        made.append((admin, name))
-        return new_postgres_url(admin, name)
+        spare = request.getfixturevalue("spare_databases")
+        if spare:
+            name, layout = spare.pop()
+            url = _on(admin.url.render_as_string(hide_password=False), name)
+        else:
+            name = f"test_{os.getpid()}_{time.monotonic_ns()}"
+            url = new_postgres_url(admin, name)
+            layout = read_layout(url)
+        made.append((admin, spare, url, name, layout))
+        return url
 
     yield make
-    for admin, name in filter(None, made):
+    for admin, spare, url, name, layout in filter(None, made):
+        if empty(url, layout):
+            spare.append((name, layout))
+            continue
         from sqlalchemy import text
 
         with admin.connect() as connection:
