@@ -6,6 +6,7 @@ import pytest
 
 from tests.calls import check_problem
 from tests.contract.document import READ, address
+from tests.examples import combinations
 
 PAGES = ["/", "/docs", "/openapi.json"]
 OWN_FILES = ["/static/docs.js", "/static/idealfit.css", "/static/swagger-ui/swagger-ui.css"]
@@ -29,8 +30,13 @@ def test_every_reply_has_them(calls, some, path):
         check(reply, "private, no-cache")
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/json", "image/svg+xml", "image/png"])
-@pytest.mark.parametrize("noun", ["datasets", "fits", "mappings"])
+@pytest.mark.parametrize(
+    ("noun", "kind"),
+    combinations(
+        ["datasets", "fits", "mappings"],
+        ["text/html", "application/json", "image/svg+xml", "image/png"],
+    ),
+)
 def test_every_plot_has_them(calls, some, noun, kind):
     reply = calls.get(f"{some.address[noun]}/plot", headers={"Accept": kind})
     assert reply.type == kind

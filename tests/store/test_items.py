@@ -88,7 +88,7 @@ def kept(items, wanted):
     ]
 
 
-@pytest.fixture(params=[(1, 40, 7), (3, 15, 1), (5, 11, 16), (2, 300, 10_000)])
+@pytest.fixture(params=[(1, 40, 7), (3, 8, 1), (5, 11, 16), (2, 300, 10_000)])
 def stored(request, database, monkeypatch):
     """A database with a mapping, in blocks of some items, and its items as they were found."""
     columns, rows, block_items = request.param

@@ -23,7 +23,7 @@ from services.scoring.options import FitOptions
 from services.scoring.ranking import choose_best, make_empty_ranking, merge
 from services.scoring.training import score_plainly
 from tests import factories
-from tests.examples import examples
+from tests.examples import combinations, examples
 from tests.factories import a_library, a_training, fit_library, in_blocks
 from tests.services.curves import draw_curves, some_basis
 
@@ -173,9 +173,9 @@ def test_curves_read_at_some_x_may_have_no_score():
     assert (match.ideal_index, match.scale) == (5000, 0.5)
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("lift", [0.0, 1e6])
+@pytest.mark.parametrize(
+    ("criterion", "transform", "lift"), combinations(CRITERIA, TRANSFORMS, [0.0, 1e6])
+)
 def test_many_training_curves_and_ties_are_ranked_the_same(criterion, transform, lift):
     random = np.random.default_rng(4)
     x = np.linspace(0, 6, 90)
@@ -205,9 +205,9 @@ def test_a_sketch_spares_the_library():
     assert len(read) < 20
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("min_overlap", [1.0, 0.5])
-@pytest.mark.parametrize("huge", [1e50, 1e200, 3e307])
+@pytest.mark.parametrize(
+    ("huge", "min_overlap", "criterion"), combinations([1e50, 1e200, 3e307], [1.0, 0.5], CRITERIA)
+)
 def test_gaps_and_curves_too_large_to_compare_are_ranked_the_same(huge, min_overlap, criterion):
     random = np.random.default_rng(6)
     y, f = random.normal(size=(4, 30)), random.normal(size=(60, 30))
