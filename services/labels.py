@@ -113,6 +113,39 @@ def write_attribute(name: str, value: Any) -> str:
     return orjson.dumps({name: value})[1:-1].decode()
 
 
+_SAME_UNITS = {
+    spelling: unit
+    for unit, *spellings in (
+        ("cm-1", "1/cm", "cm^-1", "cm^{-1}", "cm⁻¹", "wavenumber", "wavenumbers"),
+        ("nm", "nanometer", "nanometers", "nanometre", "nanometres"),
+        ("um", "µm", "μm", "micrometer", "micrometers", "micrometre", "micrometres"),
+        ("s", "sec", "second", "seconds"),
+        ("ms", "msec", "millisecond", "milliseconds"),
+        ("min", "minute", "minutes"),
+        ("hz", "hertz"),
+    )
+    for spelling in spellings
+}  # fmt: skip
+"""Units of x that instruments spell in several ways, by the spellings."""
+
+
+def is_same_unit(one: str, other: str) -> bool:
+    """Tell whether two units are the same, whatever their spelling.
+
+    Parameters
+    ----------
+    one, other : str
+        Units of x, as files have them.
+
+    Returns
+    -------
+    bool
+        True if they differ in case and known spellings only, as ``1/CM`` and ``cm-1``.
+    """
+    first, second = (unit.strip().casefold().replace(" ", "") for unit in (one, other))
+    return _SAME_UNITS.get(first, first) == _SAME_UNITS.get(second, second)
+
+
 def each_label(labels: Labels) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """Yield unit and attributes of each curve; empty tuples yield nothing for ever.
 

@@ -89,10 +89,11 @@ def join_parts(
     joiner, given = Joiner(join, make_reader_limits(), grid), iter(names)
     try:
         for part in read.parts:
-            joiner.check(part)
+            prepared, warnings = joiner.prepare(part)
+            joiner.warnings += warnings
             # Of one file, the first curve tells its parts apart.
             where = part.curves.names[0] if len(read.parts) > 1 else origin
-            joiner.add(part, [next(given, name) for name in part.curves.names], where)
+            joiner.add(prepared, [next(given, name) for name in part.curves.names], where)
         return joiner.finish(), (*read.warnings, *joiner.warnings)
     except BaseException:
         joiner.close()
@@ -229,12 +230,13 @@ class _Reading:
                 left = self._limits.max_bytes - opened.stream.unpacked
                 self._limits = replace(self._limits, max_bytes=max(0, left))
         try:
-            for part in read.parts:
-                self._joiner.check(part)
+            prepared = [self._joiner.prepare(part) for part in read.parts]
         except BaseException:
             read.close()
             raise
-        return replace(read, source=replace(read.source, compression=opened.compression))
+        parts = tuple(part for part, _ in prepared)
+        warnings = (*read.warnings, *(warning for _, some in prepared for warning in some))
+        return ReadFile(parts, replace(read.source, compression=opened.compression), warnings)
 
     def _options_for(
         self, format: Format, file: UploadedFile, title: str, limits: ReadLimits

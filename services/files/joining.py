@@ -7,12 +7,13 @@ names; numbers go to temporary files.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.choices import AlignmentKind
 from services.errors import (
@@ -30,8 +31,15 @@ from services.files.joined_curves import AllX, OnGrid, SameX
 from services.files.limits import DEFAULT_LIMITS, ReadLimits
 from services.files.spool import ColumnFile, SpooledTable
 from services.grids import find_grid_faults
-from services.labels import each_label
-from services.tables import NAME_LENGTH, FloatArray, Labels, TableWarning, find_name_fault
+from services.labels import each_label, is_same_unit
+from services.tables import (
+    NAME_LENGTH,
+    Curves,
+    FloatArray,
+    Labels,
+    TableWarning,
+    find_name_fault,
+)
 
 GridWord = Literal["same", "union", "common"]
 
@@ -165,24 +173,41 @@ class Joiner:
         else:
             self._curves = AllX(options.grid, tolerance or 0.0, limits)
 
-    def check(self, part: Part) -> None:
-        """Refuse a part that no other can be joined to.
+    def prepare(self, part: Part) -> tuple[Part, list[TableWarning]]:
+        """Leave out rows that have no place on the grid, and refuse a part that has none at all.
 
         Parameters
         ----------
         part : Part
             A part that is not added yet.
 
+        Returns
+        -------
+        Part, list of TableWarning
+            The part without rows that have no x, unless all parts have the same x; and a warning
+            of these rows.
+
         Raises
         ------
         GridError
-            A row has no x, or the x of another row, where the rows have to find their places.
+            A row has the x of another one, or none has an x.
         """
         if isinstance(self._options.grid, str) and self._options.grid == "same":
-            return
-        if facts := find_grid_faults(part.curves.x, part.curves.x_name):
+            return part, []
+        curves: Curves = part.curves
+        has_x = ~np.isnan(curves.x)
+        if has_x.all() or not has_x.any():
+            warnings = []
+        else:
+            lost = int((~has_x).sum())
+            detail = f"{lost} of {has_x.size} rows have no {curves.x_name} and were left out; the"
+            detail += f" first is row {int(has_x.argmin())}."
+            warnings = [TableWarning("missing_x", detail, curves.x_name)]
+            curves = _SomeRows(curves, np.flatnonzero(has_x))
+        if facts := find_grid_faults(curves.x, curves.x_name):
             detail = f"{facts[0].detail} To be joined on a grid, every row needs a different x."
             raise GridError(detail, facts)
+        return Part(curves, part.labels), warnings
 
     def add(self, part: Part, names: Sequence[str], origin: str) -> None:
         """Add the curves of a part.
@@ -190,7 +215,7 @@ class Joiner:
         Parameters
         ----------
         part : Part
-            A part that `check` accepts. It is not closed.
+            A part from `prepare`. It is not closed.
         names : sequence of str
             Names of its curves in the table.
         origin : str
@@ -268,6 +293,34 @@ def _describe_repeated(name: str, first: str, second: str) -> str:
     return f"{quote(first)} and {quote(second)} both give a curve {quote(name)}; rename a file."
 
 
+class _SomeRows:
+    """Some rows of curves; see `Curves`.
+
+    Parameters
+    ----------
+    curves : Curves
+        The curves, closed with these.
+    rows : ndarray of shape (m,)
+        Positions of the rows that are kept, ascending.
+    """
+
+    def __init__(self, curves: Curves, rows: NDArray[np.intp]) -> None:
+        self._curves = curves
+        self._rows = rows
+        self.x: FloatArray = curves.x[rows]
+        self.x_name = curves.x_name
+        self.names = curves.names
+
+    def read_parts(self, most_bytes: int) -> Iterator[FloatArray]:
+        """Read the rows of all curves, some curves at a time."""
+        for values in self._curves.read_parts(most_bytes):
+            yield np.ascontiguousarray(values[:, self._rows])
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self._curves.close()
+
+
 class _Labels:
     """Units and attributes of the parts."""
 
@@ -283,7 +336,7 @@ class _Labels:
         if x_unit and self._given is None:
             self._x_unit = self._x_unit or (x_unit, origin)
             first, first_origin = self._x_unit
-            if first.casefold() != x_unit.casefold():
+            if not is_same_unit(first, x_unit):
                 detail = (
                     f"Convert x to one unit: it is in {quote(x_unit)} in {quote(origin)}, but in"
                     f" {quote(first)} in {quote(first_origin)}. If both are the same, send x_unit."

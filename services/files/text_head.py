@@ -63,7 +63,7 @@ class Head:
         lines = dropwhile(lambda line: line.record.line < begin, lines)
         self.lines = Lines(takewhile(lambda line: line.record.line <= end, lines))
         self.candidates = tuple(candidates)
-        self._found = {delimiter for delimiter in self.candidates if delimiter in text} | {" "}
+        self._counts = {delimiter: text.count(delimiter) for delimiter in self.candidates}
         self._may_be_blanks = may_be_blanks and (" " in text or "\t" in text)
         self._marks: dict[str, tuple[str, ...]] = {}
 
@@ -77,7 +77,7 @@ class Head:
         """Find a block of numbers, and the names above it; None if there is none."""
         if self._options.layout == "rows":
             return self._find_rows()
-        found = {d: at for d in self.candidates if (at := self._find_block(d)) is not None}
+        found = self._find_blocks()
         if self._options.delimiter is None and self._may_be_blanks:
             # A blank inside a cell must not part it, so one row is enough only if nothing else is.
             most = min(found.values()) + 2 if found else None
@@ -93,6 +93,17 @@ class Head:
         if len(best) > 1:
             raise _ambiguous(self.lines[first].record.line, best)
         return None if self._begins_plainly(best[0]) else self._start_at(first, best[0])
+
+    def _find_blocks(self) -> dict[str, int]:
+        """Return where a block begins by each delimiter; one behind another may be left out."""
+        found: dict[str, int] = {}
+        # The most frequent one is mostly right, and then the others are soon done.
+        for delimiter in sorted(self.candidates, key=self._counts.__getitem__, reverse=True):
+            bound = min(found.values(), default=inf)
+            at = self._find_block(delimiter, bound=bound) if self._counts[delimiter] else None
+            if at is not None:
+                found[delimiter] = at
+        return {delimiter: found[delimiter] for delimiter in self.candidates if delimiter in found}
 
     def _has_names(self, first: int, delimiter: str) -> bool:
         """Tell whether the line above a row has as many cells."""
@@ -127,16 +138,20 @@ class Head:
                     return self._with_skipped(start, range(at))
         return None
 
-    def _find_block(self, delimiter: str, most: int | None = None, least: int = 1) -> int | None:
+    def _find_block(
+        self, delimiter: str, most: int | None = None, least: int = 1, bound: float = inf
+    ) -> int | None:
         """Return the position of the first of two rows of numbers of one width, or of any.
 
         A row that is as wide may stand above words. Only the first `most` lines count, and one row
-        is enough only if `least` is 1.
+        is enough only if `least` is 1. A block behind `bound` may be left out.
         """
-        single, before = None, None
-        if delimiter not in self._found:
-            return None
+        single: tuple[int, int] | None = None
+        before: tuple[int, int] | None = None
         for at, line in enumerate(islice(self.lines, most)):
+            rows = [row for row in (single, before) if row is not None]
+            if at > bound and not any(row[0] <= bound for row in rows):
+                break
             if self._is_left_out(line, (delimiter,)):
                 continue
             width = self._width_of_numbers(line.record, delimiter)

@@ -32,9 +32,9 @@ def join(parts, limits=None, dataset=None, **options):
     joiner = Joiner(JoinOptions(**options), limits or ReadLimits(), dataset)
     try:
         for i, part in enumerate(parts):
-            joiner.check(part)
+            prepared, _ = joiner.prepare(part)
             names = [f"{i} {name}" for name in part.curves.names]
-            joiner.add(part, names, f"{i}.csv")
+            joiner.add(prepared, names, f"{i}.csv")
         joined = joiner.finish().curves
     except BaseException:
         joiner.close()
@@ -134,8 +134,27 @@ def test_same_names_the_file_and_the_row_that_differ():
         join([first, other])
     with pytest.raises(GridError, match="2 rows, not 3"):
         join([first, a_part([1, 2], [1, 2])])
-    with pytest.raises(GridError, match="than the dataset: row 0"):
+    with pytest.raises(GridError, match="than the dataset, row 0"):
         join([first], None, ("x", np.array([0.0, 2, 3])))
+
+
+@pytest.mark.parametrize("grid", ["union", "common", "1:3:1"])
+def test_rows_without_x_are_left_out_with_a_warning(grid):
+    odd = a_part([GAP, 1, GAP, 3, 2], [9, 1, 9, 3, 2], [8, 4, 8, 6, 5])
+    x, curves = join([odd, a_part([1, 2, 3], [7, 8, 9])], grid=grid)
+    assert x.tolist() == [1, 2, 3]
+    assert {name: y.tolist() for name, y in curves.items()} == {
+        "0 c0": [1, 2, 3],
+        "0 c1": [4, 5, 6],
+        "1 c0": [7, 8, 9],
+    }
+    joiner = Joiner(JoinOptions(read_grid(grid)))
+    _, (warning,) = joiner.prepare(odd)
+    joiner.close()
+    assert warning.code == "missing_x"
+    assert warning.detail.startswith("2 of 5 rows have no x")
+    with pytest.raises(GridError, match="Row 0 has no x"):
+        join([a_part([GAP, GAP], [1, 2])], grid=grid)
 
 
 def test_same_keeps_the_order_of_rows_and_missing_x():
@@ -200,9 +219,10 @@ def test_one_name_for_two_curves_names_both_files():
 
 
 def test_units_of_x_that_differ_are_refused_unless_the_client_gives_one():
-    parts = [a_part([1], [1], labels=Labels(x_unit=unit)) for unit in ("nm", "NM", "1/cm")]
+    spellings = ("cm-1", "1/CM", "nm")
+    parts = [a_part([1], [1], labels=Labels(x_unit=unit)) for unit in spellings]
     join(parts[:2])
-    with pytest.raises(GridError, match=r"'1/cm' in '2\.csv', but in 'nm' in '0\.csv'"):
+    with pytest.raises(GridError, match=r"'nm' in '2\.csv', but in 'cm-1' in '0\.csv'"):
         join(parts)
     join(parts, x_unit="nm")
 
