@@ -19,6 +19,7 @@ from api.running import running
 from api.temp_usage import TempUsage
 from services.scratch import Scratch, allow_all, scratch
 from tests.calls import CURVES, LIBRARY, check_problem, over_wsgi
+from tests.waiting import until
 
 MEBIBYTE = 1 << 20
 LATER = {"Prefer": "respond-async"}
@@ -104,17 +105,11 @@ def test_jobs_wait_below_the_reserve(app, disk, tmp_path, caplog):
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        for _ in range(3000):
-            if "jobs wait" in caplog.text:
-                break
-            stop.wait(0.02)
+        until(lambda: "jobs wait" in caplog.text)
         record = calls.get(address).json
         assert (record["state"], record["started_at"], record["error"]) == ("queued", None, None)
         disk.free = 60 * MEBIBYTE
-        for _ in range(3000):
-            if calls.get(address).json["state"] == "succeeded":
-                break
-            stop.wait(0.02)
+        until(lambda: calls.get(address).json["state"] == "succeeded")
     finally:
         stop.set()
         thread.join()

@@ -11,6 +11,7 @@ from api.config import Settings
 from api.resources import metrics
 from api.running import running
 from api.store.counts import Counts
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_a_database_that_hangs_is_down_and_is_asked_by_one_thread(ask, monkeypat
     monkeypatch.setattr(metrics, "LOOK_SECONDS", 0.01)
     for _ in range(5):
         assert "\nidealfit_database_up 0.0\n" in ask()
+    until(lambda: asked)
     assert len(asked) == 1
     monkeypatch.setattr(metrics, "LOOK_SECONDS", 60)
     answer.set()
