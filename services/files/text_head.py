@@ -27,6 +27,7 @@ COMMENTS = ("#", "%", "//", "!", ";", "'")
 """Characters with which comments begin."""
 
 _SKIPPED_CHARACTERS = 200
+_EARLY_LINES = 200
 _SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
 
 
@@ -63,7 +64,7 @@ class Head:
         lines = dropwhile(lambda line: line.record.line < begin, lines)
         self.lines = Lines(takewhile(lambda line: line.record.line <= end, lines))
         self.candidates = tuple(candidates)
-        self._counts = {delimiter: text.count(delimiter) for delimiter in self.candidates}
+        self._found = {delimiter for delimiter in self.candidates if delimiter in text} | {" "}
         self._may_be_blanks = may_be_blanks and (" " in text or "\t" in text)
         self._marks: dict[str, tuple[str, ...]] = {}
 
@@ -96,14 +97,11 @@ class Head:
 
     def _find_blocks(self) -> dict[str, int]:
         """Return where a block begins by each delimiter; one behind another may be left out."""
-        found: dict[str, int] = {}
-        # The most frequent one is mostly right, and then the others are soon done.
-        for delimiter in sorted(self.candidates, key=self._counts.__getitem__, reverse=True):
-            bound = min(found.values(), default=inf)
-            at = self._find_block(delimiter, bound=bound) if self._counts[delimiter] else None
-            if at is not None:
-                found[delimiter] = at
-        return {delimiter: found[delimiter] for delimiter in self.candidates if delimiter in found}
+        # A block in the first lines is that of the table, and ends the search by the others.
+        early = [self._find_block(d, _EARLY_LINES, least=2) for d in self.candidates]
+        bound = min((at for at in early if at is not None), default=inf)
+        blocks = {d: self._find_block(d, bound=bound) for d in self.candidates}
+        return {d: at for d, at in blocks.items() if at is not None}
 
     def _has_names(self, first: int, delimiter: str) -> bool:
         """Tell whether the line above a row has as many cells."""
@@ -146,6 +144,8 @@ class Head:
         A row that is as wide may stand above words. Only the first `most` lines count, and one row
         is enough only if `least` is 1. A block behind `bound` may be left out.
         """
+        if delimiter not in self._found:
+            return None
         single: tuple[int, int] | None = None
         before: tuple[int, int] | None = None
         for at, line in enumerate(islice(self.lines, most)):
