@@ -19,7 +19,10 @@ from services.choices import AlignmentKind, Criterion, Outside, Policy, Sign, Tr
 # ruff: noqa: PLC0415 - a command loads what it runs when it is called
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+LIBRARY_SUFFIXES = (".parquet", ".arrow", ".feather", ".csv")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +38,8 @@ def cli() -> None:
       idealfit fit unknown.csv library.csv  which curves are these? without a server
       idealfit run unknown.csv library.csv points.csv --out out
                                             the same, and which points they admit
+      idealfit library spectra -o library.parquet
+                                            a library of all files in a folder
       idealfit demo                         example data into a running server
 
     The environment sets IDEALFIT_DATA (folder of the SQLite file, default data), DATABASE_URL
@@ -185,16 +190,16 @@ def _choice(name: str, words: Any, default: str, text: str) -> Any:
 class ReadingCommand(click.Command):
     """A command with options for reading files, which are made when they are needed.
 
-    `also` names the options of joining files, if it joins them.
+    `joining` names the options of joining files to one, if it does so.
     """
 
-    also: tuple[str, ...] = ()
+    joining: tuple[str, ...] = ()
 
     @cached_property
     def _reading(self) -> list[click.Option]:
         from api.reading import READ_NAMES, make_options
 
-        return make_options([*self.also, *READ_NAMES])
+        return make_options([*self.joining, *READ_NAMES])
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the arguments and all options."""
@@ -270,6 +275,49 @@ def fit(unknown: Path, library: Path, top_k: int, out: Path | None, **options: A
 
     files = _take_files(options, unknown=unknown, library=library)
     identify(files, out, options | {"top_k": top_k})
+
+
+class JoiningCommand(ReadingCommand):
+    """A command that joins the curves of many files to one table."""
+
+    joining = ("grid", "x_tolerance", "alignment")
+
+
+def _library_file(_context: object, _option: object, path: Path) -> Path:
+    if path.suffix.lower() not in LIBRARY_SUFFIXES:
+        raise click.BadParameter(f"{path} ends with none of {', '.join(LIBRARY_SUFFIXES)}.")
+    return path
+
+
+@cli.command(cls=JoiningCommand)
+@click.argument("paths", metavar="FOLDER_OR_FILE...", type=EXISTING, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_library_file,
+    required=True,
+    help=f"The library; its format is that of the suffix: {', '.join(LIBRARY_SUFFIXES)}.",
+)
+@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read.")
+def library(
+    paths: tuple[Path, ...], output: Path, *, skip_unreadable: bool, **options: Any
+) -> None:
+    """Make one library of many files, for `idealfit fit`.
+
+    Takes all files of a folder and the folders in it, single files, or a ZIP archive. A curve is
+    called by the stem of its file. Hidden files are left out. Units and attributes of the curves
+    are kept in all formats but CSV.
+
+    \b
+      idealfit library spectra --grid 400:1800:2 -o library.parquet
+      idealfit fit unknown.jdx library.parquet --alignment linear
+    """  # noqa: D301 - click's mark, as above
+    from api.library import make_library
+    from api.reading import JOIN_NAMES, READ_NAMES, take_fields
+
+    fields = take_fields(options, (*JOIN_NAMES, *READ_NAMES))
+    make_library(paths, output, fields | ({"skip_unreadable": "true"} if skip_unreadable else {}))
 
 
 @cli.command(cls=ReadingCommand)

@@ -6,13 +6,14 @@ A file is read, and an error worded, as the service does it, because it is the s
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import click
@@ -21,11 +22,12 @@ from flask.testing import FlaskClient
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.config import Settings
-from api.http.media import CSV, FORM, HTML, SQLITE
+from api.http.media import CSV, FORM, HTML, SQLITE, ZIP
 from api.reading import name_options
 from api.running import running
 from api.store.base import Database
@@ -63,6 +65,19 @@ class Service:
                 continue
             click.echo(f"Warning: {path}: {name_options(warning['detail'])}", err=True)
         return str(record["id"])
+
+    def store_archive(self, file: BinaryIO, fields: dict[str, Any]) -> dict[str, Any]:
+        """Store the curves of a ZIP archive, read as the fields say; the record."""
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        reply = self._client.post(
+            "/v1/datasets",
+            query_string=MultiDict(fields),
+            input_stream=file,
+            content_length=size,
+            content_type=ZIP,
+        )
+        return _record(reply)
 
     def post(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
         """Post JSON; the record."""
@@ -120,7 +135,7 @@ def service() -> Iterator[Service]:
 
 
 @contextmanager
-def _steps() -> Iterator[Any]:
+def steps() -> Iterator[Any]:
     """Say on a terminal what is being done; files that cannot be written end with one line."""
     console = Console(stderr=True)
     try:
@@ -132,7 +147,7 @@ def _steps() -> Iterator[Any]:
 
 def identify(files: Sequence[Given], out: Path | None, options: dict[str, Any]) -> None:
     """Fit the curves of a file to a library; print the matches and write them, too."""
-    with service() as api, _steps() as tell:
+    with service() as api, steps() as tell:
         fit = _fit(api, files, options, tell)
         rows = list(api.rows(f"{fit}/matches"))
         written = [("plot.html", f"{fit}/plot", HTML), ("matches.csv", f"{fit}/matches", CSV)]
@@ -145,7 +160,7 @@ def classify(
     files: Sequence[Given], out: Path, options: dict[str, Any], mapped: dict[str, Any]
 ) -> None:
     """Fit, and map the points of a third file; print the chosen functions and write the points."""
-    with service() as api, _steps() as tell:
+    with service() as api, steps() as tell:
         fit = _fit(api, files[:2], options, tell)
         test_id = _store(api, files[2], tell)
         tell("Mapping")
@@ -204,7 +219,7 @@ def _print_matches(rows: Sequence[dict[str, Any]], *, with_family: bool) -> None
     for row in rows:
         words = (escape(row["training"]), str(row["rank"]), escape(row["ideal"]))
         grid.add_row(*words, *(_shown(row[name]) for name in figures))
-    _print(grid)
+    print_table(grid)
 
 
 def _print_functions(rows: Sequence[dict[str, Any]], mapping: dict[str, Any]) -> None:
@@ -214,7 +229,7 @@ def _print_functions(rows: Sequence[dict[str, Any]], mapping: dict[str, Any]) ->
         figures = (row["sse"], row["rmse"], row["max_deviation"], function["limit"])
         words = (escape(row["training"]), escape(row["ideal"]))
         grid.add_row(*words, *map(_shown, figures), str(function["n_assignments"]))
-    _print(grid)
+    print_table(grid)
     reasons = ", ".join(f"{name} {count}" for name, count in mapping["unmapped_reasons"].items())
     click.echo(
         f"{mapping['mapped_points']} of {mapping['n_points']} points mapped,"
@@ -236,7 +251,7 @@ def _shown(figure: float | None) -> str:
     return "–" if figure is None else f"{figure:.6g}"
 
 
-def _print(grid: Table) -> None:
+def print_table(grid: Table) -> None:
     """Print a table whose names are never cut: folded on a terminal, else on one line each."""
     console = Console()
     if not console.is_terminal:
