@@ -24,6 +24,9 @@ LEAST_SMOOTHNESS, MOST_SMOOTHNESS = 1.0, 1e9
 MOST_SOLVES = 50
 """Most baselines of a curve; the last one counts, whether or not the weights repeat."""
 
+_TILE_BYTES = 1 << 22
+"""Bytes of curves treated at once: enough to make the calls for each point worth their time."""
+
 _LEAST_NUMBERS = 3
 """Fewest numbers of a curve."""
 
@@ -81,7 +84,7 @@ class Asls:
             rest[failing] = np.inf
             return put_back(rest, shift)
 
-        return Planned(x, remove, np.arange(x.size))
+        return Planned(x, remove, np.arange(x.size), _TILE_BYTES)
 
 
 def _find_baselines(d: FloatArray, numbers: np.ndarray, step: Asls) -> FloatArray:
@@ -116,35 +119,50 @@ def _solve(d: FloatArray, w: FloatArray, s: float) -> FloatArray:
     return z
 
 
-def _factor(w: FloatArray, s: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Factor W + s·D'D into L·D·L', in bands: L beside its diagonal, L beyond it, and D."""
+def _factor(w: FloatArray, s: float) -> tuple[FloatArray, FloatArray]:
+    """Factor W + s·D'D into L·D·L'.
+
+    Returns the bands of L, shape (n, 2, columns): for each row the one two beside its diagonal and
+    the one beside it; and D.
+    """
     n = len(w)
     diagonal, beside = np.full(n, 6.0), np.full(n - 1, -4.0)
     diagonal[[0, -1]], diagonal[[1, -2]], beside[[0, -1]] = 1.0, 5.0, -2.0
-    near, far, pivot = np.zeros_like(w), np.zeros_like(w), np.empty_like(w)
-    pivot[0] = w[0] + s * diagonal[0]
+    bands, pivot = np.zeros((n, 2, w.shape[1])), w + s * diagonal[:, np.newaxis]
+    # The arrays `t` and `product` are used again and again, and stay in the processor's cache.
+    t, product = np.empty_like(w[0]), np.empty_like(w[0])
     for i in range(1, n):
-        a = w[i] + s * diagonal[i]
-        t = s * beside[i - 1]
+        far, near = bands[i]
+        t.fill(s * beside[i - 1])
         if i > 1:
-            t = t - s * near[i - 1]
-            np.divide(s, pivot[i - 2], out=far[i])
-            a -= s * far[i]
-        np.divide(t, pivot[i - 1], out=near[i])
-        np.subtract(a, t * near[i], out=pivot[i])
-    return near, far, pivot
+            np.multiply(s, bands[i - 1, 1], out=product)
+            t -= product
+            np.divide(s, pivot[i - 2], out=far)
+            np.multiply(s, far, out=product)
+            pivot[i] -= product
+        np.divide(t, pivot[i - 1], out=near)
+        np.multiply(t, near, out=product)
+        pivot[i] -= product
+    return bands, pivot
 
 
-def _substitute(b: FloatArray, near: FloatArray, far: FloatArray, pivot: FloatArray) -> FloatArray:
+def _substitute(b: FloatArray, bands: FloatArray, pivot: FloatArray) -> FloatArray:
     """Solve L·D·L'z = b for each column; b is used up."""
     n = len(b)
-    b[1] -= near[1] * b[0]
+    products = np.empty_like(bands[0])
+    far, near = products
+    b[1] -= bands[1, 1] * b[0]
     for i in range(2, n):
-        b[i] -= near[i] * b[i - 1]
-        b[i] -= far[i] * b[i - 2]
+        np.multiply(bands[i], b[i - 2 : i], out=products)
+        row = b[i]
+        row -= near
+        row -= far
     b /= pivot
-    b[n - 2] -= near[n - 1] * b[n - 1]
+    b[n - 2] -= bands[n - 1, 1] * b[n - 1]
     for i in range(n - 3, -1, -1):
-        b[i] -= near[i + 1] * b[i + 1]
-        b[i] -= far[i + 2] * b[i + 2]
+        row = b[i]
+        np.multiply(bands[i + 1, 1], b[i + 1], out=near)
+        row -= near
+        np.multiply(bands[i + 2, 0], b[i + 2], out=far)
+        row -= far
     return b

@@ -1,7 +1,7 @@
 """log10 and 10^x, correctly rounded, so that no processor and no library changes a bit.
 
 A sum of two floats holds the result with an error of less than 2^-66 of it. Where that error could
-change the rounding, about once in ten thousand numbers, the decimal arithmetic of Python decides.
+change the rounding, about once in five thousand numbers, the decimal arithmetic of Python decides.
 """
 
 from __future__ import annotations

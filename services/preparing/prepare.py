@@ -10,15 +10,12 @@ import numpy as np
 from services.errors import CurveError, Fact, InvalidOption, error_from
 from services.fingerprint import canonicalize
 from services.grids import IndexArray, check_grid, sort_grid
-from services.preparing.planned import Planned
+from services.preparing.planned import TILE_BYTES, Planned
 from services.preparing.steps import Step
 from services.tables import FloatArray
 
 MOST_STEPS = 10
 """Most steps of one `prepare`."""
-
-_TILE_BYTES = 4 << 20
-"""Bytes of curves that pass all steps at once. Their temporary arrays take some times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +129,9 @@ def prepare_block(y: FloatArray, preparation: Preparation) -> tuple[FloatArray, 
     result = np.empty((len(y), preparation.x.size))
     failed_at = np.full(len(y), -1, np.intp)
     widest = max(y.shape[1], *(one.x.size for one in preparation.planned), 1)
-    many = max(1, _TILE_BYTES // (8 * widest))
+    # All steps treat one tile before the next, so that no step holds more than a tile.
+    tile_bytes = max((one.tile_bytes for one in preparation.planned), default=TILE_BYTES)
+    many = max(1, tile_bytes // (8 * widest))
     with np.errstate(all="ignore"):
         for start in range(0, len(y), many):
             tile = slice(start, start + many)
