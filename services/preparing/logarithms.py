@@ -191,9 +191,9 @@ def _round_power(values: FloatArray) -> tuple[FloatArray, BoolArray]:
     product, product_low = _multiply(table_high, z)
     high, low = _add(table_high, product)
     high, low = _add(high, low + (product_low + table_high * z_low + table_low * (1 + z)))
-    # Below the normal floats the last digit is 2^-1074: adding a large number rounds there.
-    short = np.ldexp(1.0, _LEAST_NORMAL_EXPONENT - exponents) > high
-    large = np.where(short, np.ldexp(1.5, _LEAST_NORMAL_EXPONENT - exponents), 0.0)
+    # Below the normal floats the last digit is 2^-1074: adding the smallest of them rounds there.
+    least_normal = np.ldexp(1.0, _LEAST_NORMAL_EXPONENT - exponents)
+    large = np.where(least_normal > high, least_normal, 0.0)
     total, rest = _add(large, high)
     error = high * _ERROR
     result = total + (rest + low - error)

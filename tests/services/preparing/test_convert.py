@@ -47,6 +47,11 @@ def test_many_logarithms_and_powers(scale):
     assert same_bits(compute_log10(near_one), [naive.log10(one) for one in near_one.tolist()])
 
 
+def test_powers_below_the_normal_floats_are_rounded_once():
+    x = np.linspace(-323.9, -307.5, 5000)
+    assert same_bits(compute_power_of_10(x), [naive.power_of_10(one) for one in x.tolist()])
+
+
 def test_powers_of_10_in_float64_are_exact():
     whole = np.arange(-323, 309).astype(float)
     powers = np.array([float(f"1e{int(one)}") for one in whole])
