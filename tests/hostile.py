@@ -16,6 +16,8 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +72,74 @@ JCAMP_WORDS = (
 )
 STREAMS = ["lz4", "zstd", None]
 
+CURVE = [(i / 8, round(100 * np.sin(i / 5), 4)) for i in range(12)]
+ROWS = "".join(f"{x},{y}\n" for x, y in CURVE)
+TEXTS = (
+    "x,y\n" + ROWS,
+    "#Shimadzu\n%dat\n\n" + ROWS.replace(",", "\t"),
+    "sep=;\nWellenlänge;Intensität\nnm;a.u.\n" + ROWS.replace(",", ";").replace(".", ","),
+    "[Header]\nDate: 01/02/2020, 10:30\n[Data]\nx,y\n" + ROWS + "[End]\nMean,3.5\n",
+    "Run 7\n\n x   y\n" + ROWS.replace(",", "   ") + "\n\n" + ROWS.replace(",", "  "),
+    ",x,y\n" + "".join(f"{i},{x},{y}\n" for i, (x, y) in enumerate(CURVE)),
+    "x,y,,\n" + ROWS.replace("\n", ",,\n"),
+    '"x, mm","y ""a""\nb"\n' + "".join(f'"{x}","{y}"\n' for x, y in CURVE),
+    "x;y\n" + "".join(f"{x};1.{i:03}.000,{i}\n" for i, (x, _) in enumerate(CURVE)),
+    "t,x,y\n" + "".join(f"2020-01-{i + 1:02},{x},{y}\n" for i, (x, y) in enumerate(CURVE)),
+    "x|y\n0|n/a\n1|-1.#IND\n2|inf\n3|1e999\n4|-9999\n5|1_0\n6|0x1p3\n7|1d5\n",
+    "".join(",".join([name, *(str(c[at]) for c in CURVE)]) + "\n" for at, name in enumerate("xy")),
+    "x,y\r\n" + ROWS.replace("\n", "\r\n") + "\x1a",
+)
+SHEET = [
+    ["Run", 7],
+    [],
+    ["x", "y", None],
+    ["nm", "a.u."],
+    *CURVE,
+    [None, None, "=1+1"],
+    ["Mean", 3.5],
+]
+TEXT_OPTIONS = (
+    {"header": "absent"},
+    {"header": "present", "units": "present"},
+    {"layout": "rows"},
+    {"layout": "pairs"},
+    {"thousands": ".", "decimal": ","},
+    {"columns": ["#1", "#2"]},
+    {"first_line": 3, "last_line": 9},
+    {"comment": "*", "gap": ["7", "none"]},
+    {"delimiter": "space"},
+    {"encoding": "latin-1", "x_column": "y"},
+    {"encoding": "utf-16"},
+)
+TEXT_WORDS = (
+    *(
+        b",",
+        b";",
+        b"\t",
+        b"|",
+        b" ",
+        b'"',
+        b'""',
+        b"'",
+        b"#",
+        b"//",
+        b"\n",
+        b"\r",
+        b"\n\n\n",
+        b"\0",
+    ),
+    *(b"nan", b"-1.#IND", b"1e999", b"-0", b"1,000", b"1.000.000", b"9" * 400, b"sep=,\n", b"x,x"),
+    *(b"\xef\xbb\xbf", b"\xff\xfe", b"\xb5", b"\xe2\x80\x89", b"\xe2\x88\x92", b"Mean,3.5\n"),
+    *(b"a" * 300, b"," * 99, b"\x1a", b"\x0c", b"\xc2\x85", b"1 2 3\n", b"(", b"[", b"%", b"_"),
+)
+SHEET_WORDS = (
+    *(b'<c r="A1"><v>1e999</v></c>', b'<c t="s"><v>99</v></c>', b'<c t="e"><v>#N/A</v></c>'),
+    *(b'<c r="ZZZZ9999999"><v>1</v></c>', b'<row r="0"/>', b'<row r="999999999999">', b"</row>"),
+    *(b' hidden="1"', b' t="b"', b' t="str"', b' t="inlineStr"', b' t="d"', b' s="99999"', b"<v/>"),
+    *(b"<f>A1+</f>", b"<is><t>x</t></is>", b"&#0;", b"&lt;", b"&a;", b"<![CDATA[1]]>", b"<!-- -->"),
+    *(b'<!DOCTYPE a [<!ENTITY a "aaa">]>', b'<mergeCell ref="A1:ZZ9"/>', b"<a>" * 300, b"1,5"),
+)
+
 
 def seeds():
     """Right files: (what reads them, bytes)."""
@@ -80,12 +150,23 @@ def seeds():
         for compression in STREAMS:
             for file in (False, True):
                 yield "arrow", an_arrow(columns, file=file, compression=compression, rows=16)
-    yield "xlsx", a_sheet(PLAIN)
-    yield "xlsx", a_workbook(("A", [["x", "y"], [1, "NA"], [2, True], [3, "text"]]), ("B", []))
-    yield "xlsx-inside", a_sheet(PLAIN)
+    yield from tables()
     yield from spectra()
     for coding, pack in PACK.items():
         yield coding, pack(a_text(PLAIN))
+
+
+def tables():
+    """Right workbooks and texts."""
+    yield "xlsx", a_sheet(PLAIN)
+    yield "xlsx", a_workbook(("A", [["x", "y"], [1, "NA"], [2, True], [3, "text"]]), ("B", []))
+    for sheet in ([["x", "y"], *CURVE], SHEET):
+        for kind in ("xlsx", "xlsx-inside", "xlsx-cells"):
+            yield kind, a_workbook(("A", sheet), ("B", []))
+    for text in TEXTS:
+        yield "text", text.encode()
+    yield "text", TEXTS[2].encode("utf-16")
+    yield "text", TEXTS[2].encode("windows-1252")
 
 
 def spectra():
@@ -122,45 +203,80 @@ def changed(data, chance):
     return bytes(data)
 
 
-def with_words(data, chance):
-    """A JCAMP-DX file with a few words that mean something in it, and changes or not."""
-    for _ in range(chance.randrange(4)):
-        at, word = chance.randrange(len(data)), chance.choice(JCAMP_WORDS)
-        data = data[:at] + word + data[at + chance.choice((0, 0, len(word))) :]
+def with_words(words, data, chance):
+    """A file with a few words that mean something in it, and changes or not."""
+    data = put_words(words, data, chance)
     return changed(data, chance) if chance.random() < 0.5 else data
 
 
-def changed_inside(data, chance):
+def put_words(words, data, chance):
+    """A file with a few words that mean something in it."""
+    for _ in range(chance.randrange(4)):
+        at, word = chance.randrange(len(data)), chance.choice(words)
+        data = data[:at] + word + data[at + chance.choice((0, 0, len(word))) :]
+    return data
+
+
+def with_lines(data, chance):
+    """A text of which lines were moved, repeated or cut, with words and changes."""
+    lines = data.splitlines(keepends=True)
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        at, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+        lines[at:at] = lines[other : other + chance.choice((1, 2, 8))]
+        if chance.random() < 0.5:
+            del lines[chance.randrange(len(lines))]
+    data = b"".join(lines)
+    return changed(data, chance) if chance.random() < 0.2 else put_words(TEXT_WORDS, data, chance)
+
+
+def changed_inside(data, chance, change=changed):
     """A workbook with changes inside one of its members, packed again."""
     sink = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(sink, "w") as new:
         victim = chance.choice([name for name in old.namelist() if name.startswith("xl/")])
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, changed(content, chance) if name == victim else content)
+            new.writestr(name, change(content, chance) if name == victim else content)
     return sink.getvalue()
 
 
-def read(kind, data):
+CHANGES = {
+    "xlsx-inside": changed_inside,
+    "xlsx-cells": partial(changed_inside, change=partial(with_words, SHEET_WORDS)),
+    "jcamp": partial(with_words, JCAMP_WORDS),
+    "text": with_lines,
+}
+
+
+def some_options(kind, chance):
+    """Options of a client, for a text or a sheet."""
+    if (kind != "text" and not kind.startswith("xlsx-")) or chance.random() < 0.5:
+        return OPTIONS
+    return replace(OPTIONS, **chance.choice(TEXT_OPTIONS))
+
+
+def read(kind, data, options):
     """Read one file; whatever is raised is the outcome."""
     with tempfile.TemporaryFile() as numbers:
         into = ColumnFile(numbers, 0)
         if kind in ("parquet", "arrow"):
-            read_columnar(data, kind, into, OPTIONS)
+            read_columnar(data, kind, into, options)
         elif kind.startswith("xlsx"):
-            read_sheet(io.BytesIO(data), into, OPTIONS)
+            read_sheet(io.BytesIO(data), into, options)
         elif kind in SPECTRA:
-            SPECTRA[kind](data, into, OPTIONS)
+            SPECTRA[kind](data, into, options)
+        elif kind == "text":
+            read_text(io.BytesIO(data), "csv", options).close()
         else:
             stream = io.BufferedReader(Unpacked(io.BytesIO(data), kind, LIMITS))
-            read_text(stream, "csv", OPTIONS).close()
+            read_text(stream, "csv", options).close()
 
 
-def outcome(kind, data):
+def outcome(kind, data, options):
     """What came of a file, as a word."""
     signal.alarm(SECONDS)
     try:
-        read(kind, data)
+        read(kind, data, options)
     except CurveError as error:
         return type(error).__name__
     except MemoryError:
@@ -176,14 +292,14 @@ def batch(first, count, seed, files, report):
     for number in range(first, first + count):
         chance = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
         kind, data = files[number % len(files)]
-        change = {"xlsx-inside": changed_inside, "jcamp": with_words}.get(kind, changed)
-        data = change(data, chance)
-        os.write(report, f"{number} {kind} {outcome(kind, data)}\n".encode())
+        data = CHANGES.get(kind, changed)(data, chance)
+        word = outcome(kind, data, some_options(kind, chance))
+        os.write(report, f"{number} {kind} {word}\n".encode())
 
 
 def main(total, seed, only=None):
     """Run all, or those of one kind, and print the counts."""
-    files = [(kind, data) for kind, data in seeds() if only in (None, kind)]
+    files = [(kind, data) for kind, data in seeds() if only in (None, kind.partition("-")[0])]
     counts = Counter()
     first = 0
     while first < total:

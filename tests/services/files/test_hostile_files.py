@@ -1,4 +1,4 @@
-"""Readers of binary files give a table or one of our errors for any changed bytes."""
+"""Readers of files give a table or one of our errors for any changed bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-KNOWN = ("read", "InvalidTable", "UnreadableFile", "TooLarge")
+KNOWN = ("read", "InvalidTable", "InvalidOption", "UnreadableFile", "TooLarge")
 
 
 def outcomes(total, seed, *kind):
@@ -24,15 +24,15 @@ def outcomes(total, seed, *kind):
 def test_changed_files_end_in_a_table_or_a_clear_error(seed):
     counts = outcomes(1500, seed)
     assert not [outcome for outcome in counts if not outcome.endswith((*KNOWN, "died of SIGABRT"))]
-    for kind in ("parquet", "arrow", "xlsx", "jcamp", "spc", "gzip", "zstd"):
+    for kind in ("parquet", "arrow", "xlsx", "text", "jcamp", "spc", "gzip", "zstd"):
         assert counts[f"{kind}: read"] > 0
         assert counts[f"{kind}: UnreadableFile"] > 0
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", ["jcamp", "spc"])
-def test_spectra_with_very_many_changes(kind):
+@pytest.mark.parametrize("kind", ["jcamp", "spc", "text", "xlsx"])
+def test_files_with_very_many_changes(kind):
     counts = outcomes(20_000, 1, kind)
     assert not [outcome for outcome in counts if not outcome.endswith(KNOWN)]
     assert counts[f"{kind}: read"] > 1000
