@@ -414,6 +414,37 @@ class TestRefusedFiles:
         check_problem(calls.post("/v1/datasets", data=body, headers={"Content-Type": kind}), 400)
 
 
+OTHER_SHAPES = {
+    "records": b'[{"x": 1, "y": 2}, {"x": 2, "y": 3}]',
+    "rows": b"[[1, 2], [2, 3]]",
+    "a text a line": b'{"x": 1, "y": 2}\n{"x": 2, "y": 3}\n',
+    "columns alone": b'{"x": [1, 2], "y": [2, 3]}',
+    "columns inside data": b'{"data": {"x": [1, 2], "y": [2, 3]}}',
+    "pandas, split": b'{"columns": ["x", "y"], "index": [0], "data": [[1, 2]]}',
+    "pandas, index": b'{"0": {"x": 1, "y": 2}}',
+    "plotly": b'{"data": [{"x": [1, 2], "y": [2, 3], "type": "scatter"}], "layout": {}}',
+}
+
+
+@pytest.mark.parametrize("body", OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_json_of_another_shape_is_told_the_one_that_is_taken(calls, body):
+    reply = calls.post("/v1/datasets", data=body, headers={"Content-Type": "application/json"})
+    problem = check_problem(reply, 422)
+    assert problem["detail"].startswith(
+        'Send the curves as {"name": "a name", "columns": {"x": [0, 1], "y1": [2.5, null]}}: '
+    )
+    assert problem["errors"][0]["code"] == "other_shape"
+    reply = calls.post("/v1/datasets", **a_form(("file", body, "a.json")))
+    detail = check_problem(reply, 422)["detail"]
+    assert detail.startswith('Send the curves as {"columns": {"x": [0, 1], "y1": [2.5, null]}}: ')
+
+
+def test_json_that_is_cut_off_stays_malformed(calls):
+    body = b'{"name": "a",\n"columns": {"x": [1'
+    reply = calls.post("/v1/datasets", data=body, headers={"Content-Type": "application/json"})
+    check_problem(reply, 400)
+
+
 BAD_BODIES = {
     "no name": ({"columns": CURVES}, {"pointer": "/name", "code": "required"}),
     "a null name": ({"name": None, "columns": CURVES}, {"pointer": "/name"}),
@@ -437,7 +468,7 @@ BAD_BODIES = {
         {"name": "a", "columns": CURVES, "attributes": {"a": "a" * 70_000}},
         {"pointer": "/attributes"},
     ),
-    "no columns": ({"name": "a"}, {"pointer": "/columns", "code": "required"}),
+    "no columns": ({"name": "a"}, {"pointer": "/columns", "code": "other_shape"}),
     "columns that are a list": ({"name": "a", "columns": [[1], [2]]}, {"pointer": "/columns"}),
     "none": ({"name": "a", "columns": {}}, {"pointer": "/columns"}),
     "one column": ({"name": "a", "columns": {"x": [1]}}, {"code": "one_column"}),
