@@ -66,10 +66,16 @@ LEAST_ROWS, LEAST_CELLS = 20, 2
 NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eEdD][+-]?\d+)?")
 CLEAR = ("line", "row", "parameter", "column")
 OUTCOMES = (
-    *("stored", "stored, warned", "stored with header=absent"),
+    *("stored", "stored, warned", "stored as told"),
     *("clear refusal", "unclear refusal", "wrong"),
 )
-"""The third is a clear refusal of a table without names whose first sentence names that option."""
+"""The third is a clear refusal whose first sentence names the options, header=absent or first_line=
+or both, with which the file is stored right."""
+
+ADVICE = re.compile(r"Say (?:first_line=(\d+))?(?: and )?(header=absent)? if ")
+
+GAPS = ("", "-1.#IND", "1.#IND", "1.#QNAN", "-1.#QNAN")
+"""Cells without a number, and how old compilers of Visual C print NaN."""
 
 
 class File(NamedTuple):
@@ -161,10 +167,11 @@ def runs(lines: list[str], delimiter: str | None) -> Iterator[list[list[float]]]
 def numbers(line: str, delimiter: str | None) -> list[float]:
     """Return the numbers of a line, NaN for empty cells; none if it holds anything else."""
     cells = [cell.strip() for cell in line.split(delimiter)]
-    if sum(map(bool, cells)) < LEAST_CELLS or not all(map(NUMBER.fullmatch, filter(None, cells))):
+    filled = [cell for cell in cells if cell not in GAPS]
+    if sum(map(bool, cells)) < LEAST_CELLS or not all(map(NUMBER.fullmatch, filled)):
         return []
-    shown = [re.sub("[dD]", "e", cell.replace(",", ".")) for cell in cells]
-    return [float(cell or "nan") for cell in shown]
+    shown = ["nan" if cell in GAPS else cell.replace(",", ".") for cell in cells]
+    return [float(re.sub("[dD]", "e", cell) if cell != "nan" else cell) for cell in shown]
 
 
 def agrees(table: pa.Table, block: list[list[float]]) -> bool:
@@ -178,13 +185,13 @@ def agrees(table: pa.Table, block: list[list[float]]) -> bool:
 # The service
 
 
-def post(server: Server, file: File, header: str = "auto") -> tuple[int, dict[str, Any]]:
+def post(server: Server, file: File, options: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """Post a file as a browser would, and return the status and the reply."""
     name = Path(file.path).name.replace('"', "'")
     head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-    option = f'--b\r\nContent-Disposition: form-data; name="header"\r\n\r\n{header}\r\n'
-    head = head if header == "auto" else option + head
-    body = head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.data
+    field = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    fields = "".join(field.format(*option) for option in options.items())
+    body = (fields + head).encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.data
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
     with contextlib.closing(connection):
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -215,10 +222,12 @@ def kind_of(file: File, block: list[list[float]] | None) -> str:
 def judge(server: Server, file: File) -> dict[str, Any]:
     """Post a file, and say what became of it."""
     block = find_block(file.data)
-    status, reply = post(server, file)
-    asks_header = reply.get("detail", "").startswith("Say header=absent")
-    if asks_header:
-        status, reply = post(server, file, "absent")
+    status, reply = post(server, file, {})
+    advice = ADVICE.match(reply.get("detail", ""))
+    if advice:
+        line, header = advice.groups()
+        told = {"first_line": line} if line else {}
+        status, reply = post(server, file, told | ({"header": "absent"} if header else {}))
     found = {"package": file.package, "path": file.path, "kind": kind_of(file, block)}
     if status != http.HTTPStatus.CREATED:
         facts = reply.get("errors", [])
@@ -227,14 +236,14 @@ def judge(server: Server, file: File) -> dict[str, Any]:
         outcome = "clear refusal" if is_clear else "unclear refusal"
         return found | {"outcome": outcome, "status": status, "detail": reply.get("detail")}
     table = read_values(server, reply)
-    told = [warning["code"] for warning in reply["warnings"]]
-    outcome = "stored, warned" if told else "stored"
-    if asks_header:
-        outcome = "stored with header=absent"
+    codes = [warning["code"] for warning in reply["warnings"]]
+    outcome = "stored, warned" if codes else "stored"
+    if advice:
+        outcome = "stored as told"
     if found["kind"] == "one plain block of numbers" and not agrees(table, block or []):
         outcome = "wrong"
     rows = {"rows": table.num_rows, "columns": table.column_names[:6], "block": len(block or [])}
-    return found | {"outcome": outcome, "warnings": told, "source": reply["source"]} | rows
+    return found | {"outcome": outcome, "warnings": codes, "source": reply["source"]} | rows
 
 
 # Other readers

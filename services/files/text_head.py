@@ -234,10 +234,15 @@ class Head:
         elif commented := self._commented_names(first, delimiter, width):
             kept = {first - 1}
             start = replace(start, names=commented, names_line=self.lines[first - 1].record.line)
-        elif count_filled(row) != X_AND_CURVE and self._options.header == "auto":
-            raise refuse_nameless(line.record.line)
+        is_nameless = (
+            start.names is None
+            and count_filled(row) != X_AND_CURVE
+            and self._options.header == "auto"
+        )
         skipped = [at for at in range(first) if at not in kept]
-        self._refuse_numbers(skipped, start)
+        self._refuse_numbers(skipped, start, is_nameless=is_nameless)
+        if is_nameless:
+            raise refuse_nameless(line.record.line)
         return self._with_skipped(replace(start, warnings=found.warnings), skipped)
 
     def _behind(self, line: Line, start: TableStart) -> TableStart:
@@ -245,15 +250,19 @@ class Head:
         after = line.record.line + line.record.text.count("\n") + 1
         return replace(start, line=after, place=line.end, names_line=line.record.line)
 
-    def _refuse_numbers(self, skipped: Sequence[int], start: TableStart) -> None:
-        """Refuse rows of numbers above the table."""
+    def _refuse_numbers(
+        self, skipped: Sequence[int], start: TableStart, *, is_nameless: bool
+    ) -> None:
+        """Refuse rows of numbers above the table; name every option that it needs."""
         for at in skipped:
             record = self.lines[at].record
             marks = self.marks(start.delimiter)
             if not is_comment(record.text, marks) and are_numbers(record.text):
-                detail = f"Say first_line={start.first_line} if the table starts there: line"
+                too = " and header=absent" if is_nameless else ""
+                detail = f"Say first_line={start.first_line}{too} if the table starts there: line"
                 detail += f" {record.line} holds numbers, but not as many as the rows below."
-                raise error_from(InvalidTable, Fact(detail, "two_tables", line=record.line))
+                fact = Fact(detail, "two_tables", line=record.line, parameter="first_line")
+                raise error_from(InvalidTable, fact)
 
     def _has_other_header(self, first: int, delimiter: str) -> bool:
         """Tell whether the first line is a header of another width or delimiter."""

@@ -871,3 +871,20 @@ def test_a_line_of_blanks_is_blank_above_numbers_parted_by_blanks(first):
     lines = [first.ljust(80), b" " * 80, *(b" %d  %d" % (at, 2 * at) for at in range(30))]
     table, _ = read(b"\n".join(lines), stem="y")
     assert (len(table.x), table.x[:3].tolist()) == (30, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, " and header=absent"), ({"header": "absent"}, "")],
+    ids=["auto", "absent"],
+)
+def test_one_refusal_names_every_option_that_a_table_without_names_needs(options, said):
+    text = b"Run 7\n3 4\n\n1 2 3\n4 5 6\n7 8 9\n"
+    with pytest.raises(InvalidTable) as caught:
+        read_text(io.BytesIO(text), "csv", ReadOptions(**options))
+    (fact,) = caught.value.facts
+    assert fact.detail.startswith(f"Say first_line=4{said} if the table starts there: line 2 holds")
+    assert (fact.parameter, fact.line) == ("first_line", 2)
+    told = ReadOptions(first_line=4, header="absent")
+    with closing(read_text(io.BytesIO(text), "csv", told)) as read:
+        assert read.parts[0].curves.x.tolist() == [1.0, 4.0, 7.0]
