@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, assert_never
 
 import numpy as np
@@ -40,6 +41,9 @@ from services.files.library_rows import LibraryRows
 from services.files.spool import ColumnFile
 from services.files.stored_labels import ATTRIBUTES, UNIT, read_field_labels
 from services.tables import clean_names
+
+_BATCH_ROWS = 1 << 16
+"""Rows that are read at once."""
 
 _LIBRARY = {"name", "y"}
 """Columns of a file that holds one curve a row."""
@@ -157,12 +161,9 @@ def _columns(source: ParquetSource | ArrowSource, options: ReadOptions) -> list[
     if facts:
         raise error_from_all(facts[:MOST_FACTS])
     suspects = [c for c in columns if not is_number(fields[c.position].type)]
-    for column in suspects:
-        row = _first_value(source, column)
-        if row is not None:
-            facts.append(describe_other(column.name, fields[column.position].type, row))
-        if len(facts) == MOST_FACTS:
-            break
+    cleaned = {column.position: column.name for column in suspects}
+    for position, row in islice(_first_values(source, sorted(cleaned)), MOST_FACTS):
+        facts.append(describe_other(cleaned[position], fields[position].type, row))
     if facts:
         raise error_from_all(facts)
     return columns
@@ -170,17 +171,17 @@ def _columns(source: ParquetSource | ArrowSource, options: ReadOptions) -> list[
 
 def _order(schema: pa.Schema, options: ReadOptions) -> list[int]:
     """Order the columns: a named index of pandas first, as pandas itself writes CSV."""
-    index = _pandas_index(schema)
-    unnamed = [name for name in index if name.startswith("__index_level_")]
-    others = {name.strip() for name in schema.names} - set(index)
+    index, names = dict.fromkeys(_pandas_index(schema)), schema.names
+    unnamed = {name: None for name in index if name.startswith("__index_level_")}
+    others = {name.strip() for name in names} - set(index)
     known = (options.x_column.strip(),) if options.x_column else options.usual_x
     if unnamed and not others & set(known):
         detail = "The file holds an index of pandas that has no name. If it is x, name it with"
         detail += " df.rename_axis('x'); if not, leave it out with df.reset_index(drop=True)."
-        raise error_from(InvalidTable, Fact(detail, "unnamed_index", column=unnamed[0]))
-    places = range(len(schema.names))
-    first = [at for at in places if schema.names[at] in index]
-    kept = [at for at in first if schema.names[at] not in unnamed]
+        raise error_from(InvalidTable, Fact(detail, "unnamed_index", column=next(iter(unnamed))))
+    places = range(len(names))
+    first = [at for at in places if names[at] in index]
+    kept = [at for at in first if names[at] not in unnamed]
     return kept + [at for at in places if at not in set(first)]
 
 
@@ -199,31 +200,34 @@ def _check_size(source: ParquetSource | ArrowSource, columns: int, options: Read
     options.limits.check_expansion(source.size, max(numbers, source.declared))
 
 
-def _first_value(source: ParquetSource | ArrowSource, column: _Column) -> int | None:
-    """Return the row of the first cell of a column that is not a gap."""
-    row = 0
-    for batch in source.batches([column.position], 1 << 16):
-        cells = batch.column(0)
-        if cells.null_count < len(cells):
-            return row + int(np.flatnonzero(as_mask(cells.is_valid()))[0])
-        row += len(cells)
-    return None
+def _first_values(
+    source: ParquetSource | ArrowSource, positions: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield the columns that have a cell which is not a gap, and the row of the first such cell."""
+    for group in source.group(positions):
+        row, found = 0, dict[int, int]()
+        for batch in source.batches(group, _BATCH_ROWS):
+            for cells, position in zip(batch.columns, group, strict=True):
+                if position not in found and cells.null_count < len(cells):
+                    found[position] = row + int(np.flatnonzero(as_mask(cells.is_valid()))[0])
+            row += batch.num_rows
+            if len(found) == len(group):
+                break
+        yield from sorted(found.items())
 
 
 def _read_columns(
     source: ParquetSource | ArrowSource, columns: Sequence[_Column], into: ColumnFile
 ) -> None:
     into.rows = source.rows
-    width = source.width() if isinstance(source, ArrowSource) else 1
-    for start in range(0, len(columns), width):
-        some = dict(enumerate(columns[start : start + width], start))
+    by_position = {column.position: (at, column) for at, column in enumerate(columns)}
+    for group in source.group(sorted(by_position)):
         row = 0
-        # The library returns columns in the order of the file, not in the one asked for.
-        by_position = sorted(some.items(), key=lambda item: item[1].position)
-        for batch in source.batches(sorted(c.position for c in some.values()), 1 << 16):
+        for batch in source.batches(group, _BATCH_ROWS):
             if row + batch.num_rows > source.rows:
                 break
-            for cells, (at, column) in zip(batch.columns, by_position, strict=True):
+            for cells, position in zip(batch.columns, group, strict=True):
+                at, column = by_position[position]
                 into.write(at, row, read_numbers(cells, column.name, row))
             row += batch.num_rows
         if row != source.rows:

@@ -52,6 +52,26 @@ class ParquetSource:
             use_threads=False,
         )
 
+    def group(self, columns: Sequence[int]) -> Iterator[list[int]]:
+        """Part columns into groups whose numbers take about `_BATCH_BYTES` bytes.
+
+        The library looks at all columns for each group, so that one column each takes long.
+        """
+        metadata = self._file.metadata
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        some: list[int] = []
+        room = _BATCH_BYTES
+        for column in columns:
+            declared = sum(max(0, group.column(column).total_uncompressed_size) for group in groups)
+            size = max(8 * self.rows, declared)
+            if some and size > room:
+                yield some
+                some, room = [], _BATCH_BYTES
+            some.append(column)
+            room -= size
+        if some:
+            yield some
+
     def library_batches(self, columns: Sequence[int], length: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of curves, each of about `_BATCH_BYTES` bytes."""
         del columns
@@ -120,9 +140,11 @@ class ArrowSource:
             return len(first) if first.is_valid else 0
         return 0
 
-    def width(self) -> int:
-        """Return how many columns are unpacked at once."""
-        return max(1, _BATCH_BYTES // (8 * max(1, self._longest)))
+    def group(self, columns: Sequence[int]) -> Iterator[list[int]]:
+        """Part columns into groups whose numbers take about `_BATCH_BYTES` bytes."""
+        width = max(1, _BATCH_BYTES // (8 * max(1, self._longest)))
+        for start in range(0, len(columns), width):
+            yield list(columns[start : start + width])
 
 
 def check_rows(rows: int, options: ReadOptions) -> None:

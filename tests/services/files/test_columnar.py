@@ -7,6 +7,7 @@ import math
 import tempfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from services.errors import InvalidTable, TooLarge, UnreadableFile
-from services.files import ReadLimits, ReadOptions, read_text
+from services.files import ReadLimits, ReadOptions, columnar_sources, read_text
 from services.files.columnar import read_columnar
+from services.files.columnar_sources import ParquetSource
 from services.files.spool import ColumnFile
 from services.fingerprint import table_sha256
 from tests.calls import same_bits, some_doubles
@@ -246,3 +248,32 @@ def test_the_fingerprint_is_that_of_csv():
     curves.close()
     assert same_bits(y, table.y[0])
     assert table_sha256(table)
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_many_short_columns_of_a_parquet_file_are_read_together(monkeypatch, kind):
+    asked = []
+    batches = ParquetSource.batches
+
+    def count(self, columns, rows):
+        asked.append(list(columns))
+        return batches(self, columns, rows)
+
+    monkeypatch.setattr(ParquetSource, "batches", count)
+    other = pa.nulls(2, pa.string()) if kind == "text" else [1.5, -0.0]
+    columns, _ = read({"x": [0.0, 1.0]} | {f"y{at}": other for at in range(300)}, "parquet")
+    assert len(columns) == 301
+    assert len(asked) == (2 if kind == "text" else 1)
+
+
+def test_large_columns_of_a_parquet_file_are_read_apart(monkeypatch):
+    monkeypatch.setattr(columnar_sources, "_BATCH_BYTES", 3 * 8 * 50)
+    curves = {f"y{at}": np.arange(50.0) * at for at in range(8)}
+    data = a_parquet({"x": np.arange(50.0)} | curves, row_group_size=20, use_dictionary=False)
+    source = ParquetSource(data)
+    groups = list(source.group(range(9)))
+    assert list(chain.from_iterable(groups)) == list(range(9))
+    assert max(map(len, groups)) < 3
+    columns, _ = read_bytes(data, "parquet")
+    for name, values in curves.items():
+        assert same_bits(columns[name], values)
