@@ -18,7 +18,7 @@ OVER_HTTP = ("fits", "small", "large")
 
 OTHERS = (
     *("files", "memory", "mapping", "ingest", "library", "search", "whole_job", "busy", "cluster"),
-    *("real_files", "prepare"),
+    *("real_files", "many_files", "prepare"),
 )
 
 
