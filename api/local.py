@@ -214,11 +214,16 @@ def _print_paths(paths: Sequence[Path]) -> None:
 
 
 def _print_matches(rows: Sequence[dict[str, Any]], *, with_family: bool) -> None:
-    figures = ["sse", "rmse", "max_deviation", "r2", *(("scale", "offset") if with_family else ())]
+    family = ("scale", "offset") if with_family else ()
+    figures = ["sse", "rmse", "max_deviation", "r2", *family, "margin"]
+    doubtful = any(row["warnings"] for row in rows)
     grid = make_table("training", "rank", "ideal", title="Matches", numbers=figures)
+    if doubtful:
+        grid.add_column("warnings", overflow="fold")
     for row in rows:
         words = (escape(row["training"]), str(row["rank"]), escape(row["ideal"]))
-        grid.add_row(*words, *(_shown(row[name]) for name in figures))
+        warnings = [" ".join(row["warnings"])] if doubtful else []
+        grid.add_row(*words, *(_shown(row[name]) for name in figures), *warnings)
     print_table(grid)
 
 

@@ -23,6 +23,17 @@ AlignmentKind = Literal["exact", "linear"]
 Outside = Literal["reject", "omit"]
 """Treatment of training x that the library does not cover."""
 
+MatchWarning = Literal[
+    "tied",
+    "few_pairs",
+    "degenerate_scale",
+    "constant_curve",
+    "inverted",
+    "worse_than_mean",
+    "one_point_decides",
+]
+"""Reason to doubt a match."""
+
 Policy = Literal["all", "nearest", "first"]
 """Choice among the functions that admit a point."""
 

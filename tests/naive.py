@@ -58,6 +58,10 @@ class Match(NamedTuple):
     n: int
     scale: float
     offset: float
+    correlation: float | None
+    cosine: float | None
+    margin: float | None
+    warnings: tuple[str, ...]
 
 
 class Item(NamedTuple):
@@ -355,7 +359,110 @@ def judge(y, f, options, a, b):
             "max_deviation": held(max_of(r)),
             "r2": held(r2_of(y, r)),
             "n": len(r),
+            "correlation": held(correlation_of(y, f)),
+            "cosine": held(cosine_of(y, f)),
         }
+
+
+# --------------------------------------------------------------------------- Likeness
+
+
+def products_of(y, f):
+    """Σyf and a power of two, once more from digits where terms may be lost ("Transform")."""
+    total = np.sum(y * f)
+    if abs(total) >= 2.0**-900:
+        return total, 0
+    (y_digits, y_powers), (f_digits, f_powers) = np.frexp(y), np.frexp(f)
+    digits, powers = y_digits * f_digits, y_powers + f_powers
+    top = max([int(p) for p, d in zip(powers, digits, strict=True) if d != 0], default=0)
+    return np.sum(np.ldexp(digits, powers - top)), top
+
+
+def quotient_of(y, f):
+    """Σyf / (√Σy² · √Σf²), at most 1 (method.md, "Likeness")."""
+    total, power = products_of(y, f)
+    share = float(np.ldexp(total / (np.sqrt(np.sum(y * y)) * np.sqrt(np.sum(f * f))), power))
+    return share if math.isnan(share) else max(-1.0, min(1.0, share)) + 0.0
+
+
+def centred(values):
+    """Take the mean away, and then what its rounding has left (method.md, "Likeness")."""
+    values = values - np.sum(values) / len(values)
+    return values - np.sum(values) / len(values)
+
+
+def correlation_of(y, f):
+    """Pearson's correlation, None where a curve is constant (method.md, "Likeness")."""
+    if max(y) == min(y) or max(f) == min(f):
+        return None
+    return quotient_of(centred(np.ldexp(y, -power_of(y))), centred(np.ldexp(f, -power_of(f))))
+
+
+def cosine_of(y, f):
+    """Cosine of two curves, None where one is 0 everywhere (method.md, "Likeness")."""
+    if not np.any(y) or not np.any(f):
+        return None
+    return quotient_of(np.ldexp(y, -power_of(y)), np.ldexp(f, -power_of(f)))
+
+
+def margin_of(score, following):
+    """Distance of the next score, None without a finite one (method.md, "Likeness")."""
+    if following is None or not math.isfinite(following):
+        return None
+    return 0.0 if following == score else (following - score) / following
+
+
+# --------------------------------------------------------------------------- Doubts
+
+
+def is_degenerate(f, whole, transform, a):
+    """Tell whether a scale is 0 or fitted to next to nothing (method.md, "Doubts")."""
+    if transform not in ("scale", "affine"):
+        return False
+    power = power_of(whole)
+    f, whole = np.ldexp(f, -power), np.ldexp(whole, -power)
+    if transform == "scale":
+        part, all_of_it = max(abs(f)), max(abs(whole))
+    else:
+        part, all_of_it = max(f) - min(f), max(whole) - min(whole)
+    return a == 0 or part <= 1e-6 * all_of_it
+
+
+def decides(values):
+    """Tell whether one value holds over 90 % of the squares (method.md, "Doubts")."""
+    squares = np.ldexp(values, -power_of(values)) ** 2
+    return max(squares) > 0.9 * np.sum(squares)
+
+
+def one_point_decides(y, r):
+    """Tell whether one pair decides (method.md, "Doubts")."""
+    power = power_of(y)
+    spread = np.ldexp(y, -power)
+    if max(y) > min(y):
+        around = centred(spread) ** 2
+        if max(around) > 0.9 * np.sum(around):
+            return True
+    residual, rounding = max(abs(np.ldexp(r, -power))), max(abs(spread)) * 2.0**-40
+    return bool(residual > rounding and decides(r))
+
+
+def warnings_of(pair, curves, options, one):
+    """List the warnings of a match but for `tied`; `curves` have gaps (method.md, "Doubts")."""
+    y, f = pair
+    whole = curves[1][~np.isnan(curves[1])]
+    size = np.count_nonzero(~np.isnan(curves[0]))
+    with np.errstate(all="ignore"):
+        r = residuals(y, f, options.transform, one["scale"], one["offset"])
+        parameters = {"none": 0, "offset": 1, "scale": 1, "affine": 2}[options.transform]
+        doubts = {
+            "few_pairs": len(y) <= parameters + 1 or 2 * len(y) < size,
+            "degenerate_scale": is_degenerate(f, whole, options.transform, one["scale"]),
+            "constant_curve": max(y) == min(y) or max(f) == min(f),
+            "inverted": one["scale"] < 0,
+            "worse_than_mean": max(y) > min(y) and r2_of(y, r) < 0,
+            "one_point_decides": one_point_decides(y, r),
+        }
+    return tuple(word for word, holds in doubts.items() if holds)
 
 
 # --------------------------------------------------------------------------- Ranking
@@ -385,6 +492,10 @@ def fit(training, training_indices, library, library_indices, options):
             without.append(training.names[t])
         judged.sort(key=lambda pair: pair[0])
         for rank, (key, one) in enumerate(judged[: options.top_k], start=1):
+            following = judged[rank][1]["score"] if rank < len(judged) else None
+            margin = margin_of(one["score"], following)
+            words = ("tied",) * (margin == 0) + one.pop("warnings")
+            one |= {"margin": margin, "warnings": words}
             matches.append(Match(training_indices[t], rank, key[-1], **one))
     if without:
         raise NoCurve(without)
@@ -397,7 +508,8 @@ def _judge_curve(where, y_row, curve, options):
         return None
     with np.errstate(all="ignore"):
         a, b = member(options.transform, y, f, options.sign)
-    return judge(y, f, options, a, b) | {"scale": a, "offset": b}
+    one = judge(y, f, options, a, b) | {"scale": a, "offset": b}
+    return one | {"warnings": warnings_of((y, f), (y_row, curve), options, one)}
 
 
 # --------------------------------------------------------------------------- Mapping

@@ -79,7 +79,7 @@ class Cluster:
         missing, by = dict.fromkeys(parts), NUMPY
         with closing(self._delivered(fit, parts)) as delivered:
             for part, found in delivered:
-                ranking = merge(ranking, found, fit.top_k)
+                ranking = merge(ranking, found, prepared.options.places)
                 done += len(part)
                 if part:
                     del missing[part]
@@ -88,7 +88,7 @@ class Cluster:
         for part in missing:
             told = Watch(functools.partial(_further, watch.progress, done))
             found = self._local.rank_part(session, inputs, prepared, told, part)
-            ranking = merge(ranking, found, fit.top_k)
+            ranking = merge(ranking, found, prepared.options.places)
             done += len(part)
         return ranking, by
 

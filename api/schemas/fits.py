@@ -28,7 +28,7 @@ from api.schemas.base import (
     name_field,
     next_field,
 )
-from services.choices import AlignmentKind, Criterion, Outside, Sign, Transform
+from services.choices import AlignmentKind, Criterion, MatchWarning, Outside, Sign, Transform
 from services.tables import NAME_LENGTH
 
 MOST_RANK = 2**31 - 1
@@ -49,6 +49,10 @@ MATCH_EXAMPLE = {
     "n": 400,
     "scale": 1.0,
     "offset": 0.0,
+    "correlation": 0.99992,
+    "cosine": 0.99993,
+    "margin": 0.99867,
+    "warnings": [],
 }
 
 LISTED_MATCH_EXAMPLE = MATCH_EXAMPLE | {"ideal_attributes": {"CAS": "64-17-5"}}
@@ -220,6 +224,12 @@ class MatchReply(Reply):
     n = fields.Integer(required=True)
     scale = fields.Float(required=True)
     offset = fields.Float(required=True)
+    correlation = fields.Float(required=True, allow_none=True)
+    cosine = fields.Float(required=True, allow_none=True)
+    margin = fields.Float(required=True, allow_none=True)
+    warnings = fields.List(
+        Choice(*get_args(MatchWarning), named="MatchWarning"), required=True, allow_none=True
+    )
 
 
 class MatchesReply(Reply):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, String, bindparam, select
+from sqlalchemy import ColumnElement, Dialect, ForeignKey, String, TypeDecorator, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.store.base import Base, Database, Document, Name, find, insert_rows
@@ -58,6 +58,28 @@ class Fit(Job):
         )
 
 
+class Codes(TypeDecorator[list[str]]):
+    """Type of a column of codes, which are stored as text, with a space between."""
+
+    impl = String
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[list[str]]:
+        """Type of a value in Python."""
+        return list
+
+    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str | None:
+        """Join codes."""
+        del dialect
+        return None if value is None else " ".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:
+        """Split codes."""
+        del dialect
+        return None if value is None else value.split()
+
+
 class FitMatch(Base):
     """One library curve in the ranking of one training curve."""
 
@@ -79,6 +101,10 @@ class FitMatch(Base):
     n: Mapped[int]
     scale: Mapped[float]
     offset: Mapped[float]
+    correlation: Mapped[float | None]
+    cosine: Mapped[float | None]
+    margin: Mapped[float | None]
+    warnings: Mapped[list[str] | None] = mapped_column(Codes(120))
 
 
 MATCH_FIELDS = tuple(field.name for field in FIELDS)
@@ -115,6 +141,8 @@ def add_matches(
     for ordinal, match in enumerate(matches):
         training, ideal = training_names[match.training_index], ideal_names[match.ideal_index]
         fields = match._asdict() | {"training": training, "ideal": ideal}
+        # These rows bypass the types of SQLAlchemy, so `Codes` does not join them.
+        fields["warnings"] = " ".join(match.warnings)
         rows.append((fit.id, ordinal, *(fields[name] for name in MATCH_FIELDS)))
     if rows:
         insert_rows(session.connection(), FitMatch, rows)

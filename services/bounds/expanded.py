@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.bounds.propose import ScoresOnce
 from services.bounds.rounding import (
     DOUBLE_ROUNDOFF,
     LARGEST_SQUARE,
     UNDERFLOW_OF_DOUBLE,
     radius,
 )
-from services.scoring.matches import Figures
 from services.scoring.options import FitOptions
-from services.scoring.ranking import make_sort_key
 from services.scoring.training import Group, Pairs, ScoredPairs, score_plainly
 from services.tables import FloatArray
 
@@ -46,7 +45,7 @@ class ExpandedSquares(NamedTuple):
 
 def propose_expanded(
     group: Group, curves: FloatArray, limits: FloatArray, options: FitOptions
-) -> tuple[ScoredPairs, Figures | None]:
+) -> ScoredPairs:
     """Propose pairs by their expanded squares, and score them.
 
     Parameters
@@ -61,25 +60,22 @@ def propose_expanded(
 
     Returns
     -------
-    scored : ScoredPairs
+    ScoredPairs
         Pairs within the limits that could be among the best, by training curve.
-    figures : ndarray of FIGURES or None
-        Figures of the same pairs, if they have been computed: one pair for each training curve.
     """
-    if (options.criterion, options.transform) == ("sse", "none") and options.top_k == 1:
+    m, places = len(curves), options.places
+    if (options.criterion, options.transform) == ("sse", "none") and places < m:
         with np.errstate(all="ignore"):
             expanded = expand_squares(group.y, group.read(curves))
             if expanded is not None:
-                rows, likely = np.arange(len(limits)), expanded.likeness.argmax(axis=1)
-                found = group.compute_figures(rows, curves[likely], options)
-                score = found["score"]
-                limits = np.minimum(limits, make_sort_key(score))
-                near, columns = find_within(expanded, limits, options)
-                if columns.tolist() == likely.tolist() and near.tolist() == rows.tolist():
-                    return ScoredPairs(rows, likely, score), found
-                score = group.score(near, curves[columns], options)
-                return ScoredPairs(near, columns, score), None
-    return score_plainly(group, curves, limits, options), None
+                scores = ScoresOnce(
+                    lambda pairs: group.score(pairs.rows, curves[pairs.columns], options), m
+                )
+                likely = np.argpartition(expanded.likeness, -places, axis=1)[:, -places:]
+                limits = np.minimum(limits, scores.find_reached(likely))
+                near = find_within(expanded, limits, options)
+                return ScoredPairs(*near, scores.look_up(near))
+    return score_plainly(group, curves, limits, options)
 
 
 def expand_squares(y: FloatArray, f: FloatArray) -> ExpandedSquares | None:

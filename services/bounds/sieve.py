@@ -90,9 +90,9 @@ def _lower_limit(
     limit: float, y: FloatArray, values: FloatArray, least: FloatArray, options: FitOptions
 ) -> float:
     """Lower a limit to the scores of the likeliest curves."""
-    if len(least) <= options.top_k:
+    if len(least) <= options.places:
         return limit
-    likely = np.argpartition(least, options.top_k - 1)[: options.top_k]
+    likely = np.argpartition(least, options.places - 1)[: options.places]
     return min(limit, float(make_sort_key(score_rows(y, values[likely], options)).max()))
 
 

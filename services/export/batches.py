@@ -18,7 +18,7 @@ from services.tables import FloatArray
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 
-_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), list: pa.list_(pa.string())}
 
 MATCHES = pa.schema(
     [pa.field(field.name, _TYPES[field.kind], nullable=field.may_be_null) for field in MATCH_FIELDS]

@@ -109,7 +109,8 @@ def csv_rows(
     Parameters
     ----------
     schema : Schema
-        Names and types: float64 and integers, strings plain or as dictionaries.
+        Names and types: float64 and integers, strings plain or as dictionaries,
+        lists of codes, which a space joins.
     batches : iterable of RecordBatch
         Of that schema; null is an empty cell.
     header : bool
@@ -188,6 +189,9 @@ def _write_cells(values: pa.Array, gap: bytes, end: bytes, *, as_text: bool) -> 
     if pa.types.is_integer(values.type):
         text = pc.fill_null(values.cast(pa.string()), gap.decode())
         return pc.binary_join_element_wise(text, end.decode(), "")
+    if pa.types.is_list(values.type):
+        text = pc.binary_join(values, " ")
+        values = pc.if_else(pc.equal(text, ""), None, text)
     if not pa.types.is_dictionary(values.type):
         values = values.cast(pa.string()).dictionary_encode()
     words = values.dictionary.to_pylist()

@@ -12,9 +12,10 @@ import numpy as np
 from services.fitting.library import Piece
 from services.fitting.prepare import PreparedFit
 from services.grids import IndexArray
+from services.scoring.figures import compute_figures
 from services.scoring.matches import FIGURES, Figures
 from services.scoring.ranking import Ranking, choose_best, is_taken
-from services.scoring.scores import compute_figures, cut_into_tiles, score_rows
+from services.scoring.scores import cut_into_tiles, score_rows
 from services.scoring.training import Group, Pairs, ScoredPairs, score_plainly
 from services.tables import FloatArray
 
@@ -133,7 +134,7 @@ class TrainingCurves:
             return self._groups[0].compute_figures(rows, curves, self._options)
         found = np.empty(len(rows), FIGURES)
         for read in self._read(rows, curves):
-            found[read.chosen] = compute_figures(read.y, read.f, self._options)
+            found[read.chosen] = compute_figures(read.y, read.f, curves[read.chosen], self._options)
         # These may be pairs with a gap of the library curve.
         for pair in np.flatnonzero(np.isnan(found["sse"])).tolist():
             one, curve = self._select_group(rows[pair]), curves[pair : pair + 1]
@@ -178,12 +179,14 @@ class TrainingCurves:
         chosen, place = choose_best(scored.rows, scored.score, indices, best.shape[1])
         rows, columns, score = scored.select(chosen)
         index = piece.indices[columns]
+        entered = np.zeros(len(rows), FIGURES)
+        entered["score"] = score
+        # No curve moves up in a merged ranking, so the last place never needs its figures.
+        is_kept = np.flatnonzero(place < self._options.top_k)
         if kept is None:
-            entered = self.compute_figures(rows, piece.take(columns))
+            entered[is_kept] = self.compute_figures(rows[is_kept], piece.take(columns[is_kept]))
         else:
-            entered = np.zeros(len(rows), FIGURES)
-            entered["score"] = score
-            wanted = dict(zip(index.tolist(), columns.tolist(), strict=True))
+            wanted = dict(zip(index[is_kept].tolist(), columns[is_kept].tolist(), strict=True))
             curves = piece.take(np.array(list(wanted.values())))
             kept |= dict(zip(wanted, curves, strict=True))
         entered["ideal_index"] = index
@@ -206,7 +209,8 @@ class TrainingCurves:
         """
         if not kept:
             return ranking
-        rows, places = np.nonzero(is_taken(ranking) & (ranking["n"] == 0))
+        matches = ranking[:, : self._options.top_k]
+        rows, places = np.nonzero(is_taken(matches) & (matches["n"] == 0))
         if not rows.size:
             return ranking
         done = ranking.copy()

@@ -24,12 +24,14 @@ from services.fitting.library import Piece, RowsOnce, join_blocks, join_cuts
 from services.fitting.prepare import PreparedFit
 from services.fitting.search import PieceRanker
 from services.fitting.sketched import SketchSides, rank_by_sketches
-from services.grids import BoolArray
-from services.scoring.matches import MATCH_FIELDS, Match
+from services.grids import BoolArray, IndexArray
+from services.scoring.matches import FIGURES, MATCH_FIELDS, Match, bit_of, list_warnings
+from services.scoring.options import fits_offset, fits_scale
 from services.scoring.ranking import Ranking, is_taken, make_empty_ranking, merge
 from services.tables import FloatArray
 
-_MAY_BE_NULL = [field.name for field in MATCH_FIELDS if field.may_be_null]
+_OF_PAIRS = FIGURES.names or ()
+_MAY_BE_NULL = [one.name for one in MATCH_FIELDS if one.may_be_null and one.name in _OF_PAIRS]
 
 _SPARE_CURVES = 100
 """Curves that are kept though they are no longer among the best, before they are dropped."""
@@ -121,7 +123,7 @@ def _rank_blocks(prepared: PreparedFit, library: Library, work: _Work) -> Rankin
         pieces = join_cuts(library.cuts, rows, n_training, work.curves_at_once)
     else:
         pieces = join_blocks(library.blocks, n_training, work.curves_at_once)
-    best = _Best(make_empty_ranking(n_training, 0), {}, prepared.options.top_k)
+    best = _Best(make_empty_ranking(n_training, 0), {}, prepared.options.places)
     done = 0
     for piece in pieces:
         kept: KeptCurves = {}
@@ -137,10 +139,10 @@ class _Best:
 
     ranking: Ranking
     kept: KeptCurves
-    top_k: int
+    places: int
 
     def add(self, news: Ranking, kept: KeptCurves) -> None:
-        self.ranking = merge(self.ranking, news, self.top_k)
+        self.ranking = merge(self.ranking, news, self.places)
         self.kept |= kept
         if len(self.kept) > 2 * self.ranking.size + _SPARE_CURVES:
             best = set(self.ranking["ideal_index"].ravel().tolist())
@@ -172,15 +174,42 @@ def finish(prepared: PreparedFit, ranking: Ranking) -> list[Match]:
     fitted = np.logical_or.reduce(taken, axis=1)
     if not fitted.all():
         _refuse_unfitted(prepared, fitted)
-    rows = zip(prepared.training_indices.tolist(), ranking.tolist(), taken.tolist(), strict=True)
+    kept, margin = ranking[:, : prepared.options.top_k], _compute_margins(prepared, ranking)
+    doubts = _collect_doubts(prepared, kept, margin)
+    training, places = np.nonzero(taken[:, : kept.shape[1]])
     matches = [
-        Match(training_index, rank, *figures)
-        for training_index, row, taken_in_row in rows
-        for rank, (figures, has_curve) in enumerate(zip(row, taken_in_row, strict=True), start=1)
-        if has_curve
+        Match._make((index, place + 1, *figures[:-1], one, list_warnings(bits)))
+        for index, place, figures, one, bits in zip(
+            prepared.training_indices[training].tolist(),
+            places.tolist(),
+            kept[training, places].tolist(),
+            margin[training, places].tolist(),
+            doubts[training, places].tolist(),
+            strict=True,
+        )
     ]
-    lost = [name for name in _MAY_BE_NULL if not np.isfinite(ranking[name]).all()]
+    lost = [name for name in _MAY_BE_NULL if not np.isfinite(kept[name]).all()]
+    lost += ["margin"] if np.isnan(margin).any() else []
     return [_drop_overflow(match, lost) for match in matches] if lost else matches
+
+
+def _compute_margins(prepared: PreparedFit, ranking: Ranking) -> FloatArray:
+    """Compare each score with the next one; NaN where there is no finite next one."""
+    top_k, score = prepared.options.top_k, ranking["score"]
+    following = np.full_like(score, np.inf)
+    following[:, :-1] = score[:, 1:]
+    with np.errstate(all="ignore"):
+        margin = np.where(following == score, 0.0, (following - score) / following)
+    return np.where(np.isfinite(following), margin, np.nan)[:, :top_k]
+
+
+def _collect_doubts(prepared: PreparedFit, kept: Ranking, margin: FloatArray) -> IndexArray:
+    """Collect the doubts of the pairs, and those that other curves or the training curve raise."""
+    transform, n = prepared.options.transform, kept["n"]
+    parameters = fits_scale(transform) + fits_offset(transform)
+    are_few = (n <= parameters + 1) | (2 * n < prepared.n_numbers[:, np.newaxis])
+    doubts = kept["doubts"] | are_few * bit_of("few_pairs")
+    return np.asarray(doubts | (margin == 0) * bit_of("tied"))
 
 
 def _refuse_unfitted(prepared: PreparedFit, fitted: BoolArray) -> None:

@@ -35,6 +35,8 @@ class PreparedFit:
         Names of the training curves.
     groups : tuple of Group
         The curves, grouped by the rows at which they have pairs.
+    n_numbers : ndarray of shape (k,)
+        Numbers of each training curve, whether the library covers their x or not.
     pairs_scored_plainly, kept_bytes : int
         See the constants; they change time and memory, never an answer.
     """
@@ -43,6 +45,7 @@ class PreparedFit:
     training_indices: IndexArray
     names: tuple[str, ...]
     groups: tuple[Group, ...]
+    n_numbers: IndexArray
     pairs_scored_plainly: int = PAIRS_SCORED_PLAINLY
     kept_bytes: int = KEPT_BYTES
 
@@ -64,8 +67,13 @@ class PreparedFit:
         place[rows] = np.arange(len(rows))
         groups = tuple(one for group in self.groups if (one := group.move(place)) is not None)
         names = tuple(self.names[row] for row in rows.tolist())
-        indices = self.training_indices[rows]
-        return replace(self, training_indices=indices, names=names, groups=groups)
+        return replace(
+            self,
+            training_indices=self.training_indices[rows],
+            names=names,
+            groups=groups,
+            n_numbers=self.n_numbers[rows],
+        )
 
 
 def prepare(
@@ -97,6 +105,7 @@ def prepare(
     grids.check_grid(grid, "library")
     alignment = grids.align(training.x, grid, options.alignment, options.x_tolerance)
     numbers = ~np.isnan(training.y)
+    n_numbers = np.count_nonzero(numbers, axis=1)
     if not alignment.covered.all():
         match options.outside:
             case "reject":
@@ -109,7 +118,7 @@ def prepare(
     if not numbers.all():
         _refuse_empty(training.names, numbers)
     groups = make_groups(training.y, numbers, alignment, grid.size)
-    return PreparedFit(options, training_indices, training.names, groups)
+    return PreparedFit(options, training_indices, training.names, groups, n_numbers)
 
 
 def _check_options(options: FitOptions) -> None:

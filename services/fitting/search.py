@@ -104,8 +104,8 @@ class PieceRanker:
             Of this piece alone, without the curves that could not enter.
         """
         m = len(piece.indices)
-        best = make_empty_ranking(len(ranking), min(self._options.top_k, m))
-        limits = score_limits(ranking, self._options.top_k)
+        best = make_empty_ranking(len(ranking), min(self._options.places, m))
+        limits = score_limits(ranking, self._options.places)
         if self._limits is not None:
             limits = np.minimum(limits, self._limits)
         if isinstance(piece, BlockPiece) and self._training.count * m <= self._few:
@@ -120,13 +120,8 @@ class PieceRanker:
         """Rank few pairs, with all their figures."""
         curves = piece.join()
         for group in self._groups:
-            scored, found = propose_expanded(group, curves, limits[group.positions], self._options)
-            if found is None:
-                scored = group.place(scored)
-                self._training.enter(best, piece, scored, None)
-            else:
-                found["ideal_index"] = piece.indices[scored.columns]
-                best[group.positions, 0] = found
+            scored = propose_expanded(group, curves, limits[group.positions], self._options)
+            self._training.enter(best, piece, group.place(scored), None)
 
     def needs_no_block(self, cuts: Iterable[IndexArray]) -> bool:
         """Tell whether the cache spares reading the blocks of these curves."""
@@ -204,7 +199,7 @@ class PieceRanker:
         def score(pairs: Pairs) -> FloatArray:
             return piece.score(group, pairs, options)
 
-        task = Task(limits, options.top_k, _choose_give_up_share(options), score)
+        task = Task(limits, options.places, _choose_give_up_share(options), score)
         scored, limits = propose(training, library, task)
         if scored is None and options.criterion == "sse":
             loaded = piece.load()
@@ -212,7 +207,7 @@ class PieceRanker:
             if basis is not None and group.on_grid is not None:
                 library = _make_double_side(loaded, basis, options)
                 double = make_complete_side(group.on_grid, basis, options, np.float64)
-                task = Task(limits, options.top_k, _SCORE_ALL_SHARE, score)
+                task = Task(limits, options.places, _SCORE_ALL_SHARE, score)
                 scored, limits = propose(double, library, task)
         if scored is None:
             yield from _score_piece(group, piece, limits, options)
@@ -254,7 +249,7 @@ class PieceRanker:
             return _Proposed(None, limits, _NONE)
         task = Task(
             limits,
-            self._options.top_k,
+            self._options.places,
             _NEXT_BOUND_SHARE,
             lambda pairs: self._training.score(piece, pairs),
         )
@@ -267,7 +262,7 @@ class PieceRanker:
             return _Proposed(join_pairs([]), limits, np.arange(len(piece.indices)))
         library = self._sides.get_gap_library_side(piece, training.basis)
         task = Task(
-            limits, self._options.top_k, 1.0, lambda pairs: self._training.score(piece, pairs)
+            limits, self._options.places, 1.0, lambda pairs: self._training.score(piece, pairs)
         )
         return _Proposed(*propose(training, library, task), library.unknown)
 

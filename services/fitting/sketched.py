@@ -64,7 +64,7 @@ def rank_by_sketches(
     """
     options, k = prepared.options, len(prepared.names)
     piece = RowsPiece(sides.sketches.places, RowsOnce(rows))
-    best = make_empty_ranking(k, min(options.top_k, len(piece.indices)))
+    best = make_empty_ranking(k, min(options.places, len(piece.indices)))
     training = TrainingCurves(prepared)
     side = _make_training_side(prepared, sides.sketches.basis)
     if side is None:
@@ -75,7 +75,7 @@ def rank_by_sketches(
             return piece.score(prepared.groups[0], pairs, options)
         return training.score(piece, pairs)
 
-    task = Task(np.full(k, np.inf), options.top_k, 1.0, score)
+    task = Task(np.full(k, np.inf), options.places, 1.0, score)
     found = propose_by_survey(side, sides, task, report)
     scored = [found.scored.select(~np.isnan(found.scored.score) | prepared.is_on_grid)]
     scored += _score_unknown(prepared, piece, found)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from types import NoneType
 from typing import NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+
+from services.choices import MatchWarning
+
+WARNINGS: tuple[MatchWarning, ...] = get_args(MatchWarning)
+"""Reasons to doubt a match, in the order in which they are listed."""
 
 
 class Match(NamedTuple):
@@ -31,6 +37,15 @@ class Match(NamedTuple):
         Pairs.
     scale, offset : float
         The member of the family that stands for f.
+    correlation : float or None
+        Pearson's correlation of y and f, None where one is constant.
+    cosine : float or None
+        Σyf / √(Σy²·Σf²), None where one is 0 everywhere.
+    margin : float or None
+        (next - score) / next, where next is the score of the next curve of the ranking; 0 if they
+        are equal, None without a next one.
+    warnings : tuple of str
+        Reasons to doubt the match.
     """
 
     training_index: int
@@ -45,6 +60,10 @@ class Match(NamedTuple):
     n: int
     scale: float
     offset: float
+    correlation: float | None
+    cosine: float | None
+    margin: float | None
+    warnings: tuple[MatchWarning, ...]
 
 
 class MatchField(NamedTuple):
@@ -55,13 +74,13 @@ class MatchField(NamedTuple):
     name : str
         Its name everywhere: in NumPy, Arrow, SQL and JSON.
     kind : type
-        ``str``, ``int`` or ``float``.
+        ``str``, ``int``, ``float``, or ``list`` of words.
     may_be_null : bool
         Whether there may be no number.
     """
 
     name: str
-    kind: type[str | int | float]
+    kind: type
     may_be_null: bool
 
 
@@ -71,7 +90,8 @@ def _list_fields() -> list[MatchField]:
     for name, hint in get_type_hints(Match).items():
         if name.endswith("_index"):
             fields.append(MatchField(name.removesuffix("_index"), str, may_be_null=False))
-        kinds = get_args(hint) or (hint,)
+        # Matches that an older version has stored have no warnings.
+        kinds = (list, NoneType) if name == "warnings" else get_args(hint) or (hint,)
         fields.append(MatchField(name, kinds[0], NoneType in kinds))
     return fields
 
@@ -85,13 +105,26 @@ FIGURES = np.dtype(
     [
         (field.name, _DTYPES[field.kind])
         for field in MATCH_FIELDS
-        if field.kind is not str and field.name not in {"training_index", "rank"}
+        if field.kind in _DTYPES and field.name not in {"training_index", "rank", "margin"}
     ]
+    + [("doubts", "<i8")]
 )
 """One library curve in a ranking: the fields of `Match` that its place does not tell.
 
-r2 is NaN where y is constant, and no zero has a sign.
+`doubts` are the warnings that the pair alone gives, each one bit, see `bit_of`. NaN stands for
+None, and no zero has a sign.
 """
 
 Figures = NDArray[np.void]
 """Array of FIGURES."""
+
+
+def bit_of(word: MatchWarning) -> int:
+    """Return the bit that stands for a warning in a set of them."""
+    return 1 << WARNINGS.index(word)
+
+
+@functools.lru_cache
+def list_warnings(bits: int) -> tuple[MatchWarning, ...]:
+    """List the warnings of a set of them."""
+    return tuple(word for word in WARNINGS if bits & bit_of(word))

@@ -62,3 +62,8 @@ class FitOptions:
     min_overlap: float = 1.0
     top_k: int = 1
     sign: Sign = "any"
+
+    @property
+    def places(self) -> int:
+        """Curves to find: one more than are kept, because its score gives the last margin."""
+        return self.top_k + 1

@@ -10,11 +10,15 @@ import numpy as np
 
 from services import grids
 from services.grids import Alignment, BoolArray, IndexArray
+from services.scoring.figures import compute_figures
 from services.scoring.matches import FIGURES, Figures
 from services.scoring.options import FitOptions
 from services.scoring.ranking import make_sort_key
-from services.scoring.scores import compute_figures, cut_into_tiles, score_pairs, score_rows
+from services.scoring.scores import cut_into_tiles, score_pairs, score_rows
 from services.tables import FloatArray
+
+_ARRAYS_OF_FIGURES = 4
+"""Arrays that are as large as the curves and in use at once while figures are computed."""
 
 
 class Pairs(NamedTuple):
@@ -187,15 +191,17 @@ class Group:
             Without the position of the library curve.
         """
         found = np.empty(len(rows), FIGURES)
-        for part in cut_into_tiles(curves.shape):
-            found[part] = compute_figures(self.y[rows[part]], self.read(curves[part]), options)
+        # Figures take several arrays of this shape at once; together they stay in the cache.
+        for part in cut_into_tiles((len(rows), _ARRAYS_OF_FIGURES * curves.shape[1])):
+            f = self.read(curves[part])
+            found[part] = compute_figures(self.y[rows[part]], f, curves[part], options)
         # A gap makes the sum of squares NaN; so does what float64 cannot hold.
         for pair in np.isnan(found["sse"]).nonzero()[0].tolist():
             chosen = curves[pair : pair + 1]
             there = self.has_numbers(chosen)[0]
             if not there.all():
                 y, f = self.y[rows[pair], there], self.read(chosen)[0, there]
-                found[pair] = compute_figures(y[np.newaxis], f[np.newaxis], options)[0]
+                found[pair] = compute_figures(y[np.newaxis], f[np.newaxis], chosen, options)[0]
         return found
 
 
@@ -297,15 +303,13 @@ def score_plainly(
             one = np.take(values[column], there)[np.newaxis]
             found[:, column] = score_pairs(part, one, options)[:, 0]
             keys[:, column] = make_sort_key(found[:, column])
-    if options.top_k < len(curves):
+    if options.places < len(curves):
         # NaN sorts last. Only keys up to the k-th least can be among the best; ties stay in.
-        limits = np.fmin(limits, _find_kth_least(keys, options.top_k))
+        limits = np.fmin(limits, _find_kth_least(keys, options.places))
     rows, columns = np.nonzero(keys <= limits[:, np.newaxis])
     return ScoredPairs(rows, columns, found[rows, columns])
 
 
-def _find_kth_least(keys: FloatArray, top_k: int) -> FloatArray:
-    """Find the k-th least of each row, NaN where there are fewer."""
-    if top_k == 1:
-        return np.asarray(np.fmin.reduce(keys, axis=1))
-    return np.asarray(np.partition(keys, top_k - 1, axis=1)[:, top_k - 1])
+def _find_kth_least(keys: FloatArray, place: int) -> FloatArray:
+    """Find the score at a place, from 1, of each row; NaN where there are fewer."""
+    return np.asarray(np.partition(keys, place - 1, axis=1)[:, place - 1])

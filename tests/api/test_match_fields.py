@@ -6,7 +6,7 @@ from api.schemas.fits import MatchReply
 from api.store.fits import FitMatch
 from services.scoring.matches import MATCH_FIELDS
 
-KINDS = {fields.String: str, fields.Integer: int, fields.Float: float}
+KINDS = {fields.String: str, fields.Integer: int, fields.Float: float, fields.List: list}
 
 
 def test_the_columns_of_a_match_are_its_fields():

@@ -137,6 +137,10 @@ class TestFiles:
         # A library curve without attributes has an empty object, and no text in a file.
         listed = calls.get(path).json["items"]
         expected = [item | {"ideal_attributes": None} for item in listed]
+        if kind == "text/csv":
+            expected = [
+                item | {"warnings": " ".join(item["warnings"]) or None} for item in expected
+            ]
         assert {str(item["ideal_attributes"]) for item in listed} == {"{}"}
         assert items_of(self.get(calls, path, kind)) == expected
         assert items_of(self.get(calls, path, kind, rank=2)) == expected[1::3]

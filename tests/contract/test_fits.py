@@ -69,8 +69,24 @@ MATCH = (
     "n",
     "scale",
     "offset",
+    "correlation",
+    "cosine",
+    "margin",
+    "warnings",
 )
-FIGURES = ("score", "sse", "rmse", "mae", "max_deviation", "r2", "scale", "offset")
+FIGURES = (
+    "score",
+    "sse",
+    "rmse",
+    "mae",
+    "max_deviation",
+    "r2",
+    "scale",
+    "offset",
+    "correlation",
+    "cosine",
+    "margin",
+)
 
 
 def columns_of(table):
@@ -270,7 +286,12 @@ def check_fit(calls, problem, **options):
             assert item[field] == getattr(match, field)
         for field in FIGURES:
             tolerance = 0 if options.get("transform", "none") == "none" else 1e-9
-            assert item[field] == pytest.approx(getattr(match, field), rel=tolerance, abs=tolerance)
+            figure = getattr(match, field)
+            if figure is not None:
+                figure = pytest.approx(figure, rel=tolerance, abs=tolerance)
+            assert item[field] == figure
+        if not tolerance:
+            assert item["warnings"] == list(match.warnings)
 
 
 GRID = {"x": [0.0, 1.0, 2.0], "f": [1.0, 2.0, 3.0]}

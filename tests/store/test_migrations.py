@@ -1,5 +1,6 @@
 """Migrations from empty, down and up again give the schema of the models."""
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
@@ -12,7 +13,7 @@ from api.schemas.fits import FitRequest
 from api.store import jobs, lanes
 from api.store.base import Base, find
 from api.store.datasets import Dataset, add_dataset
-from api.store.fits import Fit, read_chosen
+from api.store.fits import Fit, match_dict, read_chosen, read_page_of_matches
 from api.store.migrate import is_current, migrate
 from services.files import Source
 from tests.factories import a_table
@@ -68,6 +69,25 @@ def test_jobs_go_down_and_up_and_none_waits_for_workers_that_are_not_there(datab
             assert fit.finished_at
             assert fit.version == (3 if state in STATES[:2] else 2 if state != "succeeded" else 1)
             assert len(read_chosen(session, fit)) == 1
+
+
+def test_older_fits_have_any_sign_and_no_figures_that_were_not_computed(database):
+    with database.writing() as session:
+        curves = add_dataset(session, a_table([1.0, 2.0], [2.0, 3.0]), SOURCE, name="curves").id
+    body = FitRequest().load({"training_id": curves, "ideal_id": curves})
+    identifier = submit(database, FITS, body).id
+    names = ("correlation", "cosine", "margin", "warnings")
+
+    def read():
+        with database.reading() as session:
+            fit = find(session, Fit, identifier)
+            (match,) = read_page_of_matches(session, fit, {}).items
+            return fit.sign, [match_dict(match)[name] for name in names]
+
+    assert read() == ("any", [pytest.approx(1), 1, None, []])
+    migrate(database, "0011")
+    migrate(database)
+    assert read() == ("any", [None] * 4)
 
 
 def test_jobs_from_before_the_lanes_are_large_and_of_one_more_client(database):

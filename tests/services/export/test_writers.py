@@ -264,10 +264,19 @@ class TestRows:
         rows = [
             ("a", 0, 1, "f\n1", 7, 0.5, 0.5, None, 0.1, 0.2, None, 9, 1.0, -0.0),
             ("b", 1, 1, "null", 8, 1e300, None, 5e-324, 0.1, 0.2, 1.0, 9, 1.0, 0.0),
+            ("c", 2, 1, "f", 9, 1.0, 1.0, 1.0, 0.1, 0.2, 1.0, 9, 1.0, 0.0),
         ]
-        batches = [matches_batch(rows, [{"a": [1, "é"]}, {}]), matches_batch([], [])]
+        more = [
+            (0.5, -1.0, 0.0, ["tied", "inverted"]),
+            (None, None, None, None),
+            (1.0, 1.0, 1.0, []),
+        ]
+        rows = [row + rest for row, rest in zip(rows, more, strict=True)]
+        batches = [matches_batch(rows, [{"a": [1, "é"]}, {}, {}]), matches_batch([], [])]
         found = read(kind, WRITERS[kind](LISTED_MATCHES, batches))
-        attributes = ['{"a":[1,"é"]}', None]
+        attributes = ['{"a":[1,"é"]}', None, None]
+        if kind == "csv":
+            rows = [(*row[:-1], " ".join(row[-1] or []) or None) for row in rows]
         assert list(zip(*found.values(), strict=True)) == [
             (*row, text) for row, text in zip(rows, attributes, strict=True)
         ]

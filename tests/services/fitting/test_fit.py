@@ -453,6 +453,126 @@ def test_powers_of_two_do_not_harm_the_sign(transform, power):
     assert big.score == plain.score * 2.0**power
 
 
+# --------------------------------------------------------------------------- Likeness
+
+
+Y, F = [1.0, 2.0, 4.0, 7.0, 5.0], [0.0, 1.0, 3.0, 5.0, 6.0]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_likeness_is_the_same_for_every_criterion_and_transform(criterion, transform):
+    match = fit_one(a_training(Y), a_library(F), criterion=criterion, transform=transform)
+    assert match.correlation == pytest.approx(0.903584106499, rel=1e-11)
+    assert match.cosine == pytest.approx(0.961913709067, rel=1e-11)
+
+
+@pytest.mark.parametrize(("up", "down"), [(-1000, -100), (-700, -700), (1000, 900), (900, 1000)])
+def test_powers_of_two_change_no_bit_of_likeness_and_warnings(up, down):
+    y, f = np.array(Y), np.array(F)
+    for transform in ("scale", "affine"):
+        options = {"transform": transform, "criterion": "max"}
+        plain = fit_one(a_training(y), a_library(f), **options)
+        other = fit_one(a_training(np.ldexp(y, up)), a_library(np.ldexp(f, down)), **options)
+        assert other.warnings == plain.warnings == ()
+        assert (other.correlation, other.cosine) == (plain.correlation, plain.cosine)
+
+
+@pytest.mark.parametrize(
+    ("y", "f", "correlation", "cosine"),
+    [
+        ([0.1] * 3, [1, 2, 3], None, 0.9258200997725514),
+        ([1, 2, 3], [-0.0, 0.0, 0.0], None, None),
+        ([0, 0, 0], [1, 2, 3], None, None),
+        ([1, 0], [0, 1], -1, 0),
+        ([1, 0], [0, -1], 1, 0),
+        ([3], [-2], None, -1),
+    ],
+)
+def test_likeness_of_constants_and_zeros(y, f, correlation, cosine):
+    match = fit_one(a_training(y), a_library(f))
+    for figure, expected in ((match.correlation, correlation), (match.cosine, cosine)):
+        assert figure == (expected if expected is None else pytest.approx(expected, rel=1e-15))
+    assert "-0.0" not in repr((match.correlation, match.cosine))
+    assert ("constant_curve" in match.warnings) is (correlation is None)
+
+
+def test_likeness_between_neighbouring_floats():
+    # The mean of y is no float here; centred once, the curves would not be alike.
+    y, f = [1e8, 1e8 + 2.0**-26, 1e8 + 2.0**-25], [0.0, 1.0, 2.0]
+    assert fit_one(a_training(y), a_library(f)).correlation == pytest.approx(1, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("library", "margins"),
+    [
+        ([[1.0]], [None]),
+        ([[1.0], [2.0]], [0.75, None]),
+        ([[1.0], [-1.0], [2.0]], [0, 0.75, None]),
+        ([[0.0], [-0.0], [1.0]], [0, 1, None]),
+        ([[0.0], [0.0]], [0, None]),
+        ([[1.0], [1e200]], [None]),
+        ([[1.0], [None]], [None]),
+        ([[2.0**-530], [2.0**-529]], [0.75, None]),
+    ],
+)
+def test_the_margin_is_the_distance_of_the_next_score(library, margins):
+    finite = sum(1 for (f,) in library if f is not None and abs(f) < 1e154)
+    for top_k in range(1, finite + 1):
+        matches = fit_all(a_training([0.0]), a_library(*library), top_k=top_k)
+        assert [match.margin for match in matches] == margins[:top_k]
+        tied = ["tied" in match.warnings for match in matches]
+        assert tied == [margin == 0 for margin in margins[:top_k]]
+
+
+# --------------------------------------------------------------------------- Doubts
+
+
+@pytest.mark.parametrize(
+    ("y", "f", "options", "warnings"),
+    [
+        (Y, F, {}, ()),
+        ([1, 2], [1, 3], {}, ("one_point_decides",)),
+        ([1], [1], {}, ("few_pairs", "constant_curve")),
+        ([1, 2], [2, 4], {"transform": "scale"}, ("few_pairs",)),
+        ([1, 2, 4], [2, 4, 6], {"transform": "affine"}, ("few_pairs",)),
+        (Y, [0.5, 2.5, 3, None, None], {"min_overlap": 0.1}, ()),
+        (Y, [3, 3, None, None, None], {"min_overlap": 0.1}, ("few_pairs", "constant_curve")),
+        (Y, [-v for v in F], {"transform": "affine"}, ("inverted",)),
+        (Y, [0] * 5, {"transform": "scale"}, ("degenerate_scale", "constant_curve")),
+        ([5] * 5, F, {}, ("constant_curve",)),
+        ([9] + [0] * 11, [9, 1, 1] + [0] * 9, {}, ("one_point_decides",)),
+        (Y, [1, 2, 4, 7, 6], {}, ("one_point_decides",)),
+        (Y, [1, 2, 4, 7, 5 + 1e-13], {}, ()),
+        (Y, [9, 8, 1, 1, 20], {}, ("worse_than_mean",)),
+    ],
+)
+def test_warnings_tell_what_is_doubtful(y, f, options, warnings):
+    found = set(fit_one(a_training(y), a_library(f), **options).warnings)
+    ignored = {"worse_than_mean"} if "worse_than_mean" not in warnings else set()
+    assert found - ignored == set(warnings)
+
+
+@pytest.mark.parametrize(
+    ("transform", "far", "warns"),
+    [("affine", 3e6, True), ("affine", 1e6, False), ("scale", 2e6, False), ("scale", 7e6, True)],
+)
+@pytest.mark.parametrize("power", [-1000, 0, 900])
+def test_a_scale_fitted_to_the_flat_part_of_a_curve_is_degenerate(transform, far, warns, power):
+    f = np.ldexp([4.0, 5.0, 6.0, 4.0, 5.0, far], power)
+    training, library = a_training([1, 2, 3, 1, 2.5]), a_library(f)
+    match = fit_one(training, library, transform=transform, criterion="max")
+    assert ("degenerate_scale" in match.warnings) is warns
+
+
+def test_few_pairs_counts_numbers_that_the_library_does_not_cover():
+    training = a_training([1, 2, 3, 4, 1, 2, 3, 4, 9], x=[0, 1, 2, 3, 70, 71, 72, 73, 74])
+    library = a_library([2, 3, 4, 6])
+    assert fit_one(training, library, outside="omit").warnings[0] == "few_pairs"
+    fewer = a_training([1, 2, 3, 4, 1, 2, 3, 4, None], x=training.x)
+    assert "few_pairs" not in fit_one(fewer, library, outside="omit").warnings
+
+
 # --------------------------------------------------------------------------- Criterion
 
 
@@ -479,6 +599,10 @@ def test_the_statistics_of_a_match():
         "n": 4,
         "scale": 1,
         "offset": 0,
+        "correlation": pytest.approx(15 / math.sqrt(14 * 20.75), rel=1e-15),
+        "cosine": pytest.approx(54 / math.sqrt(50 * 63), rel=1e-15),
+        "margin": None,
+        "warnings": (),
     }
 
 
@@ -769,6 +893,9 @@ def test_the_figures_of_a_match_are_those_of_its_scale_and_offset(question):
         figures = naive.judge(y, f, options, match.scale, match.offset)
         expected = naive.Match(**(match._asdict() | figures))
         assert have_same_bits(match, expected)
+        curves = problem.training.y[match.training_index], problem.library.y[match.ideal_index]
+        words = naive.warnings_of((y, f), curves, options, match._asdict())
+        assert tuple(word for word in match.warnings if word != "tied") == words
 
 
 @given(draw_questions(TRANSFORMS))
@@ -779,6 +906,10 @@ def test_the_ranking_is_by_the_scores_and_complete(question):
     assume(isinstance(everything, list))
     keys = [(m.training_index, *naive.ranking_key(m.score, m.ideal_index)) for m in everything]
     assert keys == sorted(keys)
+    for match, following in zip(everything, [*everything[1:], None], strict=True):
+        is_last = following is None or following.rank == 1
+        margin = naive.margin_of(match.score, None if is_last else following.score)
+        assert (match.margin, "tied" in match.warnings) == (margin, margin == 0)
     training, library = problem.training, problem.library
     where = naive.places(training.x, library.x, options)
     expected = set()
