@@ -202,7 +202,9 @@ def test_asls_is_near_the_dense_solution(y, smoothness):
     with localcontext(naive.DIGITS):
         exact = np.array(naive.exact_asls(y, smoothness, 0.01), dtype=np.float64)
     spread = np.nanmax(found) - np.nanmin(found) + np.ptp([one for one in y if one is not None])
-    assert np.nanmax(np.abs(found[0] - exact)) <= 1e-11 * spread + 1e-30
+    # Few numbers beside gaps, and stiff lines, leave fewer digits.
+    share = 1e-8 if smoothness > 1e6 else 1e-10
+    assert np.nanmax(np.abs(found[0] - exact)) <= share * spread + 1e-30
 
 
 @pytest.mark.parametrize(
