@@ -174,10 +174,7 @@ def _shown_count(names: list[str] | None) -> str:
 def _print_warnings(warnings: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> None:
     """Print one warning of each kind, and of each file that was left out."""
     details = [
-        # The table shows the files that the service lists in its record.
-        name_options(warning["detail"].replace("; see source.files", ""))
-        for warning in warnings
-        if warning["code"] != "unreadable"
+        name_options(warning["detail"]) for warning in warnings if warning["code"] != "unreadable"
     ]
     for report in reports:
         if report["format"] is None:

@@ -330,7 +330,7 @@ class _Reports:
         made = []
         for code, (path, warning) in self._first.items():
             others = self._count[code] - 1
-            more = f" So it is in {others} more files; see source.files." if others else ""
+            more = f" So it is in {others} more file{'s' * (others > 1)}." if others else ""
             made.append(replace(warning, detail=f"{path}: {warning.detail}{more}"))
         return made
 
