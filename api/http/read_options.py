@@ -59,7 +59,12 @@ def take_options(
 
 
 def check_options(format: Format, options: ReadOptions) -> None:
-    """Refuse options that mean nothing in a format."""
+    """Refuse options that mean nothing in a format, or beside `layout=rows`."""
+    if options.layout == "rows":
+        for name in ("columns", "x_column"):
+            if getattr(options, name):
+                detail = f"Leave out {name}: with layout=rows each row is a curve, the first is x."
+                raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])
     for name in sorted(find_given(options) - _taken_by(format)):
         detail = f"Leave out {name}: a file of this format ({format}) has none to choose."
         raise InvalidOption(detail, [Fact(detail, "invalid", parameter=name)])

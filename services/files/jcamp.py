@@ -120,7 +120,7 @@ class _Reader:
         if left_out:
             detail = "Labels are left out, the longest first, because all of them are too long:"
             detail += f" {', '.join(map(quote, left_out[:MOST_FACTS]))}."
-            told = (TableWarning("attributes_cut", detail),)
+            told = (TableWarning("label_left_out", detail),)
         for spectrum in block.spectra:
             self._count += 1
             all_attributes = attributes | spectrum.attributes[0]

@@ -13,7 +13,7 @@ from services.files.common import ReadOptions
 from services.files.sheet_head import MOST_SKIPPED, Kind, Row, SheetHead, show_row
 from services.files.sheet_xml import column_letters
 from services.files.spool import Spool
-from services.files.words import Gaps
+from services.files.words import Gaps, is_summary
 from services.tables import FloatArray
 
 _ROWS = 4096
@@ -89,10 +89,13 @@ class SheetRows:
                 return True  # words for gaps
             self._empty += 1
             return False
-        if kind.words and not kind.begins_with_number and self._row:
-            self.ended = row
-            return False
-        return True
+        if not kind.words or kind.begins_with_number or not self._row:
+            return True
+        # A number beside a word that stands for no figure may belong to a row that is wrong.
+        if kind.numbers and not is_summary(cells[kind.words[0]]):
+            return True
+        self.ended = row
+        return False
 
     def _look_behind(self, row: int, cells: Sequence[Any]) -> None:
         """Note a row behind the table; refuse a second table."""
@@ -141,7 +144,10 @@ class SheetRows:
             elif type(cell) in (float, int):
                 number = float(cell)
             elif not (isinstance(cell, str) and self._gaps.has(cell)):
-                self._note(self._row, at, _describe(cell, self._where(row, at)), "not_a_number")
+                detail = _describe(cell, self._where(row, at))
+                if isinstance(cell, str) and self._row and not at:
+                    detail += f" Say last_line={row} if the table ends above."
+                self._note(self._row, at, detail, "not_a_number")
             numbers.append(number)
         return numbers
 

@@ -48,6 +48,9 @@ _COMPUTED = re.compile(
 )
 _HIDDEN = re.compile(rb"""<(?:\w+:)?row\b[^<>]*?\shidden\s*=\s*["'](?:1|true)["'][^<>]*>""")
 _ROW = re.compile(rb"""\sr=["']([0-9]{1,7})["']""")
+_COLUMNS = re.compile(rb"<(?:\w+:)?col\s[^<>]*>")
+_IS_HIDDEN = re.compile(rb"""\shidden\s*=\s*["'](?:1|true)["']""")
+_BOUND = re.compile(rb"""\s(?:min|max)\s*=\s*["']([0-9]{1,5})["']""")
 _COMPUTES_ALL = re.compile(
     rb"""<(?:\w+:)?calcPr\b[^<>]*?\sfullCalcOnLoad\s*=\s*["'](?:1|true)["']"""
 )
@@ -79,12 +82,15 @@ class Marks:
         Whether a formula has another value.
     hidden : array of int
         Rows that are hidden, from 0.
+    hidden_columns : list of tuple of int
+        First and last column of those that are hidden, from 0; the first few.
     """
 
     bad: list[BadCell] = field(default_factory=list)
     zeros: list[BadCell] = field(default_factory=list)
     are_computed: bool = False
     hidden: array[int] = field(default_factory=lambda: array("L"))
+    hidden_columns: list[tuple[int, int]] = field(default_factory=list)
 
 
 def search(file: BinaryIO, limits: ReadLimits, chunk_bytes: int) -> list[Marks]:
@@ -158,6 +164,10 @@ def _match(text: bytes, found: Marks) -> None:
     if b"hidden" in text:
         rows = (_ROW.search(match[0]) for match in _HIDDEN.finditer(text))
         found.hidden.extend(int(row[1]) - 1 for row in rows if row)
+        for match in _COLUMNS.finditer(text):
+            ends = [int(bound) - 1 for bound in _BOUND.findall(match[0])]
+            if ends and _IS_HIDDEN.search(match[0]) and len(found.hidden_columns) < MOST_CELLS:
+                found.hidden_columns.append((min(ends), max(ends)))
 
 
 def _find_zeros(text: bytes, found: Marks) -> Iterator[re.Match[bytes]]:

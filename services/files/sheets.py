@@ -325,6 +325,12 @@ class _Sheet:
                 f" {hidden[0]}. Delete them in the workbook if they do not belong to the table."
             )
             yield TableWarning("hidden_rows", detail, row=hidden[0] - 1 - head.first)
+        first, end = self._first_column, self._first_column + self._sheet.width
+        shut = [max(a, first) for a, b in self._marks.hidden_columns if a < end and b >= first]
+        if shut:
+            detail = "Hidden columns were read as all others; the first is column"
+            detail += f" {column_letters(min(shut))}. Say columns= to name those that are read."
+            yield TableWarning("hidden_columns", detail)
 
     def _source(self, head: SheetHead, rows: SheetRows) -> Source:
         options = self._options

@@ -31,6 +31,7 @@ from services.files.words import (
     as_plain,
     explain,
     is_like_number,
+    is_summary,
 )
 from services.tables import FloatArray
 
@@ -205,10 +206,11 @@ class Rows:
         numbers = sum(map(is_like_number, cells))
         words = sum(not self._gaps.has(cell) for cell in cells) - numbers
         is_as_wide = len(cells) == len(self._names) + (self._labels is not None)
+        is_row = is_as_wide and numbers and not (self._labels is None and is_summary(cells[0]))
         if self._ended is not None:
-            if (numbers and is_as_wide) or are_numbers(record.text):
+            if is_row or are_numbers(record.text):
                 raise self._second_table(record)
-        elif not self._row or not words or (is_as_wide and numbers):
+        elif not self._row or not words or is_row:
             return False
         self._ended = record
         if len(self.skipped) < SKIPPED_LINES:
@@ -300,7 +302,7 @@ class Rows:
 
 
 def _unsettled(line: int, text: str) -> InvalidTable:
-    detail = "Say decimal=, or thousands=, and decimal=. : every number with a comma, such as"
+    detail = "Say decimal=',' or thousands=',' with decimal='.': every number with a comma, such as"
     detail += f" {quote(text)} from line {line} on, may be {text.replace(',', '.')} or"
     detail += f" {text.replace(',', '')}."
     return error_from(InvalidTable, Fact(detail, "ambiguous_thousands", line=line))

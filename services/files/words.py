@@ -50,6 +50,32 @@ _UNITS = frozenset(_UNIT_WORDS.split())
 """Units that instruments write without brackets, in lower case."""
 
 
+_SUMMARY_WORDS = """
+mean average avg avg. median mode sum total totals count n min minimum max maximum range
+std sd stdev std. std.dev. stddev standarddeviation variance var rsd %rsd rsd% cv cv%
+mittelwert summe gesamt durchschnitt moyenne somme media promedio suma
+"""
+
+_SUMMARIES = frozenset(_SUMMARY_WORDS.split())
+"""Words that stand before figures of a whole column, below a table, without their spaces."""
+
+
+def is_summary(cell: str) -> bool:
+    """Tell whether a cell stands before figures of a whole column.
+
+    Parameters
+    ----------
+    cell : str
+        The cell.
+
+    Returns
+    -------
+    bool
+        True for words such as ``Mean`` and ``Std. dev.:``.
+    """
+    return "".join(cell.casefold().split()).rstrip(":=") in _SUMMARIES
+
+
 def is_gap(cell: str) -> bool:
     """Tell whether a cell holds no number.
 

@@ -359,3 +359,10 @@ class TestLibraries:
         more = {f"g{i}": [float(i)] for i in range(51)}
         reply = post(calls, an_arrow(a_library(more)), ARROW, path=path)
         check_fact(reply, 413, code="too_many_curves")
+
+
+@pytest.mark.parametrize("option", ["x_column", "columns"])
+def test_columns_are_not_chosen_where_each_row_is_a_curve(calls, option):
+    reply = calls.a_csv("a,1,2\nb,3,4\nc,5,6\n", {"name": "n", "layout": "rows", option: "a"})
+    fact = check_fact(reply, 422, code="invalid", parameter=option)
+    assert fact["detail"].startswith(f"Leave out {option}:")

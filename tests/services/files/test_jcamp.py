@@ -464,7 +464,7 @@ class TestLabels:
         found = Found(data)
         assert list(found.attributes)[:2] == ["TITLE", "NAMES"]
         assert len(json.dumps(found.attributes, ensure_ascii=False).encode()) <= 4096
-        assert found.codes == ["attributes_cut"]
+        assert found.codes == ["label_left_out"]
         assert "OWNER" in found.heads[0].warnings[0].detail
         assert found.heads[0].warnings[0].column == "a title"
 
@@ -511,4 +511,4 @@ class TestBounds:
         assert len(Found(even(lines, 100_000)).x) == 100_000
         labels = b"".join(b"##L%d=%d\n" % (at, at) for at in range(10_000))
         found = Found(even(["0 1 2"], 2).replace(b"##END", labels + b"##END"))
-        assert found.codes == ["attributes_cut"]
+        assert found.codes == ["label_left_out"]

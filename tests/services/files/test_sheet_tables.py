@@ -106,6 +106,29 @@ def test_rows_below_that_begin_with_words_are_left_out(total, between):
     assert head.source.skipped[1] == "SD 1"
 
 
+@pytest.mark.parametrize("word", ["2O", "Lamp", "n/a?"])
+def test_a_number_beside_another_word_is_a_row_that_is_wrong(word):
+    error = refuse([*ROWS, [word, 3.5]])
+    assert error.facts[0].code == "not_a_number"
+    assert "Say last_line=4 if the table ends above." in error.facts[0].detail
+    assert read([*ROWS, [word, 3.5]], last_line=4)[0] == VALUES
+
+
+def test_hidden_columns_are_read_with_a_warning():
+    workbook = openpyxl.Workbook()
+    for cells in ROWS:
+        workbook.active.append(cells)
+    workbook.active.column_dimensions["B"].hidden = True
+    workbook.active.column_dimensions["Q"].hidden = True
+    sink = io.BytesIO()
+    workbook.save(sink)
+    (columns,), (head,) = read_all(sink.getvalue())
+    assert columns == VALUES
+    (warning,) = head.warnings
+    assert warning.code == "hidden_columns"
+    assert "the first is column B" in warning.detail
+
+
 def test_numbers_behind_words_are_a_second_table():
     error = refuse([*ROWS, [], ["x", "y"], [1, 2], [2, 3]])
     assert error.facts[0].code == "two_tables"

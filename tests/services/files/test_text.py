@@ -229,6 +229,7 @@ GOOD = {
         {"stem": "s"},
     ),
     "a preamble and names": Good(b"Instrument A, new, 2020\nDate;1\n\nx,y\n1,3\n2,4\n", XY),
+    "figures below": Good(b"x,y\n1,3\n2,4\nMean,3.5\nStd. dev.: ,0.7\n", XY),
     "lines behind the table": Good(b"x,y\n1,3\n2,4\n\nEnd of file\nBy,nobody\n", XY),
     "a row of units": Good(
         b"x;y\n[nm];[counts]\n300,00;6,893\n301,00;7,47\n",
@@ -394,7 +395,7 @@ BAD = {
         b"#x,y\n1,2\n wl  a\n400.0  0.1\n400.5  0.2\n", "two_tables", 1, 4
     ),
     "a table of two exports": Bad("x,y\n1,2\n\ufeffx,y\n2,3\n".encode(), "two_tables", 1, 4),
-    "a sum below": Bad(b"x,y\n1,2\nMean,2\n", "not_a_number", 1, 3, "x"),
+    "a word for the last x": Bad(b"x,y\n1,2\n2O,2\n", "not_a_number", 1, 3, "x"),
     "names with numbers between": Bad(
         b"X,CH1,Start\nSequence,Volt,1e-3\n0,1,\n1,2,\n", "unclear_row", line=2
     ),
