@@ -12,7 +12,7 @@ import numpy as np
 from services.fitting.library import Piece
 from services.fitting.prepare import PreparedFit
 from services.grids import IndexArray
-from services.scoring.figures import compute_figures
+from services.scoring.figures import compute_figures, measure_training
 from services.scoring.matches import FIGURES, Figures
 from services.scoring.ranking import Ranking, choose_best, is_taken
 from services.scoring.scores import cut_into_tiles, score_rows
@@ -134,7 +134,8 @@ class TrainingCurves:
             return self._groups[0].compute_figures(rows, curves, self._options)
         found = np.empty(len(rows), FIGURES)
         for read in self._read(rows, curves):
-            found[read.chosen] = compute_figures(read.y, read.f, curves[read.chosen], self._options)
+            training, whole = measure_training(read.y), curves[read.chosen]
+            found[read.chosen] = compute_figures(training, read.f, whole, self._options)
         # These may be pairs with a gap of the library curve.
         for pair in np.flatnonzero(np.isnan(found["sse"])).tolist():
             one, curve = self._select_group(rows[pair]), curves[pair : pair + 1]

@@ -43,15 +43,89 @@ def _name_ranking_figure(criterion: Criterion) -> str:
             assert_never(criterion)
 
 
+class _Shape(NamedTuple):
+    """Curves without their powers of two, and about their mean."""
+
+    rows: FloatArray
+    """The curves, shape (m, n)."""
+    shift: IndexArray
+    """Power of two taken out of each."""
+    is_constant: BoolArray
+    """Whether all numbers of a curve are equal."""
+    centred: FloatArray
+    """The curves less their mean, twice: the second one is the rounding of the first."""
+    squares: FloatArray
+    """Sum of the squares of `centred`."""
+    length: FloatArray
+    """Square root of the sum of the squares of `rows`."""
+
+
+class TrainingShape(NamedTuple):
+    """All that the figures need of training curves alone, computed once for all their matches.
+
+    Parameters
+    ----------
+    y : ndarray of shape (m, n)
+        The curves. [unit of y]
+    """
+
+    y: FloatArray
+    shape: _Shape
+    spread: FloatArray
+    """Sum of squares about the mean, for r2."""
+    size: FloatArray
+    """Largest magnitude."""
+    is_decided: BoolArray
+    """Whether one number holds most of the sum of squares about the mean."""
+
+    def take(self, places: IndexArray) -> TrainingShape:
+        """Take one of the curves for each place; some may be taken more than once."""
+        rows, shift, is_constant, centred, squares, length = self.shape
+        shape = _Shape(
+            rows[places],
+            shift[places],
+            is_constant[places],
+            centred[places],
+            squares[places],
+            length[places],
+        )
+        decided = self.is_decided[places]
+        return TrainingShape(self.y[places], shape, self.spread[places], self.size[places], decided)
+
+
+def measure_training(y: FloatArray) -> TrainingShape:
+    """Compute all that the figures need of training curves alone.
+
+    Parameters
+    ----------
+    y : ndarray of shape (m, n)
+        Training curves, complete. [unit of y]
+
+    Returns
+    -------
+    TrainingShape
+    """
+    with np.errstate(all="ignore"):
+        shape = _read_shape(y)
+        spread = shape.rows - _mean_column(shape.rows)
+        return TrainingShape(
+            y,
+            shape,
+            sum_rows(np.multiply(spread, spread, out=spread)),
+            np.maximum.reduce(np.abs(shape.rows), axis=-1),
+            _is_decisive(np.abs(shape.centred), shape.squares) & ~shape.is_constant,
+        )
+
+
 def compute_figures(
-    y: FloatArray, f: FloatArray, whole: FloatArray, options: FitOptions
+    training: TrainingShape, f: FloatArray, whole: FloatArray, options: FitOptions
 ) -> Figures:
     """Compute all figures of pairs of curves.
 
     Parameters
     ----------
-    y : ndarray of shape (m, n)
-        Training curves, one for each row of f. [unit of y]
+    training : TrainingShape
+        Of m training curves, one for each row of f.
     f : ndarray of shape (m, n)
         Library curves, complete and C-contiguous. [unit of y]
     whole : ndarray of shape (m, p)
@@ -63,6 +137,7 @@ def compute_figures(
     ndarray of shape (m,) of FIGURES
         The index is left 0.
     """
+    y = training.y
     found = np.zeros(len(f), FIGURES)
     found["n"] = n = f.shape[-1]
     with np.errstate(all="ignore"):
@@ -82,25 +157,10 @@ def compute_figures(
         name = _name_ranking_figure(options.criterion)
         mean = options.criterion == "sse" and options.min_overlap < 1
         found["score"] = found[name] / n if mean else found[name]
-        _add_likeness(found, _read_shape(y), _read_shape(f), r)
+        _add_likeness(found, training, _read_shape(f), r)
         if fits_scale(options.transform):
             _doubt_scale(found, f, whole, options)
     return found
-
-
-class _Shape(NamedTuple):
-    """Curves without their powers of two, and about their mean."""
-
-    rows: FloatArray
-    """The curves, shape (m, n)."""
-    shift: IndexArray
-    """Power of two taken out of each."""
-    is_constant: BoolArray
-    """Whether all numbers of a curve are equal."""
-    centred: FloatArray
-    """The curves less their mean, twice: the second one is the rounding of the first."""
-    squares: FloatArray
-    """Sum of the squares of `centred`."""
 
 
 def _read_shape(curves: FloatArray) -> _Shape:
@@ -108,19 +168,21 @@ def _read_shape(curves: FloatArray) -> _Shape:
     rows = put_back(curves, -shift)
     centred = rows - _mean_column(rows)
     centred -= _mean_column(centred)
-    return _Shape(rows, shift, is_constant, centred, sum_rows(centred * centred))
+    squares, length = sum_rows(centred * centred), np.sqrt(sum_rows(rows * rows))
+    return _Shape(rows, shift, is_constant, centred, squares, length)
 
 
 def _mean_column(rows: FloatArray) -> FloatArray:
     return np.asarray(sum_rows(rows) / rows.shape[-1])[:, np.newaxis]
 
 
-def _add_likeness(found: Figures, y: _Shape, f: _Shape, size: FloatArray) -> None:
+def _add_likeness(found: Figures, training: TrainingShape, f: _Shape, size: FloatArray) -> None:
     """Add all that does not depend on the options; `size` is the magnitude of r."""
+    y = training.shape
     is_constant = y.is_constant | f.is_constant
-    found["correlation"] = _divide(y.centred, f.centred, y.squares, f.squares)
+    found["correlation"] = _divide(y.centred, f.centred, np.sqrt(y.squares) * np.sqrt(f.squares))
     found["correlation"][is_constant] = np.nan
-    found["cosine"] = _divide(y.rows, f.rows, sum_rows(y.rows * y.rows), sum_rows(f.rows * f.rows))
+    found["cosine"] = _divide(y.rows, f.rows, y.length * f.length)
     n, mae = size.shape[-1], found["mae"]
     squares, shift = found["sse"], count_excess_bits(found["max_deviation"])
     if shift.any():
@@ -128,48 +190,49 @@ def _add_likeness(found: Figures, y: _Shape, f: _Shape, size: FloatArray) -> Non
         squares = sum_rows(size * size)
         found["mae"] = np.where(np.isfinite(mae), mae, np.ldexp(sum_rows(size) / n, shift))
     found["rmse"] = np.ldexp(np.sqrt(squares / n), shift)
-    found["r2"] = _compute_r2(y, squares, shift)
-    decides = _is_decisive(np.abs(y.centred), y.squares) & ~y.is_constant
-    decides |= _is_decisive(size, squares) & _is_residual(found["max_deviation"], y)
+    found["r2"] = _compute_r2(training, squares, shift)
+    is_residual = _is_residual(found["max_deviation"], training)
+    # The largest residual is known, but for its power of two.
+    largest = np.ldexp(found["max_deviation"], -shift)
+    decides = training.is_decided | (_holds_most(largest, squares) & is_residual)
     _doubt(found, "one_point_decides", decides)
     _doubt(found, "constant_curve", is_constant)
     _doubt(found, "inverted", found["scale"] < 0)
     _doubt(found, "worse_than_mean", found["r2"] < 0)
 
 
-def _divide(
-    y: FloatArray, f: FloatArray, y_squares: FloatArray, f_squares: FloatArray
-) -> FloatArray:
-    """Divide Σyf by the lengths of both, NaN where one of them is 0."""
+def _divide(y: FloatArray, f: FloatArray, lengths: FloatArray) -> FloatArray:
+    """Divide Σyf by the product of the lengths of both, NaN where it is 0."""
     products, exponent = sum_products(y, f)
-    share = np.ldexp(products / (np.sqrt(y_squares) * np.sqrt(f_squares)), exponent)
     # Adding 0.0 makes -0.0 positive.
-    return np.asarray(np.clip(share, -1, 1) + 0.0)
+    return np.asarray(np.clip(np.ldexp(products / lengths, exponent), -1, 1) + 0.0)
 
 
-def _compute_r2(y: _Shape, squares: FloatArray, shift: IndexArray) -> FloatArray:
+def _compute_r2(training: TrainingShape, squares: FloatArray, shift: IndexArray) -> FloatArray:
     """Compute 1 - Σr² / Σ(y - ȳ)², NaN where y is constant.
 
     `squares` is Σr² with 2^shift factored out of r; powers of two are factored out of y alike.
     """
-    spread = y.rows - _mean_column(y.rows)
-    share = squares / sum_rows(np.multiply(spread, spread, out=spread))
-    r2 = 1 - np.ldexp(share, 2 * (shift - y.shift))
+    y = training.shape
+    r2 = 1 - np.ldexp(squares / training.spread, 2 * (shift - y.shift))
     r2[y.is_constant] = np.nan
     return np.asarray(r2)
 
 
 def _is_decisive(size: FloatArray, squares: FloatArray) -> BoolArray:
     """Tell whether one number holds most of a sum of squares."""
-    largest = np.maximum.reduce(size, axis=-1)
+    return _holds_most(np.maximum.reduce(size, axis=-1), squares)
+
+
+def _holds_most(largest: FloatArray, squares: FloatArray) -> BoolArray:
+    """Tell whether the square of the largest number is most of a sum of squares."""
     return np.asarray(largest * largest > _DECISIVE_SHARE * squares)
 
 
-def _is_residual(largest: FloatArray, y: _Shape) -> BoolArray:
+def _is_residual(largest: FloatArray, training: TrainingShape) -> BoolArray:
     """Tell whether the largest residual is more than rounding of y."""
-    size = np.maximum.reduce(np.abs(y.rows), axis=-1)
-    least = np.ldexp(size, -_LEAST_RESIDUAL_BITS)
-    return np.asarray(np.ldexp(largest, -y.shift) > least)
+    least = np.ldexp(training.size, -_LEAST_RESIDUAL_BITS)
+    return np.asarray(np.ldexp(largest, -training.shape.shift) > least)
 
 
 def _doubt_scale(found: Figures, f: FloatArray, whole: FloatArray, options: FitOptions) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from services import grids
 from services.grids import Alignment, BoolArray, IndexArray
-from services.scoring.figures import compute_figures
+from services.scoring.figures import compute_figures, measure_training
 from services.scoring.matches import FIGURES, Figures
 from services.scoring.options import FitOptions
 from services.scoring.ranking import make_sort_key
@@ -193,15 +193,20 @@ class Group:
         found = np.empty(len(rows), FIGURES)
         # Figures take several arrays of this shape at once; together they stay in the cache.
         for part in cut_into_tiles((len(rows), _ARRAYS_OF_FIGURES * curves.shape[1])):
-            f = self.read(curves[part])
-            found[part] = compute_figures(self.y[rows[part]], f, curves[part], options)
+            # Each training curve is measured once, however many matches it has.
+            own, places = np.unique(rows[part], return_inverse=True)
+            training = measure_training(self.y[own])
+            if own.size < places.size:
+                training = training.take(places)
+            found[part] = compute_figures(training, self.read(curves[part]), curves[part], options)
         # A gap makes the sum of squares NaN; so does what float64 cannot hold.
         for pair in np.isnan(found["sse"]).nonzero()[0].tolist():
             chosen = curves[pair : pair + 1]
             there = self.has_numbers(chosen)[0]
             if not there.all():
-                y, f = self.y[rows[pair], there], self.read(chosen)[0, there]
-                found[pair] = compute_figures(y[np.newaxis], f[np.newaxis], chosen, options)[0]
+                training = measure_training(self.y[rows[pair], there][np.newaxis])
+                f = self.read(chosen)[0, there][np.newaxis]
+                found[pair] = compute_figures(training, f, chosen, options)[0]
         return found
 
 

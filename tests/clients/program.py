@@ -69,7 +69,7 @@ def upload(client: Client, files: Path, parquet: bytes) -> dict[str, str]:
     ids = {}
     for name in ("training", "ideal", "test"):
         file = File(io.BytesIO((files / f"{name}.csv").read_bytes()), f"{name}.csv", "text/csv")
-        form = create_dataset.sync(client=client, body=DatasetForm(file=file))
+        form = create_dataset.sync(client=client, body=DatasetForm(file=[file]))
         assert isinstance(form, DatasetReply), form
         assert (form.name, form.description, form.source.format_) == (name, "", "csv")
         ids[name] = form.id

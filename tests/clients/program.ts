@@ -23,9 +23,11 @@ function ok<T>(reply: { data?: T; error?: unknown }): T {
 }
 
 /** The body of a form: the generator calls a file string, as the document cannot say File. */
-function form(body: { file: string }): FormData {
+function form(body: { file: string[] }): FormData {
   const data = new FormData();
-  for (const [name, value] of Object.entries(body)) data.append(name, value as string | Blob);
+  for (const [name, given] of Object.entries(body)) {
+    for (const value of [given].flat()) data.append(name, value as string | Blob);
+  }
   return data;
 }
 
@@ -35,7 +37,7 @@ async function upload(name: string): Promise<Schemas["DatasetReply"]> {
   const file = new File([await readFile(`${files}/${name}.csv`)], `${name}.csv`);
   const record = ok(
     await api.POST("/v1/datasets", {
-      body: { file: file as unknown as string },
+      body: { file: [file as unknown as string] },
       bodySerializer: (body) => form(body as Schemas["DatasetForm"]),
     }),
   );

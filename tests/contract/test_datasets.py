@@ -388,8 +388,6 @@ class TestRefusedFiles:
     def test_a_form_without_its_file_is_422(self, calls):
         check_fact(calls.post("/v1/datasets", **a_form(("name", "a"))), 422, parameter="file")
         check_fact(calls.post("/v1/datasets", **a_form(("file", CSV))), 422, parameter="file")
-        two = a_form(("file", CSV, "a.csv"), ("file", CSV, "b.csv"))
-        check_fact(calls.post("/v1/datasets", **two), 422, parameter="file")
 
     @pytest.mark.parametrize("name", ["a.csv.gz", "a.txt.zst"])
     def test_a_file_of_another_kind_is_415(self, calls, name):

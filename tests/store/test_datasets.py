@@ -219,7 +219,7 @@ def test_appending_what_does_not_fit_changes_nothing(database):
         appended(database, dataset_id, a_table(4))
     other_x = a_table(1, prefix="z")
     other_x.x[3] = 17
-    with pytest.raises(GridError, match="Row 3"):
+    with pytest.raises(GridError, match="row 3"):
         appended(database, dataset_id, other_x)
     dataset, found = read(database, dataset_id)
     assert (dataset.version, found.names) == (1, table.names)
