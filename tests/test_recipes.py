@@ -19,6 +19,7 @@ RECIPES = {
         ("services/choices.py", '"sse", "mae", "max"', '"sse", "mae", "max", "median"'),
         {
             "services/scoring/scores.py",
+            "services/scoring/figures.py",
             "services/bounds/rounding.py",
             "services/bounds/sieve.py",
             "services/fitting/search.py",

@@ -111,7 +111,10 @@ def test_run_reads_each_of_three_files(files, tmp_path):
     ("content", "said"),
     [
         ("1,2,3\n2,3,4\n", "Say --header=absent if line 1 is data, or --header=present if"),
-        ("x;y\n1,001;1\n2,002;2\n", "Say --decimal=, or --thousands=, and --decimal=. : every"),
+        (
+            "x;y\n1,001;1\n2,002;2\n",
+            "Say --decimal=',' or --thousands=',' with --decimal='.': every",
+        ),
         ("x,y\n1,2\n\nx,y\n3,4\n", "--first-line=1 and --last-line=2"),
     ],
 )
