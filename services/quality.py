@@ -17,8 +17,14 @@ from services.tables import Curves, FloatArray, TableWarning
 LOST_POINT = "lost_decimal_point"
 """Code of a warning: the cell is thousands of times its neighbours."""
 
+ONE_NUMBER = "one_number"
+"""Code of a warning: a curve holds one number only, as columns of settings do."""
+
 MOST_WARNINGS = 100
 """Most warnings kept of one table; the others are only counted."""
+
+_LEAST_ROWS = 3
+"""Least rows of a table in which a curve of one number is odd."""
 
 _LEAST_RATIO = 500.0
 """Least ratio of a suspect cell to its neighbours."""
@@ -108,8 +114,10 @@ def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) ->
         found = list(_summarize_curves(part))
         extremes = np.array([curve[1:3] for curve in found], np.float64).T
         strange = list(warn_of_sentinels(part, names, *extremes))
+        if summaries or not with_x:  # not x
+            strange += _warn_of_single_numbers(part, names, found)
         suspects = find_lost_points(part)
-        if strange:
+        if strange and suspects.rows.size:
             suspects = _without_sentinels(suspects, part)
         cells = [*strange, *_warn(part, names, suspects, MOST_WARNINGS)]
         warnings += cells[: MOST_WARNINGS - len(warnings)]
@@ -118,6 +126,17 @@ def summarize(curves: Curves, *, with_x: bool, part_bytes: int = _PART_BYTES) ->
         names = names[len(part) :]
         del part  # a long curve is not held while the next is read
     return TableSummary(summaries[with_x:], warnings, count)
+
+
+def _warn_of_single_numbers(
+    y: FloatArray, names: tuple[str, ...], found: list[CurveSummary]
+) -> Iterator[TableWarning]:
+    rows = y.shape[1]
+    for at, curve in enumerate(found):
+        if rows >= _LEAST_ROWS and curve.n_gaps == rows - 1:
+            row = int(np.flatnonzero(~np.isnan(y[at]))[0])
+            detail = f"Column {names[at]!r} holds one number only, in row {row}. If it is no curve,"
+            yield TableWarning(ONE_NUMBER, f"{detail} name the others by columns=.", names[at], row)
 
 
 def _without_sentinels(suspects: Suspects, y: FloatArray) -> Suspects:

@@ -218,3 +218,19 @@ class TestSummaries:
         summary = summarize(Table(X[:100], y, tuple(map(str, range(60)))), with_x=True)
         assert (len(summary.warnings), summary.n_warnings) == (MOST_WARNINGS, 180)
         assert summary.warnings[99].column == "33"
+
+
+def test_a_curve_of_one_number_is_told():
+    """Oscilloscopes write the start and the step of x beside the first row."""
+    nan = math.nan
+    table = Table(
+        np.array([0.0, 1.0, 2.0]),
+        np.array([[0.1, 0.2, 0.1], [nan, -0.05, nan], [nan, nan, nan], [1, nan, 2]]),
+        ("CH1", "Start", "empty", "two"),
+    )
+    (warning,) = summarize(table, with_x=True).warnings
+    assert (warning.code, warning.column, warning.row) == ("one_number", "Start", 1)
+    short = Table(table.x[:2], table.y[:, :2].copy(), table.names)
+    assert not summarize(short, with_x=True).warnings
+    no_x = Table(np.array([nan, 1.0, nan]), table.y[:1], ("CH1",))
+    assert not summarize(no_x, with_x=True).warnings
