@@ -115,7 +115,10 @@ def _record(reply: TestResponse, about: str = "") -> dict[str, Any]:
         detail = f"--{pointer[1:].replace('_', '-')}{detail.removeprefix(pointer)}"
     if path is not None:
         about, detail = f"{about}{path}: ", detail.removeprefix(f"{path}: ")
-    raise click.ClickException(f"{about}{name_options(detail)}")
+    advice = name_options(detail)
+    if " grid=" in advice:  # an option of another command
+        advice += " Or make one file with idealfit library, which has --grid."
+    raise click.ClickException(f"{about}{advice}")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from services.grids import Alignment, align, read_curves, sort_grid
 from services.scratch import scratch
 from services.tables import FloatArray
 
+_DATASET = "the dataset"
 _READ_BYTES = 4 << 20
 """Most bytes of curves that are joined at once, unless one curve is longer."""
 
@@ -76,7 +77,7 @@ class SameX:
 
     def __init__(self, x: FloatArray | None, tolerance: float, limits: ReadLimits) -> None:
         self._x = x
-        self._origin = None if x is None else "the dataset"
+        self._origin = None if x is None else _DATASET
         self._tolerance = tolerance
         self._numbers = _Numbers(limits)
 
@@ -99,10 +100,10 @@ class SameX:
         if self._x is None:
             self._x, self._origin = x, quote(origin)
         elif fault := self._find_difference(x):
-            detail = (
-                "Say grid=union, grid=common or grid=start:stop:step to join different x:"
-                f" {quote(origin)} has another x than {self._origin}, {fault}."
-            )
+            advice = "Say grid=union, grid=common or grid=start:stop:step to join different x"
+            if self._origin == _DATASET:
+                advice = "Send curves on the x of the dataset, or say grid= of its steps"
+            detail = f"{advice}: {quote(origin)} has another x than {self._origin}, {fault}."
             raise error_from(GridError, Fact(detail, "other_x", column=part.curves.x_name))
         for values in part.curves.read_parts(_READ_BYTES):
             self._numbers.append(values)

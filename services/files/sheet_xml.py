@@ -190,7 +190,10 @@ def _note(cells: list[BadCell], matches: Iterator[re.Match[bytes]], code: str) -
 def _list_targets(archive: zipfile.ZipFile, names: set[str]) -> tuple[bytes, list[str]]:
     """Return the list of sheets, and the member of each, in the order of the workbook."""
     if not names >= {_WORKBOOK, _RELATIONS}:
-        detail = "The file is a ZIP archive, but no XLSX workbook."
+        detail = (
+            "Unpack an archive in an archive, and call one of files application/zip: the file is"
+        )
+        detail += " a ZIP archive, but no XLSX workbook."
         raise error_from(UnreadableFile, Fact(detail, "damaged"))
     directory = [archive.getinfo(name) for name in (_WORKBOOK, _RELATIONS)]
     if any(member.file_size > _DIRECTORY_BYTES for member in directory):
