@@ -252,11 +252,17 @@ def postgres_app(tmp_path_factory, postgres):
 @pytest.fixture(params=ENGINES)
 def app(request):
     """The application on an empty database, on each engine in turn."""
+    app = request.getfixturevalue(f"{request.param}_app")
+    # Tests that take it by itself leave their records.
+    _empty(app)
+    yield app
+    _empty(app)
+
+
+def _empty(app):
     from api.running import running
     from api.store.base import Base
 
-    app = request.getfixturevalue(f"{request.param}_app")
-    yield app
     with running(app).database.writing() as session:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
