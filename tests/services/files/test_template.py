@@ -118,7 +118,8 @@ def test_a_template_gathers_no_descriptors():
     before, ours = open_files(pid), len(open_files("self"))
     for _ in range(5):
         read(a_parquet(COLUMNS))
-    until(lambda: children(pid) == [] and open_files(pid).keys() == before.keys())
+    # It may have been closing those of the reader that had ended when it was looked at.
+    until(lambda: children(pid) == [] and open_files(pid).keys() <= before.keys())
     assert len(open_files("self")) == ours
 
 
