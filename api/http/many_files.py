@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as fields_of
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 from zipfile import ZipInfo
 
 from werkzeug.datastructures import FileStorage
@@ -39,7 +40,7 @@ from services.files import (
     Source,
     read_grid,
 )
-from services.files.archives import Archive, check_count, is_hidden
+from services.files.archives import Archive, check_count, is_hidden, measure_room
 from services.files.compressed import Unpacked
 from services.files.formats import Content, Format, recognize
 from services.files.titles import find_stem, make_titles
@@ -56,20 +57,27 @@ _REPORT_CHARACTERS = 2_000_000
 """Characters of names and warnings in all reports; those of further files are left out."""
 
 
-def take_join_options(fields: dict[str, Any]) -> JoinOptions:
-    """Take the options of joining out of the fields that came with a file."""
-    limits = make_reader_limits()
-    return JoinOptions(
-        read_grid(fields.pop("grid"), limits.max_rows),
+class Taken(NamedTuple):
+    """Options of joining and reading, and the grid if the curves have to be on it as they are."""
+
+    join: JoinOptions
+    options: ReadOptions
+    grid: Grid | None
+
+
+def take_file_options(
+    fields: dict[str, Any], parameters: Mapping[str, str], expected: Expected
+) -> Taken:
+    """Take all options out of the fields that came with files; see `take_options`."""
+    join = JoinOptions(
+        read_grid(fields.pop("grid"), make_reader_limits().max_rows),
         fields.pop("x_tolerance"),
         fields.pop("alignment"),
         fields.get("x_unit"),
     )
-
-
-def find_same_grid(join: JoinOptions, grid: Grid | None) -> Grid | None:
-    """Return the grid of a dataset if the curves have to be on it as they are."""
-    return grid if isinstance(join.grid, str) and join.grid == "same" else None
+    grid = expected.grid if isinstance(join.grid, str) and join.grid == "same" else None
+    n_points = grid[1].size if grid else None
+    return Taken(join, take_options(fields, parameters, expected.usual_x, n_points), grid)
 
 
 def join_parts(
@@ -104,43 +112,52 @@ def join_parts(
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """One of many files: its path, with slashes, and a function that opens it within limits."""
+    """One of many files: its path, with slashes, and a function that opens it within limits.
+
+    `size` is the unpacked size of a member of an archive, in bytes.
+    """
 
     path: str
     open: Callable[[ReadLimits], UploadedFile]
+    size: int = 0
 
 
 def files_of_form(parts: Sequence[FileStorage]) -> list[NamedFile]:
     """Return the files of a form that are not hidden, those in archives among them."""
-    check_count(len(parts), make_reader_limits())
+    limits = make_reader_limits()
+    room = measure_room(limits)
     files: list[NamedFile] = []
     for part in parts:
         path, stream = path_of_part(part), cast("BinaryIO", part.stream)
-        head, _ = peek(stream)
         if is_hidden(path):
             continue
-        if recognize(head) is Content.ZIP:
-            limits = make_reader_limits()
+        own = [NamedFile(path, partial(file_of_part, part))]
+        if recognize(peek(stream)[0]) is Content.ZIP:
             try:
-                archive = Archive(stream, limits)
-                members = [] if archive.is_workbook else files_of_archive(archive)
+                archive = Archive(stream, limits, room)
+                if not archive.is_workbook:
+                    own = files_of_archive(archive, f"{find_stem(path)}/")
+                    # All archives together have the limits of one.
+                    room -= archive.directory_bytes
+                    left = limits.max_bytes - sum(file.size for file in own)
+                    limits = replace(limits, max_bytes=left)
             except CurveError as error:
                 raise _with_path(error, path) from None
-            stem = find_stem(path)
-            files += (replace(file, path=f"{stem}/{file.path}") for file in members)
-            if members:
-                continue
-        files.append(NamedFile(path, partial(file_of_part, part)))
+        files += own
+        check_count(len(files), limits)
     return files
 
 
-def files_of_archive(archive: Archive) -> list[NamedFile]:
-    """Return the files of an archive that are not hidden."""
+def files_of_archive(archive: Archive, folder: str = "") -> list[NamedFile]:
+    """Return the files of an archive that are not hidden, with a folder before their paths."""
 
     def opener(path: str, info: ZipInfo) -> Callable[[ReadLimits], UploadedFile]:
         return lambda limits: describe_file(archive.open(info), path, info.file_size, limits)
 
-    return [NamedFile(path, opener(path, info)) for path, info in archive.find_files().items()]
+    return [
+        NamedFile(folder + path, opener(path, info), info.file_size)
+        for path, info in archive.find_files().items()
+    ]
 
 
 def read_many(files: Sequence[NamedFile], fields: dict[str, Any], expected: Expected) -> Upload:
@@ -175,11 +192,8 @@ class _Reading:
     """
 
     def __init__(self, fields: dict[str, Any], expected: Expected) -> None:
-        join = take_join_options(fields)
+        join, self._options, self._grid = take_file_options(fields, {}, expected)
         self._skips = fields.pop("skip_unreadable") == "true"
-        self._grid = find_same_grid(join, expected.grid)
-        n_points = self._grid[1].size if self._grid else None
-        self._options = take_options(fields, {}, expected.usual_x, n_points)
         self._expected = replace(expected, look=None)
         self._limits = make_reader_limits()
         self._deadline = time.monotonic() + self._limits.files_seconds
@@ -291,7 +305,7 @@ class _Reports:
         self.items: list[dict[str, Any]] = []
         self._left = _REPORT_CHARACTERS
         self._first: dict[str, tuple[str, TableWarning]] = {}
-        self._count: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._error: tuple[str, CurveError | Problem] | None = None
 
     def add(self, path: str, read: ReadFile, names: dict[str, str]) -> None:
@@ -300,23 +314,20 @@ class _Reports:
             replace(warning, column=names.get(warning.column or "", warning.column))
             for warning in read.warnings
         ]
-        for warning in warnings:
-            self._first.setdefault(warning.code, (path, warning))
-        for code in {warning.code for warning in warnings}:
-            self._count[code] = self._count.get(code, 0) + 1
         self._append(path, read.source.format, [*names.values()], warnings)
 
     def add_skipped(self, path: str, error: CurveError | Problem) -> None:
         """Report that a file cannot be read."""
         self._error = self._error or (path, error)
         warning = TableWarning("unreadable", f"It was left out. {error.detail}")
-        self._first.setdefault(warning.code, (path, warning))
-        self._count[warning.code] = self._count.get(warning.code, 0) + 1
         self._append(path, None, [], [warning])
 
     def _append(
         self, path: str, format: str | None, names: list[str], warnings: list[TableWarning]
     ) -> None:
+        for warning in warnings:
+            self._first.setdefault(warning.code, (path, warning))
+        self._counts.update({warning.code for warning in warnings})
         curves: list[str] | None = names[:LISTED_CURVES]
         told = [asdict(warning) for warning in warnings[:_LISTED_WARNINGS]]
         self._left -= len(path) + sum(map(len, curves or ())) + sum(len(str(x)) for x in told)
@@ -329,7 +340,7 @@ class _Reports:
         """Make one warning of those of a kind in all files."""
         made = []
         for code, (path, warning) in self._first.items():
-            others = self._count[code] - 1
+            others = self._counts[code] - 1
             more = f" So it is in {others} more file{'s' * (others > 1)}." if others else ""
             made.append(replace(warning, detail=f"{path}: {warning.detail}{more}"))
         return made

@@ -22,15 +22,14 @@ from api.http.labels import take_labels
 from api.http.many_files import (
     files_of_archive,
     files_of_form,
-    find_same_grid,
     join_parts,
     read_many,
-    take_join_options,
+    take_file_options,
 )
 from api.http.media import FORM, JSON
 from api.http.one_file import on_disk, read_all, read_file
 from api.http.preview import Look
-from api.http.read_options import check_options, take_options
+from api.http.read_options import check_options
 from api.http.upload import Expected, Upload
 from api.http.uploaded_file import (
     FILE_TYPES,
@@ -46,7 +45,7 @@ from api.limits import limits_in_force
 from api.running import running
 from services.errors import Fact
 from services.files import USUAL_X, Part, ReadFile
-from services.files.archives import Archive
+from services.files.archives import Archive, measure_room
 from services.files.formats import TEXT_FORMATS, Format, facts_of, media_type_of
 from services.files.text import delimiters_of
 from services.files.titles import find_stem
@@ -206,7 +205,8 @@ def _read_file(
         return _read_one(replace(file, stream=stream), format, fields, given, expected)
     slots.enter_with(file.size, is_packed=True)
     with on_disk(stream) as whole_file:
-        archive = Archive(whole_file, make_reader_limits())
+        limits = make_reader_limits()
+        archive = Archive(whole_file, limits, measure_room(limits))
         if archive.is_workbook:
             whole_file.seek(0)
             workbook = replace(file, stream=whole_file)
@@ -225,10 +225,7 @@ def _read_one(
     fields = dict(fields)
     fields.pop("skip_unreadable")
     names = [name.strip() for name in fields.pop("names", ())]
-    join = take_join_options(fields)
-    grid = find_same_grid(join, expected.grid)
-    n_points = grid[1].size if grid else None
-    options = take_options(fields, file.parameters, expected.usual_x, n_points)
+    join, options, grid = take_file_options(fields, file.parameters, expected)
     check_options(format, options)
     if look := expected.look:
         look.start(format, is_partial=fields.get("partial") == "true")

@@ -23,9 +23,9 @@ WORKBOOK_MEMBER = "[Content_Types].xml"
 """Member that a workbook has, which is a ZIP archive too."""
 
 _DIRECTORY_BYTES = 512
-"""Bytes of the directory of an archive for each file that is allowed.
+"""Bytes of the directories of archives for each file that is allowed.
 
-A library makes an object of each entry before any can be counted, so the directory is bounded
+A library makes an object of each entry before any can be counted, so the directories are bounded
 first. An entry takes 46 bytes and its name.
 """
 
@@ -50,6 +50,8 @@ class Archive:
         The whole archive, which can be sought in. It is not closed.
     limits : ReadLimits
         Most files, and how large they may become.
+    room : int
+        How long its directory may be. [bytes]
 
     Raises
     ------
@@ -59,13 +61,15 @@ class Archive:
         It has too many members, or unpacked they are too large.
     """
 
-    def __init__(self, file: BinaryIO, limits: ReadLimits) -> None:
+    def __init__(self, file: BinaryIO, limits: ReadLimits, room: int) -> None:
         self._size = file.seek(0, io.SEEK_END)
         self._limits = limits
-        guarded = _Guarded(file, _DIRECTORY_BYTES * max(limits.max_files, 16))
+        guarded = _Guarded(file, room)
         with _translated():
             self._zip = zipfile.ZipFile(cast("BinaryIO", guarded))
         guarded.most_bytes = self._size
+        self.directory_bytes = self._size - self._zip.start_dir
+        """Length of the directory."""
         self.is_workbook = WORKBOOK_MEMBER in self._zip.NameToInfo
         """Whether this is a workbook (XLSX)."""
 
@@ -122,6 +126,22 @@ class Archive:
         with _translated():
             member = self._zip.open(info)
         return cast("BinaryIO", _Member(cast("BinaryIO", member)))
+
+
+def measure_room(limits: ReadLimits) -> int:
+    """Return how long the directories of all archives of an upload may be together.
+
+    Parameters
+    ----------
+    limits : ReadLimits
+        Most files.
+
+    Returns
+    -------
+    int
+        [bytes]
+    """
+    return _DIRECTORY_BYTES * max(limits.max_files, 16)
 
 
 def check_count(count: int, limits: ReadLimits) -> None:

@@ -325,6 +325,27 @@ def test_unpacked_files_count_together(limited):
     assert check_problem(reply, 413)["detail"].startswith("b.csv.gz: ")
 
 
+def test_archives_of_a_form_have_the_limits_of_one(limited):
+    """Otherwise each of thousands could be as large, and have as long a directory, as one may."""
+    calls = limited(unpacked_bytes=12 << 20, files=20)
+    large = a_zip({"a.csv": b"x,y\n1,2\n" + b"\n" * (7 << 20)})
+    assert post(calls, {"s.zip": large, "b.csv": A[:8]}).status == 201
+    reply = post(calls, {"s.zip": large, "t.zip": large})
+    assert check_fact(reply, 413, code="too_many_bytes")["file"] == "t.zip"
+    hidden = a_zip({"a.csv": A} | {f".{i}": b"" for i in range(150)})
+    assert post(calls, {"s.zip": hidden, "b.csv": A}).status == 201
+    reply = post(calls, {"s.zip": hidden, "t.zip": hidden})
+    assert check_fact(reply, 413, code="too_many_files")["file"] == "t.zip"
+    many = a_zip({f"{i}.csv": A for i in range(11)})
+    assert check_fact(post(calls, {"s.zip": many, "t.zip": many}), 413, code="too_many_files")
+
+
+def test_workbooks_of_a_form_are_no_archives(limited):
+    book = a_sheet({"x": [1.0], "y": [2.0]})
+    reply = post(limited(files=20), {f"{i}.xlsx": book for i in range(20)})
+    assert reply.json["n_curves"] == 20
+
+
 def test_time_is_limited_for_all_files_together(limited, monkeypatch):
     clock = iter(range(0, 1000, 250))
     monkeypatch.setattr(many_files, "time", SimpleNamespace(monotonic=lambda: next(clock)))

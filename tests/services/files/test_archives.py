@@ -14,18 +14,19 @@ from contextlib import suppress
 import pytest
 
 from services.errors import CurveError, InvalidTable, TooLarge, UnreadableFile
-from services.files.archives import Archive
+from services.files.archives import Archive, measure_room
 from services.files.limits import ReadLimits
 from tests.archives import a_zip
 from tests.files import a_sheet
 
 LIMITS = ReadLimits(max_files=20, max_bytes=1 << 24)
+ROOM = measure_room(LIMITS)
 FILES = {"s/a.csv": b"x,y\n1,2\n", "b.csv": b"x,y\n3,4\n"}
 
 
 def found(data, limits=LIMITS):
     """The files of an archive, read."""
-    archive = Archive(io.BytesIO(data), limits)
+    archive = Archive(io.BytesIO(data), limits, measure_room(limits))
     return {path: archive.open(info).read() for path, info in archive.find_files().items()}
 
 
@@ -77,8 +78,8 @@ def test_links_and_devices_are_refused(kind):
 
 
 def test_a_workbook_is_told_from_an_archive():
-    assert Archive(io.BytesIO(a_sheet({"x": [1], "y": [2]})), LIMITS).is_workbook
-    assert not Archive(io.BytesIO(a_zip(FILES)), LIMITS).is_workbook
+    assert Archive(io.BytesIO(a_sheet({"x": [1], "y": [2]})), LIMITS, ROOM).is_workbook
+    assert not Archive(io.BytesIO(a_zip(FILES)), LIMITS, ROOM).is_workbook
 
 
 def test_an_archive_without_files_is_refused():
@@ -102,12 +103,12 @@ def test_too_many_files_are_refused():
 def test_the_directory_is_bounded_before_it_is_read():
     data = a_zip({f"{i}.csv": b"" for i in range(1000)})
     with pytest.raises(TooLarge, match="directory"):
-        Archive(io.BytesIO(data), LIMITS)
+        Archive(io.BytesIO(data), LIMITS, ROOM)
     # Its size is what counts, whatever number of entries the end says.
     lying = bytearray(data)
     struct.pack_into("<HH", lying, len(data) - 22 + 8, 1, 1)
     with pytest.raises(TooLarge, match="directory"):
-        Archive(io.BytesIO(bytes(lying)), LIMITS)
+        Archive(io.BytesIO(bytes(lying)), LIMITS, ROOM)
 
 
 def test_a_bomb_is_refused_by_its_directory():
@@ -131,7 +132,7 @@ def with_sizes(data, size, packed=None):
 @pytest.mark.parametrize("size", [0, 10, 999])
 def test_no_more_than_the_directory_says_is_unpacked(method, size):
     data = with_sizes(a_zip({"a.csv": os.urandom(500) * 2}, method), size)
-    archive = Archive(io.BytesIO(data), LIMITS)
+    archive = Archive(io.BytesIO(data), LIMITS, ROOM)
     (info,) = archive.find_files().values()
     sink = io.BytesIO()
     with pytest.raises(UnreadableFile, match="CRC"):
