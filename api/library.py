@@ -16,6 +16,7 @@ import pyarrow as pa
 from rich.markup import escape
 
 from api.config import Settings
+from api.http.many_files import LISTED_CURVES
 from api.http.media import CSV
 from api.limits import Limits
 from api.local import Service, make_table, print_table, service, steps
@@ -29,8 +30,6 @@ MEDIA = {".parquet": PARQUET, ".arrow": ARROW, ".feather": ARROW, ".csv": CSV}
 """Media types of libraries, by the suffixes of their files."""
 
 _COPY_BYTES = 1 << 20
-_LISTED = 100
-"""Most names of curves in the report of the service on a file."""
 
 
 def make_library(paths: Sequence[Path], out: Path, fields: dict[str, Any]) -> None:
@@ -168,7 +167,7 @@ def _print_files(reports: Sequence[dict[str, Any]]) -> None:
 def _shown_count(names: list[str] | None) -> str:
     if names is None:
         return "?"
-    return f"{_LISTED} or more" if len(names) == _LISTED else str(len(names))
+    return f"{LISTED_CURVES} or more" if len(names) == LISTED_CURVES else str(len(names))
 
 
 def _print_warnings(warnings: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> None:

@@ -92,23 +92,6 @@ def plan_preparation(x: FloatArray, steps: Sequence[Step]) -> Preparation:
     return Preparation(x[order], ascending, order, tuple(planned))
 
 
-def prepare_x(x: FloatArray, steps: Sequence[Step]) -> FloatArray:
-    """Compute the x column that steps lead to; see `plan_preparation`.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n,)
-        The x column, rows in any order. [unit of x]
-    steps : sequence of Step
-        Applied in order.
-
-    Returns
-    -------
-    ndarray of shape (n',)
-    """
-    return plan_preparation(x, steps).x
-
-
 def prepare_block(y: FloatArray, preparation: Preparation) -> tuple[FloatArray, IndexArray]:
     """Apply all steps to some curves; each by itself, so the size of the block changes no bit.
 

@@ -108,12 +108,13 @@ def measure_training(y: FloatArray) -> TrainingShape:
     with np.errstate(all="ignore"):
         shape = _read_shape(y)
         spread = shape.rows - _mean_column(shape.rows)
+        largest = np.maximum.reduce(np.abs(shape.centred), axis=-1)
         return TrainingShape(
             y,
             shape,
             sum_rows(np.multiply(spread, spread, out=spread)),
             np.maximum.reduce(np.abs(shape.rows), axis=-1),
-            _is_decisive(np.abs(shape.centred), shape.squares) & ~shape.is_constant,
+            _holds_most(largest, shape.squares) & ~shape.is_constant,
         )
 
 
@@ -217,11 +218,6 @@ def _compute_r2(training: TrainingShape, squares: FloatArray, shift: IndexArray)
     r2 = 1 - np.ldexp(squares / training.spread, 2 * (shift - y.shift))
     r2[y.is_constant] = np.nan
     return np.asarray(r2)
-
-
-def _is_decisive(size: FloatArray, squares: FloatArray) -> BoolArray:
-    """Tell whether one number holds most of a sum of squares."""
-    return _holds_most(np.maximum.reduce(size, axis=-1), squares)
 
 
 def _holds_most(largest: FloatArray, squares: FloatArray) -> BoolArray:

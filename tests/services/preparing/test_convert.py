@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.errors import GridError
 from services.preparing.convert import Convert
 from services.preparing.logarithms import compute_log10, compute_power_of_10
-from services.preparing.prepare import plan_preparation, prepare_block, prepare_x
+from services.preparing.prepare import plan_preparation, prepare_block
 from tests.examples import examples
 from tests.services.preparing import naive_steps as naive
 
@@ -88,8 +88,8 @@ def test_logarithms_do_not_depend_on_the_processor():
 @pytest.mark.parametrize(("before", "after"), [*itertools.product(UNITS, UNITS)])
 def test_x_goes_to_another_unit_and_back(before, after):
     x = np.array([400.0, 1800.5, 633.0])
-    there = prepare_x(x, [Convert(x=(before, after))])
-    back = prepare_x(there, [Convert(x=(after, before))])
+    there = plan_preparation(x, [Convert(x=(before, after))]).x
+    back = plan_preparation(there, [Convert(x=(after, before))]).x
     np.testing.assert_allclose(back, x, rtol=1e-15)
     truth = {"nm": 1, "um": 1e3, "cm-1": 1e7, "eV": 1239.8419843320025, "Hz": 2.99792458e17}
     straight = {"nm", "um"}
@@ -138,4 +138,4 @@ def test_an_absorbance_without_a_finite_power_fails():
 )
 def test_x_that_have_no_other_unit_are_refused(x):
     with pytest.raises(GridError, match="Step 1, convert: "):
-        prepare_x(np.array(x), [Convert(x=("nm", "cm-1"))])
+        plan_preparation(np.array(x), [Convert(x=("nm", "cm-1"))])

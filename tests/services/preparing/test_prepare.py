@@ -15,7 +15,7 @@ from services.preparing.baseline import Baseline
 from services.preparing.convert import Convert
 from services.preparing.derivative import Derivative
 from services.preparing.normalize import Normalize
-from services.preparing.prepare import plan_preparation, prepare_block, prepare_x
+from services.preparing.prepare import plan_preparation, prepare_block
 from services.preparing.regions import Regions
 from services.preparing.resample import Resample
 from services.preparing.smooth import Smooth
@@ -97,7 +97,7 @@ def test_steps_are_applied_in_order():
     for step in steps:
         preparation = plan_preparation(x_then, [step])
         x_then, (y_then, _) = preparation.x, prepare_block(y_then, preparation)
-    assert prepare_x(x, steps).tobytes() == x_then.tobytes()
+    assert plan_preparation(x, steps).x.tobytes() == x_then.tobytes()
     assert values.tobytes() == y_then.tobytes()
     assert failed[3] == failed[4] == 3
 
@@ -130,19 +130,19 @@ UNEVEN = [1.0, 2.0, 3.0, 4.5]
 @pytest.mark.parametrize("step", [Smooth(3, 1), Derivative(1, 3, 1), Asls()])
 def test_an_uneven_grid_is_refused_with_the_advice_to_resample(step):
     with pytest.raises(GridError, match=f"Step 2, {step.name}: .*`resample`") as caught:
-        prepare_x(np.array(UNEVEN), [Absolute(), step])
+        plan_preparation(np.array(UNEVEN), [Absolute(), step])
     assert caught.value.facts[0].pointer == "/prepare/1"
     assert caught.value.facts[0].code == "uneven_grid"
-    prepare_x(np.array(UNEVEN), [Resample(step=0.5), step])
+    plan_preparation(np.array(UNEVEN), [Resample(step=0.5), step])
 
 
 def test_a_grid_within_a_hundredth_of_a_step_is_even():
     x = np.arange(5.0)
     x[2] = 2.0099
-    prepare_x(x, [Smooth(3, 1)])
+    plan_preparation(x, [Smooth(3, 1)])
     x[2] = 2.0101
     with pytest.raises(GridError):
-        prepare_x(x, [Smooth(3, 1)])
+        plan_preparation(x, [Smooth(3, 1)])
 
 
 @pytest.mark.parametrize(
@@ -215,15 +215,15 @@ def test_more_than_ten_steps_are_refused():
 )
 def test_a_grid_that_a_step_cannot_treat_is_refused(step, x, code):
     with pytest.raises(GridError, match=f"Step 1, {step.name}: ") as caught:
-        prepare_x(np.array(x, dtype=np.float64), [step])
+        plan_preparation(np.array(x, dtype=np.float64), [step])
     assert [fact.code for fact in caught.value.facts] == [code]
 
 
 def test_x_that_repeat_are_refused_before_any_step():
     with pytest.raises(GridError, match="Rows 0 and 1 both have x"):
-        prepare_x(np.array([1.0, 1.0]), [Absolute()])
+        plan_preparation(np.array([1.0, 1.0]), [Absolute()])
     with pytest.raises(CurveError, match="Step 1, resample: "):
-        prepare_x(np.array([1.0, 2.0]), [Resample(x=np.array([1.0, 1.0]))])
+        plan_preparation(np.array([1.0, 2.0]), [Resample(x=np.array([1.0, 1.0]))])
 
 
 @pytest.mark.parametrize("step", [*KEEPING, *MAKING], ids=str)
